@@ -1,0 +1,22 @@
+//! contourd: a DICOM network node that receives image series, runs segmentation models and sends RT Structure Sets.
+//!
+//! # Code map
+//!
+//! The modules are declared in the order of the dependency table (`tests/architecture.rs`): a module may use only
+//! modules below it. Words (`structure`, `volume`, `dicom`, `document`, `limits`) are used by all. Core modules take
+//! values and return values: no sockets, files, clocks, environment, logging or threads of their own (rayon's data
+//! parallelism is fine). Shell modules own the input and output and call the core.
+//!
+//! Invariants that hold everywhere:
+//! - an instance is acknowledged only after its bytes and its directory entry are durable ([`spool`]);
+//! - a transition of a job is recorded durably before it is acted on ([`node`], [`ledger`], [`daemon`]);
+//! - geometry travels with pixels ([`volume`]); nothing is flipped "because it looked right";
+//! - `ort` is named in [`onnx`] alone, SQLite in [`ledger`] alone, and only [`spool`] writes instances and objects.
+#![forbid(unsafe_code)]
+
+// Words.
+pub mod dicom;
+pub mod document;
+pub mod limits;
+pub mod structure;
+pub mod volume;

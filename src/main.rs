@@ -1,0 +1,2 @@
+//! The command line; it holds no logic of its own.
+fn main() {}
