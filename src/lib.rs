@@ -14,6 +14,8 @@
 //! - `ort` is named in [`onnx`] alone, SQLite in [`ledger`] alone, and only [`spool`] writes instances and objects.
 #![forbid(unsafe_code)]
 
+pub mod cli;
+
 // Words.
 pub mod dicom;
 pub mod document;

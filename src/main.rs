@@ -1,2 +1,7 @@
 //! The command line; it holds no logic of its own.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    contourd::cli::main()
+}

@@ -1,0 +1,54 @@
+//! The commands of `contourd`, one file each; it parses arguments, sets up the log and maps results to exit codes.
+
+use std::io::IsTerminal;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Everything went as asked.
+pub const EXIT_OK: u8 = 0;
+/// What was asked for could not be done; the reason is on standard error.
+pub const EXIT_FAILED: u8 = 1;
+/// The configuration is bad (`EX_CONFIG` of sysexits.h); nothing was started.
+pub const EXIT_CONFIGURATION: u8 = 78;
+
+/// A DICOM network node that contours.
+#[derive(Debug, Parser)]
+#[command(name = "contourd", version, about, max_term_width = 100)]
+struct CommandLine {
+    #[command(subcommand)]
+    command: Command,
+}
+
+// The table of commands: a new one is a file, a variant here and an arm in `dispatch`.
+#[derive(Debug, Subcommand)]
+enum Command {}
+
+/// Parses the command line of this process and runs the command.
+pub fn main() -> ExitCode {
+    let line = CommandLine::parse();
+    log_to_stderr();
+    match dispatch(line.command) {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            eprintln!("contourd: {error:#}");
+            ExitCode::from(EXIT_FAILED)
+        }
+    }
+}
+
+fn dispatch(command: Command) -> anyhow::Result<u8> {
+    match command {}
+}
+
+/// Human lines on a terminal, one JSON object a line elsewhere (systemd's journal); `CONTOURD_LOG` filters.
+fn log_to_stderr() {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("CONTOURD_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info,ort=warn"));
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    if std::io::stderr().is_terminal() {
+        builder.with_target(false).init();
+    } else {
+        builder.json().flatten_event(true).init();
+    }
+}
