@@ -16,6 +16,9 @@
 
 pub mod cli;
 
+// Core.
+pub mod job;
+
 // Words.
 pub mod dicom;
 pub mod document;
