@@ -140,6 +140,8 @@ pub struct Job {
     pub series: SeriesKey,
     /// Revision of the series that it works on; a late instance makes a new one.
     pub series_revision: u32,
+    /// The instances that it works on, and no others; its name is derived from them.
+    pub instances: Vec<Uid>,
     pub pipeline: String,
     pub pipeline_revision: u32,
     /// The pipeline definition as it was when the series matched; the run uses this text and no other.
@@ -318,6 +320,7 @@ mod tests {
             id: JobId::derived(&series, "p", []),
             series,
             series_revision: 1,
+            instances: Vec::new(),
             pipeline: "p".to_owned(),
             pipeline_revision: 1,
             pipeline_source: String::new(),

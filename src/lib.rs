@@ -18,6 +18,7 @@ pub mod cli;
 
 // Core.
 pub mod job;
+pub mod node;
 
 // Words.
 pub mod dicom;

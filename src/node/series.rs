@@ -1,0 +1,214 @@
+//! One series in the node: what has arrived, where it stands, and what follows when time passes.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use super::arrival::{Decision, OnTimeout, Stack, Waiting, decide, judge};
+use super::{Assessment, Effect, Record, Stored};
+use crate::dicom::{AeTitle, SeriesKey, Uid};
+
+/// Where a series stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SeriesState {
+    /// Instances are expected, or the assessment is under way.
+    Arriving,
+    /// Incomplete for the longest time; waits for the missing slice.
+    Held,
+    /// Incomplete for the longest time, and the configuration says to leave it.
+    Discarded,
+    /// It cannot be a volume.
+    Refused,
+    /// No pipeline wants it.
+    Unmatched,
+    /// Jobs were made of it.
+    Matched,
+}
+
+impl SeriesState {
+    /// Every state with its word for lists and for the ledger.
+    pub const ALL: [(&'static str, SeriesState); 6] = [
+        ("arriving", SeriesState::Arriving),
+        ("held", SeriesState::Held),
+        ("discarded", SeriesState::Discarded),
+        ("refused", SeriesState::Refused),
+        ("unmatched", SeriesState::Unmatched),
+        ("matched", SeriesState::Matched),
+    ];
+
+    /// The word for lists and for the ledger.
+    pub fn name(self) -> &'static str {
+        SeriesState::ALL.iter().find(|(_, state)| *state == self).map_or("", |(name, _)| name)
+    }
+}
+
+/// What the ledger keeps of a series.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SeriesRecord {
+    pub series: SeriesKey,
+    /// Counts the sets of instances that were or will be assessed; begins at 1.
+    pub revision: u32,
+    pub state: SeriesState,
+    /// Why it is held, refused or unmatched; empty otherwise.
+    pub note: String,
+    pub first_at: Timestamp,
+    pub last_at: Timestamp,
+    pub assessment: Option<Assessment>,
+}
+
+/// A series while the node knows it.
+#[derive(Debug)]
+pub(super) struct Gathering {
+    record: SeriesRecord,
+    /// Whether the shell was asked to assess this revision. Not recorded: after a crash it is asked again.
+    assessing: bool,
+    instances: BTreeMap<Uid, Stored>,
+    /// The associations that brought instances: `None` while open, else whether they were released.
+    associations: BTreeMap<u64, Option<bool>>,
+}
+
+impl Gathering {
+    pub(super) fn new(series: SeriesKey, now: Timestamp) -> Gathering {
+        let record = SeriesRecord {
+            series,
+            revision: 1,
+            state: SeriesState::Arriving,
+            note: String::new(),
+            first_at: now,
+            last_at: now,
+            assessment: None,
+        };
+        Gathering { record, assessing: false, instances: BTreeMap::new(), associations: BTreeMap::new() }
+    }
+
+    pub(super) fn restored(record: SeriesRecord) -> Gathering {
+        Gathering { record, assessing: false, instances: BTreeMap::new(), associations: BTreeMap::new() }
+    }
+
+    /// Puts back an instance of an earlier life. Its association is gone and was not released, so an unfinished series
+    /// waits its whole quiet time from now: the sender may come again with the rest.
+    pub(super) fn restore_instance(&mut self, mut stored: Stored, now: Timestamp) {
+        stored.association = 0;
+        self.associations.insert(0, Some(false));
+        if self.record.state == SeriesState::Arriving {
+            self.record.last_at = now;
+        }
+        self.instances.insert(stored.sop_instance_uid.clone(), stored);
+    }
+
+    pub(super) fn has(&self, stored: &Stored) -> bool {
+        self.instances.contains_key(&stored.sop_instance_uid)
+    }
+
+    /// Adds a new instance; whether it reopened a series that had been assessed or was being assessed.
+    pub(super) fn add(&mut self, stored: Stored, now: Timestamp) -> bool {
+        let reopened = self.record.state != SeriesState::Arriving || self.assessing;
+        if reopened {
+            let counts = self.assessing || self.record.assessment.is_some();
+            self.record.revision += u32::from(counts);
+            self.record.state = SeriesState::Arriving;
+            self.record.note.clear();
+            self.record.first_at = now;
+            self.assessing = false;
+        }
+        self.record.last_at = now;
+        self.associations.entry(stored.association).or_insert(None);
+        self.instances.insert(stored.sop_instance_uid.clone(), stored);
+        reopened
+    }
+
+    pub(super) fn closed(&mut self, association: u64, released: bool) {
+        if let Some(ended) = self.associations.get_mut(&association) {
+            *ended = Some(released);
+        }
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.instances.len()
+    }
+
+    pub(super) fn record(&self) -> SeriesRecord {
+        self.record.clone()
+    }
+
+    pub(super) fn note(&self, at: Timestamp, text: String) -> Effect {
+        Effect::Record(Record::History { at, series: self.record.series.clone(), job: None, text })
+    }
+
+    /// Called and calling AE title of the first instance by UID; a series from several senders follows one of them.
+    pub(super) fn association(&self) -> Option<(&AeTitle, &AeTitle)> {
+        self.instances.values().next().map(|first| (&first.called_ae, &first.calling_ae))
+    }
+
+    pub(super) fn digests(&self) -> Vec<(Uid, String)> {
+        self.instances.iter().map(|(uid, instance)| (uid.clone(), instance.digest.clone())).collect()
+    }
+
+    pub(super) fn is_settled(&self) -> bool {
+        self.record.state != SeriesState::Arriving
+    }
+
+    pub(super) fn awaits_assessment(&self, revision: u32) -> bool {
+        self.assessing && self.record.revision == revision
+    }
+
+    /// Takes the assessment; a line about it for the history.
+    pub(super) fn conclude(&mut self, assessment: Assessment) -> String {
+        self.assessing = false;
+        let matched: Vec<&str> = assessment.orders.iter().map(|order| order.pipeline.as_str()).collect();
+        let (state, note, text) = if !assessment.refusals.is_empty() {
+            let reasons = assessment.refusals.join("; ");
+            (SeriesState::Refused, reasons.clone(), format!("cannot be a volume: {reasons}"))
+        } else if matched.is_empty() {
+            let note = "no pipeline matched";
+            (SeriesState::Unmatched, note.to_owned(), format!("{}: {note}", assessment.summary))
+        } else {
+            let text = format!("{}: matched {}", assessment.summary, matched.join(", "));
+            (SeriesState::Matched, String::new(), text)
+        };
+        self.record.state = state;
+        self.record.note = note;
+        self.record.assessment = Some(assessment);
+        text
+    }
+
+    /// What time demands of an arriving series.
+    pub(super) fn proceed(&mut self, waiting: &Waiting, now: Timestamp) -> Vec<Effect> {
+        if self.record.state != SeriesState::Arriving || self.assessing {
+            return Vec::new();
+        }
+        let times = (self.record.first_at, self.record.last_at);
+        if !waiting.could_end(times, now) {
+            return Vec::new(); // Spares the look at every slice each time that one arrives.
+        }
+        let released = self.associations.values().all(|ended| *ended == Some(true));
+        match decide(waiting, self.stack(), released, times, now) {
+            Decision::Wait => Vec::new(),
+            Decision::Assess => self.assess(),
+            Decision::TimedOut(missing) => {
+                let note = format!("{missing} slices seem to be missing among {}", self.instances.len());
+                match waiting.on_timeout {
+                    OnTimeout::Run => self.assess(),
+                    OnTimeout::Hold => self.set_aside(SeriesState::Held, note, now),
+                    OnTimeout::Discard => self.set_aside(SeriesState::Discarded, note, now),
+                }
+            }
+        }
+    }
+
+    fn stack(&self) -> Stack {
+        judge(self.instances.values().map(|instance| instance.placed.as_ref()))
+    }
+
+    fn assess(&mut self) -> Vec<Effect> {
+        self.assessing = true;
+        let instances = self.instances.keys().cloned().collect();
+        vec![Effect::Assess { series: self.record.series.clone(), revision: self.record.revision, instances }]
+    }
+
+    fn set_aside(&mut self, state: SeriesState, note: String, now: Timestamp) -> Vec<Effect> {
+        self.record.state = state;
+        self.record.note = note.clone();
+        vec![Effect::Record(Record::Series(self.record.clone())), self.note(now, format!("{}: {note}", state.name()))]
+    }
+}

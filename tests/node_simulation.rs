@@ -1,0 +1,332 @@
+//! Whole lives of the gateway from seeds, without a socket or a clock: instances lost, repeated, reordered and
+//! interleaved, workers lost, destinations away, and a crash after any effect. What must hold in the end is asserted.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use contourd::dicom::{SeriesKey, Uid};
+use contourd::job::{Job, JobId, JobState, RetryPolicy};
+use contourd::node::{
+    Answer, Assessment, Effect, Event, Node, OnTimeout, Order, Placed, Record, Restored, SeriesRecord, Settings,
+    Stored, Waiting,
+};
+use fastrand::Rng;
+use jiff::{SignedDuration, Timestamp};
+
+const LIVES: u64 = 10_000;
+const DESTINATIONS: [&str; 2] = ["tps", "pacs"];
+
+#[test]
+fn every_complete_series_ends_in_one_result_at_each_destination() {
+    let (mut crashes, mut lost_workers, mut revisions) = (0, 0, 0);
+    for seed in 0..LIVES {
+        let world = World::live(seed);
+        crashes += world.crashes;
+        lost_workers += world.lost_workers;
+        revisions += world.ledger.series.values().filter(|series| series.revision > 1).count();
+    }
+    println!("{LIVES} lives: {crashes} crashes, {lost_workers} workers lost, {revisions} series with a late instance");
+    assert!(
+        crashes > LIVES && lost_workers > LIVES / 10 && revisions > 100,
+        "the lives are too quiet to show anything"
+    );
+}
+
+/// What is durable of the gateway's records.
+#[derive(Default)]
+struct Ledger {
+    instances: BTreeMap<Uid, Stored>,
+    series: BTreeMap<SeriesKey, SeriesRecord>,
+    jobs: BTreeMap<JobId, Job>,
+}
+
+impl Ledger {
+    fn apply(&mut self, record: Record) {
+        match record {
+            Record::Instance(stored) => {
+                let before = self.instances.insert(stored.sop_instance_uid.clone(), stored);
+                assert!(before.is_none(), "an instance is recorded once");
+            }
+            Record::Series(series) => drop(self.series.insert(series.series.clone(), series)),
+            Record::Job(job) => drop(self.jobs.insert(job.id.clone(), *job)),
+            Record::History { .. } => {}
+        }
+    }
+}
+
+struct World {
+    seed: u64,
+    rng: Rng,
+    now: Timestamp,
+    /// Chance in a thousand of a crash after an effect.
+    crash: u64,
+    crashes: u64,
+    lost_workers: u64,
+    /// What the senders have not had acknowledged yet.
+    unsent: Vec<Stored>,
+    /// Durable and acknowledged.
+    spool: BTreeMap<Uid, Stored>,
+    ledger: Ledger,
+    /// Instances that a job was made from; objects are durable.
+    objects: BTreeMap<JobId, Vec<Uid>>,
+    /// What each destination holds.
+    received: BTreeMap<&'static str, BTreeMap<JobId, Vec<Uid>>>,
+    /// Answers on their way to the node; gone with a crash.
+    answers: Vec<Event>,
+    node: Node,
+}
+
+impl World {
+    fn live(seed: u64) -> World {
+        let mut rng = Rng::with_seed(seed);
+        let unsent = shuffled_series(&mut rng);
+        let crash = rng.u64(0..60);
+        let received = DESTINATIONS.map(|to| (to, BTreeMap::new())).into_iter().collect();
+        let mut world = World {
+            seed,
+            rng,
+            now: Timestamp::UNIX_EPOCH,
+            crash,
+            crashes: 0,
+            lost_workers: 0,
+            unsent,
+            spool: BTreeMap::new(),
+            ledger: Ledger::default(),
+            objects: BTreeMap::new(),
+            received,
+            answers: Vec::new(),
+            node: Node::new(settings()),
+        };
+        for _ in 0..200 {
+            world.step();
+        }
+        world.settle();
+        world.check();
+        world
+    }
+
+    fn step(&mut self) {
+        match self.rng.u8(0..10) {
+            0..=3 => self.send(),
+            4 => self.pass(500),
+            5 => self.pass(4_000),
+            6 => {
+                let released = self.rng.bool();
+                let association = self.rng.u64(1..4);
+                self.tell(Event::Closed { association, released });
+            }
+            7 if self.rng.u8(0..20) == 0 => self.crash(),
+            _ => self.answer(),
+        }
+    }
+
+    /// A sender sends one instance: it may be lost before it is durable, or its acknowledgement may be lost after.
+    fn send(&mut self) {
+        if self.unsent.is_empty() || self.rng.u8(0..10) == 0 {
+            return;
+        }
+        let index = if self.rng.bool() { 0 } else { self.rng.usize(..self.unsent.len()) };
+        let mut stored = self.unsent[index].clone();
+        stored.received_at = self.now;
+        stored.association = self.rng.u64(1..4);
+        let new = !self.spool.contains_key(&stored.sop_instance_uid);
+        if new {
+            self.spool.insert(stored.sop_instance_uid.clone(), stored.clone());
+        }
+        if self.rng.u64(0..1000) < self.crash {
+            return self.crash(); // Durable, not acknowledged, the node never heard of it.
+        }
+        let acknowledged = self.rng.u8(0..10) > 0;
+        if acknowledged {
+            self.unsent.remove(index);
+        }
+        if new || self.rng.u8(0..20) == 0 {
+            self.tell(Event::Stored(stored)); // Now and then once too often.
+        }
+    }
+
+    fn pass(&mut self, milliseconds: i64) {
+        self.now += SignedDuration::from_millis(self.rng.i64(0..milliseconds));
+        self.tell(Event::Tick);
+    }
+
+    fn answer(&mut self) {
+        if !self.answers.is_empty() {
+            let index = self.rng.usize(..self.answers.len());
+            let event = self.answers.remove(index);
+            if self.rng.u8(0..10) == 0 {
+                self.answers.push(event.clone());
+            }
+            self.tell(event);
+        }
+    }
+
+    fn tell(&mut self, event: Event) {
+        let effects = self.node.handle(event, self.now);
+        self.carry_out(effects);
+    }
+
+    fn carry_out(&mut self, effects: Vec<Effect>) {
+        for effect in effects {
+            match effect {
+                Effect::Record(record) => self.ledger.apply(record),
+                Effect::Assess { series, revision, instances } => {
+                    let assessment = Box::new(self.assess(&instances));
+                    self.answers.push(Event::Assessed { series, revision, assessment });
+                }
+                Effect::Infer { job } => self.infer(&job),
+                Effect::Send { job, to } => self.deliver(job, to),
+            }
+            if self.rng.u64(0..1000) < self.crash {
+                return self.crash();
+            }
+        }
+    }
+
+    fn assess(&self, instances: &[Uid]) -> Assessment {
+        let mut positions: Vec<i64> = instances.iter().map(|uid| position(&self.spool[uid])).collect();
+        positions.sort_unstable();
+        if positions.windows(2).any(|pair| pair[1] - pair[0] != 1) {
+            return Assessment { refusals: vec!["a slice is missing".to_owned()], ..Assessment::default() };
+        }
+        let order = Order {
+            pipeline: "p".to_owned(),
+            pipeline_revision: 1,
+            digest: "d".to_owned(),
+            source: String::new(),
+            destinations: DESTINATIONS.map(str::to_owned).to_vec(),
+        };
+        Assessment { orders: vec![order], ..Assessment::default() }
+    }
+
+    fn infer(&mut self, job: &Job) {
+        let instances = job.instances.clone();
+        assert_eq!(self.ledger.jobs[&job.id].state, JobState::Running, "recorded before it is acted on");
+        if self.rng.u8(0..8) == 0 {
+            self.lost_workers += 1;
+            return self.answers.push(Event::WorkerLost { job: job.id.clone(), cause: "killed".to_owned() });
+        }
+        if let Some(before) = self.objects.insert(job.id.clone(), instances.clone()) {
+            assert_eq!(before, instances, "seed {}: one job made two different results", self.seed);
+        }
+        self.answers.push(Event::Produced { job: job.id.clone() });
+    }
+
+    fn deliver(&mut self, job: JobId, to: String) {
+        let to = *DESTINATIONS.iter().find(|name| **name == to).expect("a known destination");
+        let answer = match self.rng.u8(0..6) {
+            0 => Answer::Again { reason: "away".to_owned() },
+            _ => {
+                let objects = self.objects[&job].clone();
+                let before = self.received.get_mut(to).expect("a destination").insert(job.clone(), objects.clone());
+                assert!(before.is_none_or(|before| before == objects), "a retry sends the same objects");
+                Answer::Sent
+            }
+        };
+        self.answers.push(Event::Answered { job, to: to.to_owned(), answer });
+    }
+
+    /// The process ends here; a new one starts from what is durable.
+    fn crash(&mut self) {
+        self.crashes += 1;
+        self.answers.clear();
+        let finished = |job: &&Job| matches!(job.state, JobState::Delivered | JobState::Failed { .. });
+        let restored = Restored {
+            instances: self.ledger.instances.values().cloned().collect(),
+            series: self.ledger.series.values().cloned().collect(),
+            jobs: self.ledger.jobs.values().filter(|job| !finished(job)).cloned().collect(),
+            known: self.ledger.jobs.keys().cloned().collect(),
+        };
+        let (node, effects) = Node::restore(settings(), restored, self.now);
+        self.node = node;
+        self.carry_out(effects);
+        let orphans: Vec<Stored> =
+            self.spool.values().filter(|s| !self.ledger.instances.contains_key(&s.sop_instance_uid)).cloned().collect();
+        for orphan in orphans {
+            self.tell(Event::Stored(orphan));
+        }
+    }
+
+    /// No more faults: the senders repeat what was not acknowledged, everybody answers, operators retry.
+    fn settle(&mut self) {
+        self.crash = 0;
+        while !self.unsent.is_empty() {
+            self.send();
+        }
+        for _ in 0..400 {
+            while !self.answers.is_empty() {
+                self.answer();
+            }
+            self.now += SignedDuration::from_secs(5);
+            self.tell(Event::Tick);
+            let failed = |job: &&Job| matches!(job.state, JobState::Failed { .. });
+            if let Some(job) = self.ledger.jobs.values().find(failed).cloned() {
+                let objects = self.objects.contains_key(&job.id);
+                self.tell(Event::Retry { job: Box::new(job), objects });
+            } else if self.node.is_idle() && self.answers.is_empty() {
+                return;
+            }
+        }
+        panic!("seed {}: the gateway does not come to rest", self.seed);
+    }
+
+    fn check(&self) {
+        let seed = self.seed;
+        let mut whole: BTreeMap<SeriesKey, BTreeSet<Uid>> = BTreeMap::new();
+        for (uid, stored) in &self.spool {
+            assert!(self.ledger.instances.contains_key(uid), "seed {seed}: an acknowledged instance is not recorded");
+            whole.entry(stored.series.clone()).or_default().insert(uid.clone());
+        }
+        for (series, instances) in whole {
+            let full: Vec<Uid> = instances.into_iter().collect();
+            for (to, objects) in &self.received {
+                let results =
+                    objects.iter().filter(|(id, used)| self.ledger.jobs[*id].series == series && **used == full);
+                assert_eq!(results.count(), 1, "seed {seed}: results of a complete series at {to}");
+            }
+        }
+        assert!(self.ledger.jobs.values().all(|job| job.state == JobState::Delivered), "seed {seed}");
+    }
+}
+
+fn position(stored: &Stored) -> i64 {
+    stored.placed.as_ref().expect("placed").position_mm as i64
+}
+
+fn settings() -> Settings {
+    let waiting_default = Waiting {
+        quiet: SignedDuration::from_secs(3),
+        released_quiet: SignedDuration::from_secs(1),
+        gap_quiet: SignedDuration::from_secs(20),
+        max_wait: SignedDuration::from_secs(60),
+        on_timeout: OnTimeout::Hold,
+    };
+    let retry_default = RetryPolicy { initial_s: 1.0, multiplier: 2.0, max_s: 30.0, max_age_s: 1e9 };
+    let (waiting, retry) = (Vec::new(), BTreeMap::new());
+    Settings { waiting, waiting_default, workers: 2, runs_max: 3, retry, retry_default }
+}
+
+/// Up to three series of four to nine slices, interleaved in any order.
+fn shuffled_series(rng: &mut Rng) -> Vec<Stored> {
+    let mut instances = Vec::new();
+    for series in 0..rng.u32(1..4) {
+        let key = SeriesKey {
+            study_instance_uid: "1.2".parse().expect("a UID"),
+            series_instance_uid: format!("1.3.{series}").parse().expect("a UID"),
+        };
+        for slice in 0..rng.u32(4..10) {
+            instances.push(Stored {
+                series: key.clone(),
+                sop_instance_uid: format!("1.4.{series}.{slice}").parse().expect("a UID"),
+                digest: format!("{slice}"),
+                size_bytes: 1,
+                calling_ae: "CT".parse().expect("a title"),
+                called_ae: "CONTOURD".parse().expect("a title"),
+                association: 0,
+                received_at: Timestamp::UNIX_EPOCH,
+                placed: Some(Placed { stack: "axial".to_owned(), position_mm: f64::from(slice) }),
+            });
+        }
+    }
+    rng.shuffle(&mut instances);
+    instances
+}
