@@ -17,8 +17,10 @@
 pub mod cli;
 
 // Core.
+pub mod contour;
 pub mod job;
 pub mod node;
+pub mod output;
 
 // Words.
 pub mod dicom;

@@ -1,0 +1,1 @@
+//! What a job hands on: RT Structure Sets, and masks for people with other tools; it writes no files.
