@@ -9,12 +9,14 @@
 use std::fmt;
 
 use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::dicom::{SeriesKey, Uid};
 
 /// Names a job; derived from what it works on, so that the same work has the same name.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct JobId(String);
 
 impl JobId {
@@ -54,7 +56,8 @@ impl fmt::Display for JobId {
 }
 
 /// Where a job stands.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum JobState {
     /// Waits for a worker.
     Queued,
@@ -82,7 +85,8 @@ impl JobState {
 }
 
 /// Where the delivery to one destination stands.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum DeliveryState {
     /// To be sent at or after this time.
     Pending { not_before: Timestamp },
@@ -93,7 +97,7 @@ pub enum DeliveryState {
 }
 
 /// One destination of a job.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Delivery {
     /// Name of the peer.
     pub to: String,
@@ -134,7 +138,7 @@ impl RetryPolicy {
 }
 
 /// One pipeline on one series, from assessed to delivered.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Job {
     pub id: JobId,
     pub series: SeriesKey,
@@ -151,15 +155,48 @@ pub struct Job {
     /// How many times a worker was given the job since it was made or retried by an operator.
     pub runs: u32,
     pub deliveries: Vec<Delivery>,
+    /// What the run that produced the objects was; `None` before.
+    pub run: Option<Run>,
+}
+
+/// What a successful run has to tell.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Run {
+    /// The stages in their order, with their durations.
+    pub stages: Vec<Stage>,
+    pub structures: Vec<StructureResult>,
+    /// Files in the job's folder of the spool.
+    pub files: Vec<String>,
+    pub warnings: Vec<String>,
+    /// Largest resident memory of the worker up to the end of this run.
+    pub memory_peak_bytes: u64,
+}
+
+/// One stage of a run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Stage {
+    pub name: String,
+    pub seconds: f64,
+}
+
+/// One structure that a run made, or could not make.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StructureResult {
+    pub name: String,
+    /// 0 for a structure that is not there.
+    pub volume_cm3: f64,
+    pub contours: usize,
+    /// Why it is empty, or what to look at; empty when there is nothing to say.
+    pub note: String,
 }
 
 /// What can happen to a job.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum JobEvent {
     /// A worker takes it.
     Started,
     /// Its objects are durable.
-    Produced,
+    Produced { run: Run },
     /// It ran and cannot succeed: the images or the model are at fault.
     RunFailed { cause: String },
     /// Its worker died, hung or was killed: one of the few runs that a job may cost.
@@ -180,7 +217,7 @@ impl JobEvent {
     fn name(&self) -> &'static str {
         match self {
             JobEvent::Started => "started",
-            JobEvent::Produced => "produced",
+            JobEvent::Produced { .. } => "produced",
             JobEvent::RunFailed { .. } => "run failed",
             JobEvent::WorkerLost { .. } => "worker lost",
             JobEvent::Interrupted => "interrupted",
@@ -212,7 +249,8 @@ impl Job {
                 self.runs += 1;
                 JobState::Running
             }
-            (JobState::Running, JobEvent::Produced) => {
+            (JobState::Running, JobEvent::Produced { run }) => {
+                self.run = Some(run.clone());
                 for delivery in &mut self.deliveries {
                     delivery.state = DeliveryState::Pending { not_before: now };
                     delivery.since = now;
@@ -328,6 +366,7 @@ mod tests {
             state,
             runs,
             deliveries: vec![delivery("tps"), delivery("pacs")],
+            run: None,
         }
     }
 
@@ -335,7 +374,7 @@ mod tests {
         let (to, cause) = ("tps".to_owned(), "c".to_owned());
         vec![
             JobEvent::Started,
-            JobEvent::Produced,
+            JobEvent::Produced { run: Run::default() },
             JobEvent::RunFailed { cause: cause.clone() },
             JobEvent::WorkerLost { cause: cause.clone() },
             JobEvent::Interrupted,
@@ -448,7 +487,8 @@ failed     + retried      -> delivering
     fn a_job_without_destinations_is_delivered_once_produced() {
         let mut job = job(JobState::Running, 1);
         job.deliveries.clear();
-        job.apply(&JobEvent::Produced, 3, Timestamp::UNIX_EPOCH).expect("a running job produces");
+        job.apply(&JobEvent::Produced { run: Run::default() }, 3, Timestamp::UNIX_EPOCH)
+            .expect("a running job produces");
         assert_eq!(job.state, JobState::Delivered);
     }
 

@@ -15,6 +15,7 @@
 #![forbid(unsafe_code)]
 
 pub mod cli;
+pub mod ledger;
 
 // Core.
 pub mod contour;

@@ -208,7 +208,7 @@ impl World {
         if let Some(before) = self.objects.insert(job.id.clone(), instances.clone()) {
             assert_eq!(before, instances, "seed {}: one job made two different results", self.seed);
         }
-        self.answers.push(Event::Produced { job: job.id.clone() });
+        self.answers.push(Event::Produced { job: job.id.clone(), run: Box::default() });
     }
 
     fn deliver(&mut self, job: JobId, to: String) {

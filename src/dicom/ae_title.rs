@@ -3,13 +3,15 @@
 use std::fmt;
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::limits::AE_TITLE_LENGTH_MAX;
 
 /// The title of an application entity, 1 to 16 characters of the default repertoire, without backslash or control
 /// characters; leading and trailing spaces are not significant and are removed.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct AeTitle(String);
 
 /// Why a text is not an AE title.
@@ -45,6 +47,20 @@ impl FromStr for AeTitle {
             return Err(AeTitleError::TooLong(text.len()));
         }
         Ok(AeTitle(text.to_owned()))
+    }
+}
+
+impl TryFrom<String> for AeTitle {
+    type Error = AeTitleError;
+
+    fn try_from(text: String) -> Result<AeTitle, AeTitleError> {
+        text.parse()
+    }
+}
+
+impl From<AeTitle> for String {
+    fn from(title: AeTitle) -> String {
+        title.0
     }
 }
 

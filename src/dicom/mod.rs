@@ -3,11 +3,13 @@
 mod ae_title;
 mod uid;
 
+use serde::{Deserialize, Serialize};
+
 pub use ae_title::{AeTitle, AeTitleError};
 pub use uid::{Uid, UidError};
 
 /// What identifies a series: its study and its own UID. Two studies that share a Series Instance UID are two series.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct SeriesKey {
     pub study_instance_uid: Uid,
     pub series_instance_uid: Uid,

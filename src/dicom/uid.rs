@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
@@ -12,7 +13,8 @@ use crate::limits::UID_LENGTH_MAX;
 ///
 /// Components with a leading zero are accepted, although PS3.5 9.1 forbids them: scanners in use send them, and
 /// refusing their images would help nobody.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Uid(String);
 
 /// Why a text is not a UID. The text itself is not repeated: what a peer sends there can be anything.
@@ -72,6 +74,20 @@ impl FromStr for Uid {
             return Err(UidError::EmptyComponent);
         }
         Ok(Uid(text.to_owned()))
+    }
+}
+
+impl TryFrom<String> for Uid {
+    type Error = UidError;
+
+    fn try_from(text: String) -> Result<Uid, UidError> {
+        text.parse()
+    }
+}
+
+impl From<Uid> for String {
+    fn from(uid: Uid) -> String {
+        uid.0
     }
 }
 

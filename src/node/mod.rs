@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::dicom::{AeTitle, SeriesKey, Uid};
-use crate::job::{Delivery, DeliveryState, Job, JobEvent, JobId, JobState, RetryPolicy};
+use crate::job::{Delivery, DeliveryState, Job, JobEvent, JobId, JobState, RetryPolicy, Run};
 
 pub use arrival::{Association, OnTimeout, Placed, Waiting};
 pub use series::{SeriesRecord, SeriesState};
@@ -31,7 +31,7 @@ pub enum Event {
     /// The answer to [`Effect::Assess`].
     Assessed { series: SeriesKey, revision: u32, assessment: Box<Assessment> },
     /// The answers to [`Effect::Infer`]: the objects of the job are durable ...
-    Produced { job: JobId },
+    Produced { job: JobId, run: Box<Run> },
     /// ... or the run came to an end without objects, for a reason that another run would meet again ...
     RunFailed { job: JobId, cause: String },
     /// ... or the worker was lost.
@@ -75,7 +75,7 @@ pub enum Record {
 }
 
 /// An instance as the node knows it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Stored {
     pub series: SeriesKey,
     pub sop_instance_uid: Uid,
@@ -216,7 +216,7 @@ impl Node {
                 Vec::new()
             }
             Event::Assessed { series, revision, assessment } => self.assessed(&series, revision, *assessment, now),
-            Event::Produced { job } => self.advance(&job, &JobEvent::Produced, now),
+            Event::Produced { job, run } => self.advance(&job, &JobEvent::Produced { run: *run }, now),
             Event::RunFailed { job, cause } => self.advance(&job, &JobEvent::RunFailed { cause }, now),
             Event::WorkerLost { job, cause } => self.advance(&job, &JobEvent::WorkerLost { cause }, now),
             Event::Answered { job, to, answer } => self.answered(&job, to, answer, now),
@@ -400,6 +400,7 @@ fn new_job(id: JobId, series: &SeriesKey, series_revision: u32, order: Order, no
         state: JobState::Queued,
         runs: 0,
         deliveries: order.destinations.into_iter().map(delivery).collect(),
+        run: None,
     }
 }
 
@@ -410,7 +411,7 @@ fn note(at: Timestamp, job: &Job, text: &str) -> Effect {
 fn describe(job: &Job, event: &JobEvent) -> String {
     let what = match event {
         JobEvent::Started => return format!("run {} started", job.runs),
-        JobEvent::Produced => "the objects are stored".to_owned(),
+        JobEvent::Produced { .. } => "the objects are stored".to_owned(),
         JobEvent::RunFailed { cause } => format!("the run failed: {cause}"),
         JobEvent::WorkerLost { cause } => format!("the worker was lost: {cause}"),
         JobEvent::Interrupted => "interrupted".to_owned(),

@@ -3,13 +3,15 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use super::arrival::{Decision, OnTimeout, Stack, Waiting, decide, judge};
 use super::{Assessment, Effect, Record, Stored};
 use crate::dicom::{AeTitle, SeriesKey, Uid};
 
 /// Where a series stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum SeriesState {
     /// Instances are expected, or the assessment is under way.
     Arriving,
@@ -43,7 +45,7 @@ impl SeriesState {
 }
 
 /// What the ledger keeps of a series.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SeriesRecord {
     pub series: SeriesKey,
     /// Counts the sets of instances that were or will be assessed; begins at 1.

@@ -1,0 +1,59 @@
+//! The tables of the ledger, one migration a version. A migration that was released is never changed.
+
+/// `user_version` N means that the first N entries have been applied.
+pub(super) const MIGRATIONS: &[&str] = &["
+CREATE TABLE instance (
+    study TEXT NOT NULL,
+    series TEXT NOT NULL,
+    sop TEXT NOT NULL,
+    document TEXT NOT NULL,
+    PRIMARY KEY (study, series, sop)
+) WITHOUT ROWID;
+
+CREATE TABLE series (
+    study TEXT NOT NULL,
+    series TEXT NOT NULL,
+    state TEXT NOT NULL,
+    last_at TEXT NOT NULL,
+    document TEXT NOT NULL,
+    PRIMARY KEY (study, series)
+) WITHOUT ROWID;
+CREATE INDEX series_by_time ON series (last_at);
+
+CREATE TABLE job (
+    id TEXT NOT NULL PRIMARY KEY,
+    study TEXT NOT NULL,
+    series TEXT NOT NULL,
+    pipeline TEXT NOT NULL,
+    state TEXT NOT NULL,
+    cause TEXT NOT NULL,
+    created_at TEXT NOT NULL,
+    document TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX job_by_time ON job (created_at);
+
+CREATE TABLE delivery (
+    job TEXT NOT NULL REFERENCES job (id),
+    destination TEXT NOT NULL,
+    state TEXT NOT NULL,
+    attempts INTEGER NOT NULL,
+    reason TEXT NOT NULL,
+    PRIMARY KEY (job, destination)
+) WITHOUT ROWID;
+
+CREATE TABLE history (
+    sequence INTEGER PRIMARY KEY,
+    at TEXT NOT NULL,
+    study TEXT NOT NULL,
+    series TEXT NOT NULL,
+    job TEXT,
+    text TEXT NOT NULL
+);
+CREATE INDEX history_by_series ON history (study, series);
+
+-- What operators ask of the running gateway; it takes and deletes the rows.
+CREATE TABLE request (
+    sequence INTEGER PRIMARY KEY,
+    job TEXT NOT NULL
+);
+"];
