@@ -25,3 +25,22 @@ pub const DOCUMENT_DEPTH_MAX: usize = 64;
 pub const DOCUMENT_PROBLEMS_MAX: usize = 200;
 
 const _: () = assert!(IMAGE_SIDE_MAX * IMAGE_SIDE_MAX <= VOXELS_MAX);
+
+/// Deepest nesting of sequences in a data set; the deepest standard object has under ten. The parser behind the
+/// scanner recurses and dies on a thread's 2 MiB stack between 1,600 and 1,800 levels.
+pub const NESTING_MAX: usize = 63;
+
+/// Most elements and items in one data set: an enhanced image of 5,000 frames with 100 elements each.
+pub const ELEMENTS_MAX: usize = 500_000;
+
+/// Longest header (all before the pixel data). Structure sets and enhanced images reach tens of megabytes.
+pub const HEADER_BYTES_MAX: u64 = 128 << 20;
+
+/// Longest file meta group; a usual one has 200 bytes.
+pub const META_BYTES_MAX: u64 = 64 << 10;
+
+/// Most fragments of encapsulated pixel data: one for each frame, or one for each 64 KiB of them.
+pub const FRAGMENTS_MAX: usize = 1 << 17;
+
+/// Most bytes that a deflated data set may inflate to; a volume of 512 x 512 x 1,000 has half of it.
+pub const INFLATED_BYTES_MAX: u64 = 1 << 30;

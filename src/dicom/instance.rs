@@ -1,0 +1,202 @@
+//! One SOP instance: its identifiers, checked, and its header, parsed; pixel data stays where it is.
+
+use std::io::Read;
+
+use dicom_core::{Tag, VR};
+use dicom_dictionary_std::tags;
+use dicom_object::InMemDicomObject;
+use dicom_object::mem::InMemElement;
+use thiserror::Error;
+
+use super::scan::{Element, PixelData, Scan, ScanError, scan};
+use super::{SeriesKey, Syntax, Uid, UidError, header, part10};
+
+/// One SOP instance without its pixels. Its data set was walked to the last byte and is complete.
+///
+/// It holds attributes of the patient, so it derives no `Debug`.
+pub struct Instance {
+    pub sop_class_uid: Uid,
+    pub sop_instance_uid: Uid,
+    pub study_instance_uid: Uid,
+    pub series_instance_uid: Uid,
+    pub transfer_syntax_uid: Uid,
+    /// All elements before the pixel data, nested sequences included, except [`Instance::unread`].
+    pub header: InMemDicomObject,
+    /// Top-level elements which the parser could not read (private ones with broken content, mostly).
+    pub unread: Vec<Tag>,
+    /// Where the pixels lie, in bytes from the start of the data set.
+    pub pixel_data: Option<PixelData>,
+    bytes: Vec<u8>,
+    elements: Vec<Element>,
+    big_endian: bool,
+}
+
+/// Why bytes are not an instance; the variants are for the answer to a C-STORE (PS3.4 B.2.3).
+#[derive(Debug, Error)]
+pub enum InstanceError {
+    /// Cannot understand: Cxxx.
+    #[error(transparent)]
+    Scan(#[from] ScanError),
+    /// Cannot understand: Cxxx, with the tag as Offending Element.
+    #[error("{name} {tag} is missing or empty, expected a UID; the sender has to fill it in")]
+    MissingUid { tag: Tag, name: &'static str },
+    /// Cannot understand: Cxxx, with the tag as Offending Element.
+    #[error("{name} {tag}: {source}")]
+    Uid {
+        tag: Tag,
+        name: &'static str,
+        #[source]
+        source: UidError,
+    },
+    /// Cannot understand: Cxxx, with the tag as Offending Element.
+    #[error("{tag} appears twice in the data set, expected once: its value would be ambiguous")]
+    Duplicate { tag: Tag },
+}
+
+impl Instance {
+    /// Reads an instance from a DICOM file (PS3.10): preamble, file meta group, data set. Files that lack the first
+    /// two are read where the encoding can be recognised. `reader` should be buffered.
+    ///
+    /// # Errors
+    /// [`InstanceError`]: the data set is incomplete or out of bounds, or one of the four UIDs is missing or illegal.
+    pub fn read_part10(reader: impl Read) -> Result<Instance, InstanceError> {
+        let file = part10::read_part10(reader)?;
+        Instance::from_scan(file.scan, file.transfer_syntax_uid)
+    }
+
+    /// Reads an instance from a data set without file meta group, as it comes over the network, in the transfer
+    /// syntax of its presentation context. `reader` should be buffered.
+    ///
+    /// # Errors
+    /// As [`Instance::read_part10`].
+    pub fn read_data_set(reader: impl Read, transfer_syntax_uid: &Uid) -> Result<Instance, InstanceError> {
+        let syntax =
+            Syntax::of(transfer_syntax_uid).ok_or_else(|| ScanError::TransferSyntax(transfer_syntax_uid.clone()))?;
+        Instance::from_scan(scan(reader, syntax)?, transfer_syntax_uid.clone())
+    }
+
+    fn from_scan(scan: Scan, transfer_syntax_uid: Uid) -> Result<Instance, InstanceError> {
+        if let Some(tag) = duplicate(&scan.elements) {
+            return Err(InstanceError::Duplicate { tag });
+        }
+        let uid = |tag, name| {
+            let value = scan.elements.iter().find(|element| element.tag == tag);
+            let bytes = value.map_or(&[][..], |element| &scan.header[element.value.clone()]);
+            // A byte outside ASCII becomes a character that the UID refuses.
+            let text: String = bytes.iter().map(|&byte| char::from(byte)).collect();
+            text.parse::<Uid>().map_err(|source| match source {
+                UidError::Empty => InstanceError::MissingUid { tag, name },
+                source => InstanceError::Uid { tag, name, source },
+            })
+        };
+        let sop_class_uid = uid(tags::SOP_CLASS_UID, "SOP Class UID")?;
+        let sop_instance_uid = uid(tags::SOP_INSTANCE_UID, "SOP Instance UID")?;
+        let study_instance_uid = uid(tags::STUDY_INSTANCE_UID, "Study Instance UID")?;
+        let series_instance_uid = uid(tags::SERIES_INSTANCE_UID, "Series Instance UID")?;
+        let syntax =
+            Syntax::of(&transfer_syntax_uid).ok_or_else(|| ScanError::TransferSyntax(transfer_syntax_uid.clone()))?;
+        let header::Parsed { header, unread } = header::parse(&scan, syntax);
+        Ok(Instance {
+            sop_class_uid,
+            sop_instance_uid,
+            study_instance_uid,
+            series_instance_uid,
+            transfer_syntax_uid,
+            header,
+            unread,
+            pixel_data: scan.pixel_data,
+            bytes: scan.header,
+            elements: scan.elements,
+            big_endian: syntax.big_endian,
+        })
+    }
+
+    /// The series that this instance belongs to.
+    pub fn series_key(&self) -> SeriesKey {
+        SeriesKey {
+            study_instance_uid: self.study_instance_uid.clone(),
+            series_instance_uid: self.series_instance_uid.clone(),
+        }
+    }
+
+    /// The value of a top-level element before the pixel data, byte for byte as it came, with its padding and in its
+    /// own character set; none when the element is absent. Text looks the same in every transfer syntax.
+    pub fn raw(&self, tag: Tag) -> Option<&[u8]> {
+        let element = self.elements.iter().find(|element| element.tag == tag)?;
+        self.bytes.get(element.value.clone())
+    }
+
+    /// The VR of a top-level element before the pixel data, as written or from the dictionary.
+    pub fn vr(&self, tag: Tag) -> Option<VR> {
+        self.elements.iter().find(|element| element.tag == tag).map(|element| element.vr)
+    }
+
+    /// Whether the elements were encoded big endian; it matters to whoever reads [`Instance::raw`] numbers.
+    pub fn is_big_endian(&self) -> bool {
+        self.big_endian
+    }
+
+    /// The text of a top-level element, decoded, without padding; values stay separated by backslashes. None when it
+    /// is absent or empty.
+    pub fn text(&self, tag: Tag) -> Option<String> {
+        text(&self.header, tag)
+    }
+
+    /// All values of a top-level DS, IS or binary number; none when it is absent, empty or one of the values is no
+    /// finite number.
+    pub fn f64s(&self, tag: Tag) -> Option<Vec<f64>> {
+        f64s(&self.header, tag)
+    }
+
+    /// The first value of a top-level IS or binary integer.
+    pub fn integer(&self, tag: Tag) -> Option<i64> {
+        integer(&self.header, tag)
+    }
+}
+
+/// The text of an element of a data set or an item, without padding; none when it is absent or empty.
+pub fn text(object: &InMemDicomObject, tag: Tag) -> Option<String> {
+    let value = object.get(tag)?.value().to_str().ok()?;
+    let trimmed = value.trim_matches([' ', '\0']);
+    (!trimmed.is_empty()).then(|| trimmed.to_owned())
+}
+
+/// All values of a number; none when it is absent, empty or one of the values is no finite number.
+pub fn f64s(object: &InMemDicomObject, tag: Tag) -> Option<Vec<f64>> {
+    let values = numbers(object.get(tag)?)?;
+    (!values.is_empty() && values.iter().all(|x| x.is_finite())).then_some(values)
+}
+
+/// The first value of an integer; none when it is absent or has a fraction.
+pub fn integer(object: &InMemDicomObject, tag: Tag) -> Option<i64> {
+    let first = *numbers(object.get(tag)?)?.first()?;
+    (first.fract() == 0.0 && first.abs() < 9e15).then_some(first as i64)
+}
+
+/// The items of a sequence; none (an empty slice) when it is absent or not a sequence.
+pub fn items(object: &InMemDicomObject, tag: Tag) -> &[InMemDicomObject] {
+    object.get(tag).and_then(|element| element.items()).unwrap_or_default()
+}
+
+fn numbers(element: &InMemElement) -> Option<Vec<f64>> {
+    let value = element.value().primitive()?;
+    match value {
+        dicom_core::PrimitiveValue::Str(_) | dicom_core::PrimitiveValue::Strs(_) => {
+            let text = value.to_str();
+            let text = text.trim_matches([' ', '\0']);
+            if text.is_empty() {
+                return None;
+            }
+            text.split('\\').map(|part| part.trim_matches([' ', '\0']).parse().ok()).collect()
+        }
+        _ => value.to_multi_float64().ok(),
+    }
+}
+
+/// A standard tag that appears twice at the top level.
+fn duplicate(elements: &[Element]) -> Option<Tag> {
+    let mut standard: Vec<Tag> =
+        elements.iter().map(|element| element.tag).filter(|tag| tag.group() % 2 == 0).collect();
+    standard.sort_unstable();
+    standard.windows(2).find(|pair| pair[0] == pair[1]).map(|pair| pair[0])
+}
