@@ -16,6 +16,7 @@
 
 pub mod cli;
 pub mod ledger;
+pub mod worker;
 
 // Core.
 pub mod contour;

@@ -44,3 +44,8 @@ pub const FRAGMENTS_MAX: usize = 1 << 17;
 
 /// Most bytes that a deflated data set may inflate to; a volume of 512 x 512 x 1,000 has half of it.
 pub const INFLATED_BYTES_MAX: u64 = 1 << 30;
+/// How often the memory of a worker is looked at. A worker that fills memory at 2 GB/s gains 0.5 GB in this time.
+pub const WORKER_MEMORY_POLL_MS: u64 = 250;
+
+/// Longest report of a worker: a run with a thousand structures has about 200 kB.
+pub const WORKER_REPORT_BYTES_MAX: usize = 16 << 20;

@@ -1,0 +1,46 @@
+//! Inference in a child process: what is said between the daemon and its worker; the work itself is in `job`.
+//!
+//! The worker is this same program, started as `contourd worker`. Orders come as JSON lines on its standard input,
+//! reports go out as JSON lines on its standard output. A worker that crashes, hangs, leaks or is killed costs one
+//! attempt of one job: the daemon sees the end of the pipe, and the listener does not notice.
+
+mod child;
+mod supervisor;
+
+use std::path::PathBuf;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::job::{JobId, Run};
+
+pub use child::serve;
+pub use supervisor::{Limits, Outcome, Supervisor};
+
+/// One job for a worker.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct WorkOrder {
+    pub job: JobId,
+    /// Goes into the objects as their date and time, so that a repeated run writes the same bytes.
+    pub created_at: Timestamp,
+    /// The Part 10 files of the series, in any order.
+    pub instances: Vec<PathBuf>,
+    /// The pipeline definition as matched.
+    pub pipeline_source: String,
+    /// The folder that holds a folder for each model.
+    pub models: PathBuf,
+    /// An empty folder for the objects; the daemon adopts it when the worker reports [`Report::Done`].
+    pub folder: PathBuf,
+}
+
+/// What a worker says while it works.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Report {
+    /// It has begun a stage, or is so far in it (0 to 1).
+    Progress { stage: String, fraction: f32 },
+    /// The objects are written and synchronised.
+    Done { run: Run },
+    /// Another run would fail as well; the cause names what, where, found, expected and cure.
+    Failed { cause: String },
+}
