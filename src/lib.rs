@@ -20,6 +20,7 @@ pub mod worker;
 
 // Core.
 pub mod contour;
+pub mod dimse;
 pub mod job;
 pub mod node;
 pub mod output;

@@ -49,3 +49,19 @@ pub const WORKER_MEMORY_POLL_MS: u64 = 250;
 
 /// Longest report of a worker: a run with a thousand structures has about 200 kB.
 pub const WORKER_REPORT_BYTES_MAX: usize = 16 << 20;
+/// Longest command set. The longest that is sent here has about 300 bytes; those of other services reach a few kB.
+pub const COMMAND_BYTES_MAX: usize = 64 << 10;
+
+/// Longest A-ASSOCIATE PDU. 128 contexts with 30 transfer syntaxes each have 110 kB; a SAML assertion fits besides.
+pub const ASSOCIATE_BYTES_MAX: u32 = 1 << 20;
+
+/// Longest P-DATA-TF that is offered and sent: what one association may hold in memory for each of its buffers.
+pub const PDU_BYTES_MAX: u32 = 1 << 20;
+
+/// Most presentation contexts: the odd numbers of one byte (PS3.8 9.3.2.2).
+pub const PRESENTATION_CONTEXTS_MAX: usize = 128;
+
+/// Most empty fragments or P-DATA-TF in one association; the standard allows them, no sender needs many.
+pub const EMPTY_FRAGMENTS_MAX: u32 = 10_000;
+
+const _: () = assert!(COMMAND_BYTES_MAX as u32 <= PDU_BYTES_MAX && PDU_BYTES_MAX <= ASSOCIATE_BYTES_MAX);

@@ -1,0 +1,29 @@
+//! DICOM messages as values: PDUs, command sets, statuses and the acceptance of associations; it moves no bytes.
+//!
+//! The A-ASSOCIATE PDUs are encoded and decoded by `dicom-ul`; P-DATA is cut here, without copies and within limits,
+//! and so are the four small PDUs, because a peer's odd reason code is no ground to lose its answer.
+
+mod acceptance;
+mod command;
+mod message;
+mod pdu;
+mod status;
+pub mod syntaxes;
+
+pub use acceptance::{Acceptance, Caller, Context, Negotiated, Refusal, Rejection, negotiate};
+pub use command::{Command, CommandError, CommandSet, EchoRequest, Response, StoreRequest};
+pub use message::{MessageError, Part, Reassembly};
+pub use pdu::{
+    AbortReason, Pdu, PduError, Pdv, Pdvs, decode_pdu, encode_abort, encode_data, encode_pdu, encode_reject,
+};
+pub use status::{Outcome, Status};
+
+use crate::dicom::Uid;
+
+/// Implementation Class UID (PS3.7 D.3.3.2) of this program.
+pub fn implementation_class_uid() -> Uid {
+    Uid::derived(["contourd", "implementation class"])
+}
+
+/// Implementation Version Name (PS3.7 D.3.3.2), 1 to 16 characters.
+pub const IMPLEMENTATION_VERSION_NAME: &str = "CONTOURD_0";

@@ -1,0 +1,90 @@
+//! The abstract and transfer syntaxes that the gateway speaks (PS3.4 B.5, PS3.5 10); it decodes none of them.
+
+/// Verification (PS3.4 A).
+pub const VERIFICATION: &str = "1.2.840.10008.1.1";
+/// The one application context (PS3.7 A.2.1).
+pub const APPLICATION_CONTEXT: &str = "1.2.840.10008.3.1.1.1";
+
+/// Implicit VR Little Endian, the default that everybody has to accept (PS3.5 10.1).
+pub const IMPLICIT_VR_LITTLE_ENDIAN: &str = "1.2.840.10008.1.2";
+/// Explicit VR Little Endian.
+pub const EXPLICIT_VR_LITTLE_ENDIAN: &str = "1.2.840.10008.1.2.1";
+
+/// Storage SOP classes that are accepted: the images that pipelines read and the objects that accompany them.
+pub const STORAGE: &[(&str, &str)] = &[
+    ("1.2.840.10008.5.1.4.1.1.2", "CT Image Storage"),
+    ("1.2.840.10008.5.1.4.1.1.2.1", "Enhanced CT Image Storage"),
+    ("1.2.840.10008.5.1.4.1.1.2.2", "Legacy Converted Enhanced CT Image Storage"),
+    ("1.2.840.10008.5.1.4.1.1.4", "MR Image Storage"),
+    ("1.2.840.10008.5.1.4.1.1.4.1", "Enhanced MR Image Storage"),
+    ("1.2.840.10008.5.1.4.1.1.4.3", "Enhanced MR Color Image Storage"),
+    ("1.2.840.10008.5.1.4.1.1.4.4", "Legacy Converted Enhanced MR Image Storage"),
+    ("1.2.840.10008.5.1.4.1.1.128", "Positron Emission Tomography Image Storage"),
+    ("1.2.840.10008.5.1.4.1.1.128.1", "Legacy Converted Enhanced PET Image Storage"),
+    ("1.2.840.10008.5.1.4.1.1.130", "Enhanced PET Image Storage"),
+    ("1.2.840.10008.5.1.4.1.1.7", "Secondary Capture Image Storage"),
+    ("1.2.840.10008.5.1.4.1.1.7.1", "Multi-frame Single Bit Secondary Capture Image Storage"),
+    ("1.2.840.10008.5.1.4.1.1.7.2", "Multi-frame Grayscale Byte Secondary Capture Image Storage"),
+    ("1.2.840.10008.5.1.4.1.1.7.3", "Multi-frame Grayscale Word Secondary Capture Image Storage"),
+    ("1.2.840.10008.5.1.4.1.1.7.4", "Multi-frame True Color Secondary Capture Image Storage"),
+    ("1.2.840.10008.5.1.4.1.1.481.1", "RT Image Storage"),
+    ("1.2.840.10008.5.1.4.1.1.481.2", "RT Dose Storage"),
+    ("1.2.840.10008.5.1.4.1.1.481.3", "RT Structure Set Storage"),
+    ("1.2.840.10008.5.1.4.1.1.481.4", "RT Beams Treatment Record Storage"),
+    ("1.2.840.10008.5.1.4.1.1.481.5", "RT Plan Storage"),
+    ("1.2.840.10008.5.1.4.1.1.481.6", "RT Brachy Treatment Record Storage"),
+    ("1.2.840.10008.5.1.4.1.1.481.7", "RT Treatment Summary Record Storage"),
+    ("1.2.840.10008.5.1.4.1.1.481.8", "RT Ion Plan Storage"),
+    ("1.2.840.10008.5.1.4.1.1.481.9", "RT Ion Beams Treatment Record Storage"),
+    ("1.2.840.10008.5.1.4.1.1.481.11", "RT Segment Annotation Storage"),
+    ("1.2.840.10008.5.1.4.1.1.66.1", "Spatial Registration Storage"),
+    ("1.2.840.10008.5.1.4.1.1.66.2", "Spatial Fiducials Storage"),
+    ("1.2.840.10008.5.1.4.1.1.66.3", "Deformable Spatial Registration Storage"),
+    ("1.2.840.10008.5.1.4.1.1.66.4", "Segmentation Storage"),
+    ("1.2.840.10008.5.1.4.1.1.66.5", "Surface Segmentation Storage"),
+    ("1.2.840.10008.5.1.4.1.1.66.7", "Label Map Segmentation Storage"),
+    ("1.2.840.10008.5.1.4.1.1.88.11", "Basic Text SR Storage"),
+    ("1.2.840.10008.5.1.4.1.1.88.22", "Enhanced SR Storage"),
+    ("1.2.840.10008.5.1.4.1.1.88.33", "Comprehensive SR Storage"),
+    ("1.2.840.10008.5.1.4.1.1.88.34", "Comprehensive 3D SR Storage"),
+    ("1.2.840.10008.5.1.4.1.1.104.1", "Encapsulated PDF Storage"),
+];
+
+/// Transfer syntaxes for storage, best first; the order is ours, not the requestor's (PS3.8 9.3.3.2 leaves it to us).
+///
+/// Explicit before implicit, because it keeps the VR of private elements; uncompressed before compressed, because it
+/// costs no decoding later; lossless before lossy.
+pub const TRANSFER: &[(&str, &str)] = &[
+    (EXPLICIT_VR_LITTLE_ENDIAN, "Explicit VR Little Endian"),
+    (IMPLICIT_VR_LITTLE_ENDIAN, "Implicit VR Little Endian"),
+    ("1.2.840.10008.1.2.1.99", "Deflated Explicit VR Little Endian"),
+    ("1.2.840.10008.1.2.2", "Explicit VR Big Endian"),
+    ("1.2.840.10008.1.2.4.70", "JPEG Lossless, first-order prediction"),
+    ("1.2.840.10008.1.2.4.57", "JPEG Lossless, process 14"),
+    ("1.2.840.10008.1.2.4.90", "JPEG 2000, lossless only"),
+    ("1.2.840.10008.1.2.5", "RLE Lossless"),
+    ("1.2.840.10008.1.2.4.91", "JPEG 2000"),
+    ("1.2.840.10008.1.2.4.51", "JPEG Extended"),
+    ("1.2.840.10008.1.2.4.50", "JPEG Baseline"),
+];
+
+/// The name of a storage class, for logs.
+pub fn storage_name(uid: &str) -> Option<&'static str> {
+    STORAGE.iter().find(|(known, _)| *known == uid).map(|(_, name)| *name)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn every_syntax_is_a_legal_uid_and_named_once() {
+        let mut seen = HashSet::new();
+        for (uid, name) in STORAGE.iter().chain(TRANSFER) {
+            assert!(uid.parse::<crate::dicom::Uid>().is_ok(), "{name}");
+            assert!(seen.insert(*uid), "{name} is listed twice");
+        }
+    }
+}
