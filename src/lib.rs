@@ -24,6 +24,7 @@ pub mod dimse;
 pub mod job;
 pub mod node;
 pub mod output;
+pub mod pipeline;
 
 // Words.
 pub mod dicom;

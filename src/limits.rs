@@ -24,6 +24,33 @@ pub const DOCUMENT_DEPTH_MAX: usize = 64;
 /// Most problems listed for one configuration file; past that the list helps nobody.
 pub const DOCUMENT_PROBLEMS_MAX: usize = 200;
 
+/// Longest id of a pipeline, step, model or peer: it names files and stands in log lines.
+pub const ID_LENGTH_MAX: usize = 64;
+
+/// Longest regular expression, glob or part to be searched for. Longer ones are mistakes or attacks.
+pub const PATTERN_LENGTH_MAX: usize = 1_024;
+
+/// Most memory of one compiled pattern; `(a{1000}){1000}` would take gigabytes.
+pub const PATTERN_SIZE_MAX: usize = 1 << 20;
+
+/// Longest path through nested sequences; functional groups need three.
+pub const TAG_PATH_LENGTH_MAX: usize = 8;
+
+/// Most values of one attribute of one instance that a predicate looks at; per-frame groups of 8,192 frames fit.
+pub const SEQUENCE_VALUES_MAX: usize = 1 << 16;
+
+/// Most steps of one pipeline; the largest published chain has five.
+pub const PIPELINE_STEPS_MAX: usize = 64;
+
+/// Longest name of a region of interest that every planning system takes (TG-263 rule 1; VR SH of the ROI label).
+pub const ROI_NAME_LENGTH_MAX: usize = 16;
+
+/// Largest component of a display colour (PS3.3 C.8.8.5, ROI Display Color is 8 bits in use).
+pub const COLOR_COMPONENT_MAX: i64 = 255;
+
+/// Longest time in seconds that a configuration may make something wait: a week.
+pub const WAIT_S_MAX: f64 = 604_800.0;
+
 const _: () = assert!(IMAGE_SIDE_MAX * IMAGE_SIDE_MAX <= VOXELS_MAX);
 
 /// Deepest nesting of sequences in a data set; the deepest standard object has under ten. The parser behind the

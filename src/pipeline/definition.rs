@@ -1,0 +1,438 @@
+//! The pipeline file, checked: identity, conditions, inputs, completeness, structures, outputs, destinations.
+
+use super::completeness::CompletenessOverride;
+use super::predicate::Predicate;
+use super::steps::{ArtefactRef, Step, parse_steps, unknown};
+use crate::dicom::AeTitle;
+use crate::document::{Fields, Node, Problems, Value};
+use crate::limits::{COLOR_COMPONENT_MAX, ID_LENGTH_MAX, ROI_NAME_LENGTH_MAX, SLICES_MAX};
+use crate::structure::{Color, RoiStyle, RoiType};
+
+/// A name that another file must have, and where it stands, so that both ends can be told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reference {
+    pub name: String,
+    pub line: usize,
+    pub path: String,
+}
+
+impl Reference {
+    pub(super) fn parse(node: &Node, problems: &mut Problems) -> Option<Reference> {
+        let name = parse_id(node, problems)?;
+        Some(Reference { name, line: node.line, path: node.path.clone() })
+    }
+}
+
+/// Whether results of a pipeline are delivered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Runs and delivers.
+    Live,
+    /// Runs and keeps the results, delivers nothing: to try a pipeline on real series.
+    Shadow,
+    /// Matches nothing.
+    Off,
+}
+
+impl Mode {
+    /// Every mode with its word.
+    pub const ALL: [(&'static str, Mode); 3] = [("live", Mode::Live), ("shadow", Mode::Shadow), ("off", Mode::Off)];
+}
+
+/// Conditions on the association by which a series came. An empty list accepts every title.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct When {
+    pub called_ae: Vec<AeTitle>,
+    pub calling_ae: Vec<AeTitle>,
+}
+
+/// A named slot that one series fills.
+#[derive(Clone, Debug)]
+pub struct Input {
+    pub name: String,
+    pub predicate: Predicate,
+    pub slices: SliceCount,
+    pub geometry: GeometryCondition,
+}
+
+/// How many slices (or frames) the stack must have, both bounds included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SliceCount {
+    pub min: usize,
+    pub max: usize,
+}
+
+/// What the stack of slices must look like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GeometryCondition {
+    pub orientation: Orientation,
+    /// Most slices that may be missing between neighbours.
+    pub max_gap: usize,
+}
+
+/// The anatomical plane nearest to the images.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Orientation {
+    Axial,
+    Coronal,
+    Sagittal,
+    Any,
+}
+
+impl Orientation {
+    /// Every orientation with its word.
+    pub const ALL: [(&'static str, Orientation); 4] = [
+        ("axial", Orientation::Axial),
+        ("coronal", Orientation::Coronal),
+        ("sagittal", Orientation::Sagittal),
+        ("any", Orientation::Any),
+    ];
+
+    /// The plane nearest to images with this normal (in patient LPS): the axis that it leans to most.
+    pub fn of_normal(normal: [f64; 3]) -> Orientation {
+        let [x, y, z] = normal.map(f64::abs);
+        if z >= x && z >= y {
+            Orientation::Axial
+        } else if y >= x {
+            Orientation::Coronal
+        } else {
+            Orientation::Sagittal
+        }
+    }
+
+    /// The word in the file.
+    pub fn word(self) -> &'static str {
+        match self {
+            Orientation::Axial => "axial",
+            Orientation::Coronal => "coronal",
+            Orientation::Sagittal => "sagittal",
+            Orientation::Any => "any",
+        }
+    }
+}
+
+/// A structure that the result holds.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StructureRule {
+    /// The step and the label of its model.
+    pub source: ArtefactRef,
+    pub style: RoiStyle,
+}
+
+/// An object that is made from the structures.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Output {
+    RtStruct(RtStructOutput),
+}
+
+/// How the RT Structure Set is written.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RtStructOutput {
+    /// Structure Set Label (3006,0002), VR SH: 1 to 16 characters.
+    pub label: String,
+    pub holes: Holes,
+}
+
+/// How holes are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Holes {
+    /// One contour that enters the hole by a channel and leaves it by the same: every planning system reads it.
+    Keyhole,
+    /// Contours of the type CLOSEDPLANAR_XOR (PS3.3 C.8.8.6.1).
+    Xor,
+}
+
+impl Holes {
+    /// Both ways with their words.
+    pub const ALL: [(&'static str, Holes); 2] = [("keyhole", Holes::Keyhole), ("xor", Holes::Xor)];
+}
+
+/// A destination of the results.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Deliver {
+    pub to: Reference,
+}
+
+/// A pipeline, checked; only [`Pipeline::parse`] makes one.
+#[derive(Clone, Debug)]
+pub struct Pipeline {
+    id: String,
+    revision: u32,
+    mode: Mode,
+    when: When,
+    inputs: Vec<Input>,
+    complete: CompletenessOverride,
+    steps: Vec<Step>,
+    structures: Vec<StructureRule>,
+    outputs: Vec<Output>,
+    deliver: Vec<Deliver>,
+}
+
+impl Pipeline {
+    /// Parses the document of a pipeline file. `None` when anything is wrong; everything that is, is in `problems`.
+    pub fn parse(node: &Node, problems: &mut Problems) -> Option<Pipeline> {
+        let before = problems.count();
+        let mut fields = node.object(problems)?;
+        fields.optional("$schema").and_then(|schema| schema.text(problems));
+        fields.optional("description").and_then(|description| description.text(problems));
+        let id = fields.required("id", problems).and_then(|id| parse_id(id, problems));
+        let revision = fields.required("revision", problems).and_then(|r| r.integer(1, i64::from(u32::MAX), problems));
+        let mode = fields.required("mode", problems).and_then(|mode| mode.choice(&Mode::ALL, problems));
+        let when = fields.optional("when").map(|when| parse_when(when, problems)).unwrap_or_default();
+        let inputs = fields.required("inputs", problems).map(|inputs| parse_inputs(inputs, problems));
+        let inputs = inputs.unwrap_or_default();
+        let complete = fields.optional("complete").and_then(|node| CompletenessOverride::parse(node, problems));
+        let steps = fields.required("steps", problems).and_then(|steps| parse_steps(steps, &inputs, problems));
+        let structures = fields.required("structures", problems);
+        let structures = structures.map(|list| parse_structures(list, steps.as_deref(), problems)).unwrap_or_default();
+        let outputs = fields.required("outputs", problems).map(|list| parse_outputs(list, problems));
+        let deliver = fields.optional("deliver").map(|list| parse_deliver(list, problems)).unwrap_or_default();
+        if mode == Some(Mode::Live) && deliver.is_empty() && problems.count() == before {
+            let cure = "name a peer, or set \"mode\" to \"shadow\"";
+            problems.add_with_cure(node, "no destination", "at least one in \"deliver\" of a live pipeline", cure);
+        }
+        fields.finish(problems);
+        if problems.count() > before {
+            return None;
+        }
+        let (complete, outputs) = (complete.unwrap_or_default(), outputs?);
+        let revision = u32::try_from(revision?).ok()?;
+        let (id, mode, steps) = (id?, mode?, steps?);
+        Some(Pipeline { id, revision, mode, when, inputs, complete, steps, structures, outputs, deliver })
+    }
+
+    /// The name, also of the file.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Counts up with each change that changes results; part of the UIDs of what is produced.
+    pub fn revision(&self) -> u32 {
+        self.revision
+    }
+
+    pub fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    pub fn when(&self) -> &When {
+        &self.when
+    }
+
+    /// At least one.
+    pub fn inputs(&self) -> &[Input] {
+        &self.inputs
+    }
+
+    pub fn complete(&self) -> &CompletenessOverride {
+        &self.complete
+    }
+
+    /// In an order in which each comes after what it needs; at least one.
+    pub fn steps(&self) -> &[Step] {
+        &self.steps
+    }
+
+    /// What the result holds, in the order of the file; at least one.
+    pub fn structures(&self) -> &[StructureRule] {
+        &self.structures
+    }
+
+    /// At least one.
+    pub fn outputs(&self) -> &[Output] {
+        &self.outputs
+    }
+
+    /// At least one for a live pipeline.
+    pub fn deliver(&self) -> &[Deliver] {
+        &self.deliver
+    }
+}
+
+/// A name of a pipeline, step, slot, model or peer: letters, digits, `-`, `_` and dots inside; a file can be called so.
+pub fn parse_id(node: &Node, problems: &mut Problems) -> Option<String> {
+    let text = node.text(problems)?;
+    let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    if text.is_empty() || text.len() > ID_LENGTH_MAX || !text.bytes().all(legal) || text.starts_with('.') {
+        let expected = format!("a name of 1 to {ID_LENGTH_MAX} letters, digits, '-', '_' or '.', not first a '.'");
+        problems.add(node, node.describe(), expected);
+        return None;
+    }
+    Some(text.to_owned())
+}
+
+fn parse_when(node: &Node, problems: &mut Problems) -> When {
+    let Some(mut fields) = node.object(problems) else { return When::default() };
+    let mut titles = |key, problems: &mut Problems| {
+        fields.optional(key).map(|node: &Node| parse_ae_titles(node, problems)).unwrap_or_default()
+    };
+    let (called_ae, calling_ae) = (titles("called_ae", problems), titles("calling_ae", problems));
+    fields.finish(problems);
+    When { called_ae, calling_ae }
+}
+
+/// A list of AE titles, at least one.
+fn parse_ae_titles(node: &Node, problems: &mut Problems) -> Vec<AeTitle> {
+    let Some(items) = node.array(problems) else { return Vec::new() };
+    if items.is_empty() {
+        problems.add_with_cure(node, "an empty list", "at least one AE title", "leave the key out to accept every one");
+    }
+    items.iter().filter_map(|item| item.parsed("an AE title", problems)).collect()
+}
+
+fn parse_inputs(node: &Node, problems: &mut Problems) -> Vec<Input> {
+    if node.object(problems).is_none() {
+        return Vec::new();
+    }
+    let Value::Object(list) = &node.value else { return Vec::new() };
+    if list.is_empty() {
+        problems.add(node, "no input", "at least one named slot, such as \"ct\"");
+    }
+    list.iter().filter_map(|(name, slot)| parse_input(name, slot, problems)).collect()
+}
+
+fn parse_input(name: &str, node: &Node, problems: &mut Problems) -> Option<Input> {
+    let named = Node { value: Value::String(name.to_owned()), line: node.line, path: node.path.clone() };
+    parse_id(&named, problems)?;
+    let mut fields = node.object(problems)?;
+    let predicate = Predicate::of_fields(&mut fields, problems);
+    let slices = fields.optional("slices").and_then(|slices| parse_slices(slices, problems));
+    let geometry = fields.optional("geometry").and_then(|geometry| parse_geometry(geometry, problems));
+    fields.finish(problems);
+    let slices = slices.unwrap_or(SliceCount { min: 1, max: SLICES_MAX });
+    let geometry = geometry.unwrap_or(GeometryCondition { orientation: Orientation::Any, max_gap: 0 });
+    Some(Input { name: name.to_owned(), predicate, slices, geometry })
+}
+
+fn parse_slices(node: &Node, problems: &mut Problems) -> Option<SliceCount> {
+    let mut fields = node.object(problems)?;
+    let mut count = |key, default: usize, problems: &mut Problems| match fields.optional(key) {
+        Some(node) => node.integer(1, SLICES_MAX as i64, problems).map_or(default, |count: i64| count as usize),
+        None => default,
+    };
+    let (min, max) = (count("min", 1, problems), count("max", SLICES_MAX, problems));
+    fields.finish(problems);
+    if min > max {
+        problems.add_with_cure(node, format!("min {min} above max {max}"), "min up to max", "swap them");
+    }
+    Some(SliceCount { min, max })
+}
+
+fn parse_geometry(node: &Node, problems: &mut Problems) -> Option<GeometryCondition> {
+    let mut fields = node.object(problems)?;
+    let orientation = fields.optional("orientation").and_then(|node| node.choice(&Orientation::ALL, problems));
+    let max_gap = fields.optional("max_gap").and_then(|node| node.integer(0, SLICES_MAX as i64, problems));
+    fields.finish(problems);
+    let max_gap = usize::try_from(max_gap.unwrap_or(0)).unwrap_or(0);
+    Some(GeometryCondition { orientation: orientation.unwrap_or(Orientation::Any), max_gap })
+}
+
+fn parse_structures(node: &Node, steps: Option<&[Step]>, problems: &mut Problems) -> Vec<StructureRule> {
+    if node.object(problems).is_none() {
+        return Vec::new();
+    }
+    let Value::Object(list) = &node.value else { return Vec::new() };
+    if list.is_empty() {
+        problems.add(node, "no structure", "at least one, such as \"lungs:Lung_L\": {...}");
+    }
+    let mut rules: Vec<StructureRule> = Vec::new();
+    for (key, value) in list {
+        let Some(rule) = parse_structure(key, value, steps, problems) else { continue };
+        // Planning systems match names without case (TG-263 rule 1), so two that differ by case are one.
+        if rules.iter().any(|other| other.style.name.eq_ignore_ascii_case(&rule.style.name)) {
+            problems.add(
+                value,
+                format!("the name {:?} a second time", rule.style.name),
+                "each name once, without case",
+            );
+        }
+        rules.push(rule);
+    }
+    rules
+}
+
+fn parse_structure(key: &str, node: &Node, steps: Option<&[Step]>, problems: &mut Problems) -> Option<StructureRule> {
+    let source = ArtefactRef::parse(key, node, problems);
+    if let (Some(source), Some(steps)) = (&source, steps) {
+        let ids: Vec<&str> = steps.iter().map(|step| step.id.as_str()).collect();
+        if !ids.contains(&source.step.as_str()) {
+            unknown(node, &format!("the step {:?}", source.step), &source.step, &ids, "steps", problems);
+        }
+    }
+    let mut fields = node.object(problems)?;
+    let name = fields.required("name", problems).and_then(|name| parse_roi_name(name, problems));
+    let roi_type = fields.required("type", problems).and_then(|node| node.choice(&RoiType::ALL, problems));
+    let color = fields.required("color", problems).and_then(|color| parse_color(color, problems));
+    fields.finish(problems);
+    Some(StructureRule { source: source?, style: RoiStyle { name: name?, roi_type: roi_type?, color: color? } })
+}
+
+/// A name that every destination takes: short, printable, no backslash (which separates values, PS3.5 6.2).
+fn parse_roi_name(node: &Node, problems: &mut Problems) -> Option<String> {
+    parse_short_text(node, ROI_NAME_LENGTH_MAX, problems)
+}
+
+fn parse_short_text(node: &Node, longest: usize, problems: &mut Problems) -> Option<String> {
+    let text = node.text(problems)?;
+    let printable = text.bytes().all(|byte| (0x20..0x7f).contains(&byte) && byte != b'\\');
+    if text.is_empty() || text.len() > longest || !printable || text.trim() != text {
+        let expected = format!("1 to {longest} ASCII characters without backslash and without space at the ends");
+        problems.add(node, format!("{text:?} ({} characters)", text.chars().count()), expected);
+        return None;
+    }
+    Some(text.to_owned())
+}
+
+fn parse_color(node: &Node, problems: &mut Problems) -> Option<Color> {
+    let items = node.array(problems)?;
+    let parts: Vec<Option<u8>> = items
+        .iter()
+        .map(|item| item.integer(0, COLOR_COMPONENT_MAX, problems).and_then(|part| u8::try_from(part).ok()))
+        .collect();
+    match parts.as_slice() {
+        [red, green, blue] => Some(Color([(*red)?, (*green)?, (*blue)?])),
+        _ => {
+            problems.add(node, node.describe(), "an array of 3: red, green, blue");
+            None
+        }
+    }
+}
+
+fn parse_outputs(node: &Node, problems: &mut Problems) -> Vec<Output> {
+    let Some(items) = node.array(problems) else { return Vec::new() };
+    if items.is_empty() {
+        problems.add(node, "no output", "at least one, such as {\"rtstruct\": {\"label\": \"AUTO\"}}");
+    }
+    let outputs = items.iter().filter_map(|item| {
+        let mut fields = item.object(problems)?;
+        let output = fields.required("rtstruct", problems).and_then(|node| parse_rtstruct(node, problems));
+        fields.finish(problems);
+        output.map(Output::RtStruct)
+    });
+    outputs.collect()
+}
+
+fn parse_rtstruct(node: &Node, problems: &mut Problems) -> Option<RtStructOutput> {
+    let mut fields: Fields<'_> = node.object(problems)?;
+    let label = fields.required("label", problems).and_then(|label| parse_short_text(label, 16, problems));
+    let holes = fields.optional("holes").map(|holes| holes.choice(&Holes::ALL, problems));
+    fields.finish(problems);
+    Some(RtStructOutput { label: label?, holes: holes.unwrap_or(Some(Holes::Keyhole))? })
+}
+
+fn parse_deliver(node: &Node, problems: &mut Problems) -> Vec<Deliver> {
+    let Some(items) = node.array(problems) else { return Vec::new() };
+    let mut destinations: Vec<Deliver> = Vec::new();
+    for item in items {
+        let Some(mut fields) = item.object(problems) else { continue };
+        let to = fields.required("to", problems).and_then(|to| Reference::parse(to, problems));
+        fields.finish(problems);
+        let Some(to) = to else { continue };
+        if destinations.iter().any(|other| other.to.name == to.name) {
+            problems.add(item, format!("the peer {:?} a second time", to.name), "each destination once");
+        }
+        destinations.push(Deliver { to });
+    }
+    destinations
+}

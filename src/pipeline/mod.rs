@@ -1,0 +1,23 @@
+//! Pipelines: which series are segmented, by which models, and where the results go; it knows no files and no peers.
+//!
+//! A pipeline file is parsed into a [`Pipeline`] in one step; there is no half-checked form. References to models and
+//! peers are kept with their place ([`Reference`]) and resolved when all files are read.
+
+mod comparison;
+mod completeness;
+mod definition;
+mod predicate;
+mod steps;
+mod tag_path;
+#[cfg(test)]
+mod tests;
+
+pub use comparison::{Comparison, OPERATORS, Operand, Operator, ValueKind};
+pub use completeness::{Completeness, CompletenessOverride, OnTimeout};
+pub use definition::{
+    Deliver, GeometryCondition, Holes, Input, Mode, Orientation, Output, Pipeline, Reference, RtStructOutput,
+    SliceCount, StructureRule, When, parse_id,
+};
+pub use predicate::{Every, Group, Predicate, Test, Which};
+pub use steps::{Action, ArtefactRef, Source, Step};
+pub use tag_path::{PathTag, TagPath, TagPathError};

@@ -1,0 +1,212 @@
+use super::*;
+use crate::document::{self, Problem, Problems};
+
+const GOOD: &str = r#"{
+  "id": "thorax", "revision": 3, "mode": "live",
+  "when": {"called_ae": ["CONTOURD"]},
+  "inputs": {"ct": {"all": [{"tag": "Modality", "eq": "CT"}], "slices": {"min": 30}, "geometry": {"orientation": "axial"}}},
+  "complete": {"quiet_s": 5},
+  "steps": [{"id": "heart", "model": "ct-heart", "in": {"scan": "ct", "near": ["lungs:Lung_L", "lungs:Lung_R"]}},
+            {"id": "lungs", "model": "ct-lung", "in": {"scan": "ct"}}],
+  "structures": {"lungs:Lung_L": {"name": "Lung_L", "type": "ORGAN", "color": [0, 128, 255]}},
+  "outputs": [{"rtstruct": {"label": "AUTO"}}],
+  "deliver": [{"to": "eclipse"}]
+}"#;
+
+/// The messages for the good file with one part replaced.
+fn check(part: &str, by: &str) -> Vec<String> {
+    assert!(GOOD.contains(part), "{part}");
+    let mut problems = Problems::of("p.json");
+    let node = document::parse(&GOOD.replacen(part, by, 1), &mut problems).expect("JSON");
+    let pipeline = Pipeline::parse(&node, &mut problems);
+    assert_eq!(pipeline.is_some(), problems.is_empty());
+    problems.into_vec().iter().map(Problem::to_string).collect()
+}
+
+fn good() -> Pipeline {
+    let mut problems = Problems::of("p.json");
+    let node = document::parse(GOOD, &mut problems).expect("JSON");
+    Pipeline::parse(&node, &mut problems).expect("the file is good")
+}
+
+#[test]
+fn reads_a_pipeline_and_orders_its_steps() {
+    let pipeline = good();
+    assert_eq!((pipeline.id(), pipeline.revision(), pipeline.mode()), ("thorax", 3, Mode::Live));
+    let ids: Vec<&str> = pipeline.steps().iter().map(|step| step.id.as_str()).collect();
+    assert_eq!(ids, ["lungs", "heart"]);
+    assert_eq!(pipeline.inputs()[0].slices.min, 30);
+    assert_eq!(pipeline.deliver()[0].to.line, 10);
+    let complete = pipeline.complete().over(&Completeness::default());
+    assert_eq!((complete.quiet_s, complete.max_wait_s), (5.0, 900.0));
+}
+
+#[test]
+fn refuses_cycles_and_what_is_not_there() {
+    for (part, by, expected) in [
+        (
+            r#""model": "ct-lung", "in": {"scan": "ct"}"#,
+            r#""model": "ct-lung", "in": {"scan": "heart:Heart"}"#,
+            "p.json:6: steps: found a cycle: heart needs lungs needs heart, expected steps that need only what other steps made before; break the cycle",
+        ),
+        (
+            r#""scan": "ct", "near""#,
+            r#""scan": "pet", "near""#,
+            r#"p.json:6: steps[0].in.scan: found the input "pet", expected one of the inputs of this file: ct"#,
+        ),
+        (
+            r#""lungs:Lung_L", "lungs:Lung_R""#,
+            r#""lung:Lung_L""#,
+            r#"p.json:6: steps[0].in.near[0]: found the step "lung", expected one of the steps of this file: heart, lungs; did you mean "lungs"?"#,
+        ),
+        (
+            r#"{"lungs:Lung_L": "#,
+            r#"{"lngs:Lung_L": "#,
+            r#"p.json:8: structures.lngs:Lung_L: found the step "lngs", expected one of the steps of this file: lungs, heart; did you mean "lungs"?"#,
+        ),
+        (
+            r#""id": "lungs", "model""#,
+            r#""id": "heart", "model""#,
+            r#"p.json:7: steps[1]: found the step "heart" a second time, expected each id once"#,
+        ),
+        (
+            r#""model": "ct-lung", "in""#,
+            r#""op": "margin", "model": "ct-lung", "in""#,
+            r#"p.json:7: steps[1].op: found the text "margin", expected a model; operations between steps are not part of this version"#,
+        ),
+    ] {
+        let told = check(part, by);
+        assert!(told.contains(&expected.to_owned()), "{by}\n{told:#?}");
+    }
+}
+
+#[test]
+fn refuses_each_bad_value_at_its_place() {
+    for (part, by, expected) in [
+        (
+            r#""id": "thorax""#,
+            r#""id": "../x""#,
+            "p.json:2: id: found the text \"../x\", expected a name of 1 to 64 letters, digits, '-', '_' or '.', not first a '.'",
+        ),
+        (
+            r#""revision": 3"#,
+            r#""revision": 0"#,
+            "p.json:2: revision: found the number 0, expected a whole number from 1 to 4294967295",
+        ),
+        (
+            r#""mode": "live""#,
+            r#""mode": "lve""#,
+            r#"p.json:2: mode: found "lve", expected one of live, shadow, off; did you mean "live"?"#,
+        ),
+        (
+            r#"["CONTOURD"]"#,
+            r#"["A TITLE THAT IS TOO LONG"]"#,
+            r#"p.json:3: when.called_ae[0]: found the text "A TITLE THAT IS TOO LONG" (found an AE title of 24 characters, expected at most 16), expected an AE title"#,
+        ),
+        (
+            r#"["CONTOURD"]"#,
+            "[]",
+            "p.json:3: when.called_ae: found an empty list, expected at least one AE title; leave the key out to accept every one",
+        ),
+        (
+            r#"{"min": 30}"#,
+            r#"{"min": 30, "max": 20}"#,
+            "p.json:4: inputs.ct.slices: found min 30 above max 20, expected min up to max; swap them",
+        ),
+        (
+            r#""axial""#,
+            r#""axail""#,
+            r#"p.json:4: inputs.ct.geometry.orientation: found "axail", expected one of axial, coronal, sagittal, any; did you mean "axial"?"#,
+        ),
+        (
+            r#"{"quiet_s": 5}"#,
+            r#"{"quiet_s": -5}"#,
+            "p.json:5: complete.quiet_s: found the number -5, expected a number from 0 to 604800",
+        ),
+        (
+            r#"{"quiet_s": 5}"#,
+            r#"{"quiet_s": 5, "on_timeout": "drop"}"#,
+            r#"p.json:5: complete.on_timeout: found "drop", expected one of hold, run, discard"#,
+        ),
+        (
+            r#""name": "Lung_L""#,
+            r#""name": "A name of 17 char""#,
+            r#"p.json:8: structures.lungs:Lung_L.name: found "A name of 17 char" (17 characters), expected 1 to 16 ASCII characters without backslash and without space at the ends"#,
+        ),
+        (
+            r#""type": "ORGAN""#,
+            r#""type": "ORGANS""#,
+            r#"p.json:8: structures.lungs:Lung_L.type: found "ORGANS", expected one of EXTERNAL, ORGAN, AVOIDANCE, CONTROL, SUPPORT, CAVITY, CONTRAST_AGENT, GTV, CTV, PTV, UNSPECIFIED; did you mean "ORGAN"?"#,
+        ),
+        (
+            "[0, 128, 255]",
+            "[0, 128, 256]",
+            "p.json:8: structures.lungs:Lung_L.color[2]: found the number 256, expected a whole number from 0 to 255",
+        ),
+        (
+            "[0, 128, 255]",
+            "[0, 128]",
+            "p.json:8: structures.lungs:Lung_L.color: found an array of 2, expected an array of 3: red, green, blue",
+        ),
+        (
+            r#"{"rtstruct": {"label": "AUTO"}}"#,
+            "",
+            r#"p.json:9: outputs: found no output, expected at least one, such as {"rtstruct": {"label": "AUTO"}}"#,
+        ),
+        (
+            r#"{"label": "AUTO"}"#,
+            r#"{"label": "AUTO", "holes": "cut"}"#,
+            r#"p.json:9: outputs[0].rtstruct.holes: found "cut", expected one of keyhole, xor"#,
+        ),
+        (
+            r#"[{"to": "eclipse"}]"#,
+            "[]",
+            r#"p.json:1: found no destination, expected at least one in "deliver" of a live pipeline; name a peer, or set "mode" to "shadow""#,
+        ),
+        (
+            r#"[{"to": "eclipse"}]"#,
+            r#"[{"to": "eclipse"}, {"to": "eclipse"}]"#,
+            r#"p.json:10: deliver[1]: found the peer "eclipse" a second time, expected each destination once"#,
+        ),
+        (
+            r#""deliver""#,
+            r#""detsinations""#,
+            r#"p.json:10: detsinations: found the unknown key "detsinations", expected only the keys $schema, description, id, revision, mode, when, inputs, complete, steps, structures, outputs, deliver"#,
+        ),
+    ] {
+        let told = check(part, by);
+        assert!(told.contains(&expected.to_owned()), "{by}\n{told:#?}");
+    }
+    let twice = r#"{"lungs:Lung_R": {"name": "LUNG_l", "type": "ORGAN", "color": [0, 0, 0]}, "lungs:Lung_L": "#;
+    assert!(check(r#"{"lungs:Lung_L": "#, twice)[0].contains(r#"the name "Lung_L" a second time"#));
+}
+
+#[test]
+fn says_all_that_is_wrong_at_once() {
+    let mut problems = Problems::of("p.json");
+    let text = r#"{
+  "id": "x", "revision": "1", "mode": "on",
+  "inputs": {"ct": {"all": [{"tag": "Modalty", "eq": "CT"}, {"tag": "KVP", "between": [9, 1]}]}},
+  "steps": [{"id": "a", "in": {}}],
+  "structures": {"a": {}}, "outputs": [{}], "deliver": "pacs", "more": 1
+}"#;
+    let node = document::parse(text, &mut problems).expect("JSON");
+    assert!(Pipeline::parse(&node, &mut problems).is_none());
+    let told: Vec<String> = problems.into_vec().iter().map(Problem::to_string).collect();
+    let expected = [
+        r#"p.json:2: revision: found the text "1", expected a whole number from 1 to 4294967295"#,
+        r#"p.json:2: mode: found "on", expected one of live, shadow, off"#,
+        r#"p.json:3: inputs.ct.all[0].tag: found "Modalty", expected a DICOM keyword such as SeriesDescription, or (gggg,eeee); did you mean "Modality"?"#,
+        "p.json:3: inputs.ct.all[1].between: found 9 before 1, expected the lower bound first; swap them",
+        r#"p.json:4: steps[0]: found no "model", expected the key "model""#,
+        r#"p.json:4: steps[0].in: found no input, expected at least one slot of the model, such as {"scan": "ct"}"#,
+        r#"p.json:5: structures.a: found "a", expected a step and a label of its model, such as "lungs:Lung_L""#,
+        r#"p.json:5: structures.a: found no "name", expected the key "name""#,
+        r#"p.json:5: structures.a: found no "type", expected the key "type""#,
+        r#"p.json:5: structures.a: found no "color", expected the key "color""#,
+        r#"p.json:5: outputs[0]: found no "rtstruct", expected the key "rtstruct""#,
+        r#"p.json:5: deliver: found the text "pacs", expected an array"#,
+        r#"p.json:5: more: found the unknown key "more", expected only the keys $schema, description, id, revision, mode, when, inputs, complete, steps, structures, outputs, deliver; did you mean "mode"?"#,
+    ];
+    assert_eq!(told, expected);
+}
