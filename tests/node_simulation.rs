@@ -6,9 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use contourd::dicom::{SeriesKey, Uid};
 use contourd::job::{Job, JobId, JobState, RetryPolicy};
 use contourd::node::{
-    Answer, Assessment, Effect, Event, Node, OnTimeout, Order, Placed, Record, Restored, SeriesRecord, Settings,
-    Stored, Waiting,
+    Answer, Assessment, Effect, Event, Node, Order, Placed, Record, Restored, SeriesRecord, Settings, Stored,
 };
+use contourd::pipeline::{Completeness, OnTimeout};
 use fastrand::Rng;
 use jiff::{SignedDuration, Timestamp};
 
@@ -293,11 +293,11 @@ fn position(stored: &Stored) -> i64 {
 }
 
 fn settings() -> Settings {
-    let waiting_default = Waiting {
-        quiet: SignedDuration::from_secs(3),
-        released_quiet: SignedDuration::from_secs(1),
-        gap_quiet: SignedDuration::from_secs(20),
-        max_wait: SignedDuration::from_secs(60),
+    let waiting_default = Completeness {
+        quiet_s: 3.0,
+        released_quiet_s: 1.0,
+        gap_quiet_s: 20.0,
+        max_wait_s: 60.0,
         on_timeout: OnTimeout::Hold,
     };
     let retry_default = RetryPolicy { initial_s: 1.0, multiplier: 2.0, max_s: 30.0, max_age_s: 1e9 };

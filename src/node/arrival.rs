@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::dicom::AeTitle;
+use crate::pipeline::Completeness;
 
 /// Which senders a rule is for; an empty list means all.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -22,37 +23,14 @@ impl Association {
     }
 }
 
-/// What happens to a series that stays incomplete for the longest time allowed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OnTimeout {
-    /// It is shown as held, with what is missing; it goes on by itself when the slice arrives.
-    Hold,
-    /// It is assessed as it is.
-    Run,
-    /// It is shown as discarded and not assessed; a further instance reopens it.
-    Discard,
+/// Whether any of the times has passed, so that a decision other than waiting is possible.
+pub(super) fn could_end(waiting: &Completeness, (first_at, last_at): (Timestamp, Timestamp), now: Timestamp) -> bool {
+    let shortest_s = waiting.quiet_s.min(waiting.released_quiet_s).min(waiting.gap_quiet_s);
+    seconds(last_at, now) >= shortest_s || seconds(first_at, now) >= waiting.max_wait_s
 }
 
-/// How long to wait after the last instance.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Waiting {
-    /// The ordinary case.
-    pub quiet: SignedDuration,
-    /// When every sender has released its association and the slices are evenly spaced without a gap.
-    pub released_quiet: SignedDuration,
-    /// When a slice seems to be missing.
-    pub gap_quiet: SignedDuration,
-    /// From the first instance of the revision; then `on_timeout` decides.
-    pub max_wait: SignedDuration,
-    pub on_timeout: OnTimeout,
-}
-
-impl Waiting {
-    /// Whether any of the times has passed, so that a decision other than waiting is possible.
-    pub(super) fn could_end(&self, (first_at, last_at): (Timestamp, Timestamp), now: Timestamp) -> bool {
-        let shortest = self.quiet.min(self.released_quiet).min(self.gap_quiet);
-        now.duration_since(last_at) >= shortest || now.duration_since(first_at) >= self.max_wait
-    }
+fn seconds(from: Timestamp, to: Timestamp) -> f64 {
+    to.duration_since(from).as_secs_f64()
 }
 
 /// Where a slice lies: its stack (orientation and frame of reference, as a key) and its position along the normal.
@@ -119,19 +97,19 @@ pub(super) enum Decision {
 /// `first_at` is when the revision began, `last_at` when its last instance came, `released` whether every association
 /// that brought an instance has been released.
 pub(super) fn decide(
-    waiting: &Waiting,
+    waiting: &Completeness,
     stack: Stack,
     released: bool,
     (first_at, last_at): (Timestamp, Timestamp),
     now: Timestamp,
 ) -> Decision {
-    let quiet = now.duration_since(last_at);
-    let waited_long = now.duration_since(first_at) >= waiting.max_wait;
+    let quiet_s = seconds(last_at, now);
+    let waited_long = seconds(first_at, now) >= waiting.max_wait_s;
     match stack {
-        Stack::Missing(count) if quiet >= waiting.gap_quiet || waited_long => Decision::TimedOut(count),
+        Stack::Missing(count) if quiet_s >= waiting.gap_quiet_s || waited_long => Decision::TimedOut(count),
         Stack::Missing(_) => Decision::Wait,
-        Stack::Whole if released && quiet >= waiting.released_quiet => Decision::Assess,
-        _ if quiet >= waiting.quiet || waited_long => Decision::Assess,
+        Stack::Whole if released && quiet_s >= waiting.released_quiet_s => Decision::Assess,
+        _ if quiet_s >= waiting.quiet_s || waited_long => Decision::Assess,
         _ => Decision::Wait,
     }
 }
@@ -160,14 +138,7 @@ mod tests {
 
     #[test]
     fn waits_short_when_released_and_whole_and_long_with_a_gap() {
-        let seconds = SignedDuration::from_secs;
-        let waiting = Waiting {
-            quiet: seconds(10),
-            released_quiet: seconds(2),
-            gap_quiet: seconds(120),
-            max_wait: seconds(900),
-            on_timeout: OnTimeout::Hold,
-        };
+        let waiting = Completeness { released_quiet_s: 2.0, ..Completeness::default() };
         let times = (at(0), at(100));
         let decide = |stack, released, now| decide(&waiting, stack, released, times, at(now));
         assert_eq!(decide(Stack::Whole, true, 102), Decision::Assess);

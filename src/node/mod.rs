@@ -15,8 +15,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::dicom::{AeTitle, SeriesKey, Uid};
 use crate::job::{Delivery, DeliveryState, Job, JobEvent, JobId, JobState, RetryPolicy, Run};
+use crate::pipeline::Completeness;
 
-pub use arrival::{Association, OnTimeout, Placed, Waiting};
+pub use arrival::{Association, Placed};
 pub use series::{SeriesRecord, SeriesState};
 
 use series::Gathering;
@@ -142,8 +143,8 @@ pub enum Answer {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
     /// When a series is complete: the first entry whose titles fit, else `waiting_default`.
-    pub waiting: Vec<(Association, Waiting)>,
-    pub waiting_default: Waiting,
+    pub waiting: Vec<(Association, Completeness)>,
+    pub waiting_default: Completeness,
     /// How many jobs run at the same time.
     pub workers: usize,
     /// How many workers one job may cost.
@@ -377,7 +378,7 @@ impl Node {
 }
 
 impl Settings {
-    fn waiting_of(&self, (called, calling): (&AeTitle, &AeTitle)) -> &Waiting {
+    fn waiting_of(&self, (called, calling): (&AeTitle, &AeTitle)) -> &Completeness {
         let fits = self.waiting.iter().find(|(association, _)| association.fits(called, calling));
         fits.map_or(&self.waiting_default, |(_, waiting)| waiting)
     }

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::arrival::{Decision, OnTimeout, Stack, Waiting, decide, judge};
+use super::arrival::{Decision, Stack, could_end, decide, judge};
 use super::{Assessment, Effect, Record, Stored};
 use crate::dicom::{AeTitle, SeriesKey, Uid};
+use crate::pipeline::{Completeness, OnTimeout};
 
 /// Where a series stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -175,12 +176,12 @@ impl Gathering {
     }
 
     /// What time demands of an arriving series.
-    pub(super) fn proceed(&mut self, waiting: &Waiting, now: Timestamp) -> Vec<Effect> {
+    pub(super) fn proceed(&mut self, waiting: &Completeness, now: Timestamp) -> Vec<Effect> {
         if self.record.state != SeriesState::Arriving || self.assessing {
             return Vec::new();
         }
         let times = (self.record.first_at, self.record.last_at);
-        if !waiting.could_end(times, now) {
+        if !could_end(waiting, times, now) {
             return Vec::new(); // Spares the look at every slice each time that one arrives.
         }
         let released = self.associations.values().all(|ended| *ended == Some(true));
