@@ -13,6 +13,8 @@
 //! - geometry travels with pixels ([`volume`]); nothing is flipped "because it looked right";
 //! - `ort` is named in [`onnx`] alone, SQLite in [`ledger`] alone, and only [`spool`] writes instances and objects.
 #![forbid(unsafe_code)]
+// A daemon that runs for months does not panic on input: `expect` states an invariant, `unwrap` states nothing.
+#![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::panic))]
 
 pub mod cli;
 pub mod ledger;
