@@ -27,6 +27,7 @@ pub mod job;
 pub mod node;
 pub mod output;
 pub mod pipeline;
+pub mod route;
 
 // Words.
 pub mod dicom;

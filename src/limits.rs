@@ -39,11 +39,11 @@ pub const TAG_PATH_LENGTH_MAX: usize = 8;
 /// Most values of one attribute of one instance that a predicate looks at; per-frame groups of 8,192 frames fit.
 pub const SEQUENCE_VALUES_MAX: usize = 1 << 16;
 
+/// Most characters of an attribute's value that a trace repeats; descriptions end at 64 (VR LO).
+pub const TRACE_VALUE_LENGTH_MAX: usize = 64;
+
 /// Most steps of one pipeline; the largest published chain has five.
 pub const PIPELINE_STEPS_MAX: usize = 64;
-
-/// Longest name of a region of interest that every planning system takes (TG-263 rule 1; VR SH of the ROI label).
-pub const ROI_NAME_LENGTH_MAX: usize = 16;
 
 /// Largest component of a display colour (PS3.3 C.8.8.5, ROI Display Color is 8 bits in use).
 pub const COLOR_COMPONENT_MAX: i64 = 255;

@@ -5,8 +5,8 @@ use super::predicate::Predicate;
 use super::steps::{ArtefactRef, Step, parse_steps, unknown};
 use crate::dicom::AeTitle;
 use crate::document::{Fields, Node, Problems, Value};
-use crate::limits::{COLOR_COMPONENT_MAX, ID_LENGTH_MAX, ROI_NAME_LENGTH_MAX, SLICES_MAX};
-use crate::structure::{Color, RoiStyle, RoiType};
+use crate::limits::{COLOR_COMPONENT_MAX, ID_LENGTH_MAX, SLICES_MAX};
+use crate::structure::{self, Color, NameProblem, NameRules, RoiStyle, RoiType, check_names};
 
 /// A name that another file must have, and where it stands, so that both ends can be told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -336,20 +336,30 @@ fn parse_structures(node: &Node, steps: Option<&[Step]>, problems: &mut Problems
     if list.is_empty() {
         problems.add(node, "no structure", "at least one, such as \"lungs:Lung_L\": {...}");
     }
-    let mut rules: Vec<StructureRule> = Vec::new();
-    for (key, value) in list {
-        let Some(rule) = parse_structure(key, value, steps, problems) else { continue };
-        // Planning systems match names without case (TG-263 rule 1), so two that differ by case are one.
-        if rules.iter().any(|other| other.style.name.eq_ignore_ascii_case(&rule.style.name)) {
-            problems.add(
-                value,
-                format!("the name {:?} a second time", rule.style.name),
-                "each name once, without case",
-            );
+    let parsed = list.iter().filter_map(|(key, value)| Some((value, parse_structure(key, value, steps, problems)?)));
+    let (places, rules): (Vec<&Node>, Vec<StructureRule>) = parsed.unzip();
+    let styles: Vec<RoiStyle> = rules.iter().map(|rule| rule.style.clone()).collect();
+    for problem in check_names(&styles, NameRules::default()) {
+        let text = problem.to_string();
+        let told = text.split_once(": found ").map_or(text.as_str(), |(_, told)| told);
+        let (found, expected) =
+            told.split_once(", expected ").unwrap_or((told, "names that every planning system keeps apart"));
+        if let Some(place) = places.get(index_of(&problem)) {
+            problems.add(place, found, expected);
         }
-        rules.push(rule);
     }
     rules
+}
+
+/// The structure that a problem of names is about.
+fn index_of(problem: &NameProblem) -> usize {
+    match *problem {
+        NameProblem::Empty { index }
+        | NameProblem::TooLong { index, .. }
+        | NameProblem::Character { index, .. }
+        | NameProblem::Duplicate { index, .. }
+        | NameProblem::SecondExternal { index, .. } => index,
+    }
 }
 
 fn parse_structure(key: &str, node: &Node, steps: Option<&[Step]>, problems: &mut Problems) -> Option<StructureRule> {
@@ -361,16 +371,19 @@ fn parse_structure(key: &str, node: &Node, steps: Option<&[Step]>, problems: &mu
         }
     }
     let mut fields = node.object(problems)?;
-    let name = fields.required("name", problems).and_then(|name| parse_roi_name(name, problems));
-    let roi_type = fields.required("type", problems).and_then(|node| node.choice(&RoiType::ALL, problems));
-    let color = fields.required("color", problems).and_then(|color| parse_color(color, problems));
+    let name = fields.required("name", problems).and_then(|name| name.text(problems)).map(str::to_owned);
+    // TG-263 names bring their type and colour; others have to say them.
+    let known = name.as_deref().and_then(structure::lookup);
+    let roi_type = match (fields.optional("type"), known) {
+        (None, Some(known)) => Some(known.roi_type),
+        _ => fields.required("type", problems).and_then(|node| node.choice(&RoiType::ALL, problems)),
+    };
+    let color = match (fields.optional("color"), known) {
+        (None, Some(known)) => Some(known.color),
+        _ => fields.required("color", problems).and_then(|color| parse_color(color, problems)),
+    };
     fields.finish(problems);
     Some(StructureRule { source: source?, style: RoiStyle { name: name?, roi_type: roi_type?, color: color? } })
-}
-
-/// A name that every destination takes: short, printable, no backslash (which separates values, PS3.5 6.2).
-fn parse_roi_name(node: &Node, problems: &mut Problems) -> Option<String> {
-    parse_short_text(node, ROI_NAME_LENGTH_MAX, problems)
 }
 
 fn parse_short_text(node: &Node, longest: usize, problems: &mut Problems) -> Option<String> {

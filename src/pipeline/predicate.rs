@@ -249,7 +249,7 @@ mod tests {
                 r#"{"tag": "SeriesDescription", "glob": "*thorax*"}"#,
                 r#"SeriesDescription matches the pattern "*thorax*" Any All"#,
             ),
-            (r#"{"tag": "PixelData", "exists": true}"#, "PixelData has a value All All"),
+            (r#"{"tag": "PixelMeasuresSequence", "exists": true}"#, "PixelMeasuresSequence has a value All All"),
             (r#"{"tag": "KVP", "absent": true}"#, "KVP has no value All All"),
             (r#"{"tag": "KVP", "lt": 1}"#, "KVP is less than 1 All All"),
             (r#"{"tag": "KVP", "le": 1}"#, "KVP is at most 1 All All"),

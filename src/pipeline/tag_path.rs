@@ -49,6 +49,8 @@ pub enum TagPathError {
     TooLong(usize),
     #[error("found the private attribute {0} without its creator, expected \"creator\" beside \"tag\"")]
     PrivateWithoutCreator(String),
+    #[error("found pixel data, expected an attribute of the header: pixels are not looked at to route a series")]
+    PixelData,
     #[error("found a creator, expected none because {0} is not private")]
     CreatorOfStandard(String),
 }
@@ -72,6 +74,9 @@ impl TagPath {
             let (tag, found_vr) = parse_part(part, if last { creator } else { None })?;
             if !last && found_vr != Some(VR::SQ) {
                 return Err(TagPathError::NotASequence((*part).to_owned()));
+            }
+            if matches!(tag, PathTag::Standard(Tag(0x7fe0, _))) {
+                return Err(TagPathError::PixelData);
             }
             tags.push(tag);
             vr = found_vr;
@@ -207,6 +212,7 @@ mod tests {
         assert_eq!(told, TagPathError::Unknown { found: "SliceThicknes".into(), nearest: Some("SliceThickness") });
         assert!(check("Modality.SliceThickness", None).contains("goes through Modality"));
         assert!(check("(0043,1039)", None).contains("without its creator"));
+        assert!(check("PixelData", None).starts_with("found pixel data"));
         assert!(check("Modality", Some("X")).contains("is not private"));
         for text in ["", ".", "(00zz,0010)", "(0008,006)", "(0008,0060", "(0043,é39)"] {
             assert!(check(text, None).starts_with("found"), "{text}");

@@ -130,8 +130,8 @@ fn refuses_each_bad_value_at_its_place() {
         ),
         (
             r#""name": "Lung_L""#,
-            r#""name": "A name of 17 char""#,
-            r#"p.json:8: structures.lungs:Lung_L.name: found "A name of 17 char" (17 characters), expected 1 to 16 ASCII characters without backslash and without space at the ends"#,
+            r#""name": "A_name_of_17_char""#,
+            r#"p.json:8: structures.lungs:Lung_L: found the name A_name_of_17_char of 17 characters, expected at most 16; shorten it"#,
         ),
         (
             r#""type": "ORGAN""#,
@@ -178,7 +178,20 @@ fn refuses_each_bad_value_at_its_place() {
         assert!(told.contains(&expected.to_owned()), "{by}\n{told:#?}");
     }
     let twice = r#"{"lungs:Lung_R": {"name": "LUNG_l", "type": "ORGAN", "color": [0, 0, 0]}, "lungs:Lung_L": "#;
-    assert!(check(r#"{"lungs:Lung_L": "#, twice)[0].contains(r#"the name "Lung_L" a second time"#));
+    assert!(check(r#"{"lungs:Lung_L": "#, twice)[0].contains("differs from structure 0 at most in case"));
+}
+
+#[test]
+fn takes_type_and_color_of_tg_263_names_and_asks_for_those_of_others() {
+    let (part, by) = (r#""name": "Lung_L", "type": "ORGAN", "color": [0, 128, 255]"#, r#""name": "Lung_L""#);
+    assert_eq!(check(part, by), [""; 0]);
+    assert_eq!(
+        check(part, r#""name": "Zzz_L""#),
+        [
+            r#"p.json:8: structures.lungs:Lung_L: found no "type", expected the key "type""#,
+            r#"p.json:8: structures.lungs:Lung_L: found no "color", expected the key "color""#,
+        ]
+    );
 }
 
 #[test]
