@@ -21,3 +21,11 @@ pub struct SeriesKey {
     pub study_instance_uid: Uid,
     pub series_instance_uid: Uid,
 }
+
+/// Implementation Class UID (PS3.7 D.3.3.2, PS3.10 7.1) of this program, in associations and in files.
+pub fn implementation_class_uid() -> Uid {
+    Uid::derived(["contourd", "implementation class"])
+}
+
+/// Implementation Version Name (PS3.7 D.3.3.2), 1 to 16 characters.
+pub const IMPLEMENTATION_VERSION_NAME: &str = "CONTOURD_0";

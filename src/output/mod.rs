@@ -1,1 +1,4 @@
 //! What a job hands on: RT Structure Sets, and masks for people with other tools; it writes no files.
+
+pub mod nifti;
+pub mod rtstruct;
