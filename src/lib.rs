@@ -18,6 +18,7 @@
 
 pub mod cli;
 pub mod ledger;
+pub mod spool;
 pub mod worker;
 
 // Core.

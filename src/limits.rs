@@ -96,3 +96,16 @@ const _: () = assert!(COMMAND_BYTES_MAX as u32 <= PDU_BYTES_MAX && PDU_BYTES_MAX
 /// Most points of all contours of one structure set. Hundreds of structures on thousands of slices stay below a tenth;
 /// at 25 bytes a point it is 250 MB, below the 4 GiB of a sequence and the memory of a worker.
 pub const CONTOUR_POINTS_MAX: usize = 10_000_000;
+/// Most files in quarantine: evidence for an operator, which must not fill the disk.
+pub const QUARANTINE_FILES_MAX: usize = 256;
+
+/// Series folders that the spool remembers as durable; forgetting one costs two fsyncs.
+pub const SERIES_FOLDERS_KNOWN_MAX: usize = 4_096;
+
+/// How many bytes of one instance are written between two looks at the free space.
+pub const FLOOR_CHECK_BYTES: u64 = 16 << 20;
+
+/// Most files in one folder of produced objects, and how deep its folders go; a worker makes about twenty.
+pub const OBJECT_FILES_MAX: usize = 4_096;
+/// See [`OBJECT_FILES_MAX`].
+pub const OBJECT_FOLDERS_DEPTH_MAX: usize = 4;
