@@ -19,11 +19,13 @@
 pub mod cli;
 pub mod ledger;
 pub mod spool;
+pub mod onnx;
 pub mod worker;
 
 // Core.
 pub mod contour;
 pub mod dimse;
+pub mod infer;
 pub mod job;
 pub mod node;
 pub mod output;

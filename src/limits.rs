@@ -109,3 +109,20 @@ pub const FLOOR_CHECK_BYTES: u64 = 16 << 20;
 pub const OBJECT_FILES_MAX: usize = 4_096;
 /// See [`OBJECT_FILES_MAX`].
 pub const OBJECT_FOLDERS_DEPTH_MAX: usize = 4;
+/// Most images that one model takes; multi-parametric MR uses four.
+pub const MODEL_INPUTS_MAX: usize = 16;
+
+/// Most labels of one model, and the highest channel or label value; whole-body networks have 118. A byte holds a label.
+pub const MODEL_LABELS_MAX: usize = 254;
+
+/// Most post-processing operations of one model: each costs up to seconds on a large image.
+pub const MODEL_STEPS_MAX: usize = 1_000;
+
+/// Longest side of a network's window in voxels, as long as the longest side of an image.
+pub const WINDOW_SIDE_MAX: usize = IMAGE_SIDE_MAX;
+
+/// Most bytes that blending of windows may hold at once (values and weights of one window's slices).
+pub const WINDOW_BYTES_MAX: usize = 8 << 30;
+
+/// Longest text of a model definition (intended use, reference): a page.
+pub const MODEL_TEXT_LENGTH_MAX: usize = 4_096;

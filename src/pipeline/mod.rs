@@ -6,6 +6,7 @@
 mod comparison;
 mod completeness;
 mod definition;
+mod model;
 mod predicate;
 mod steps;
 mod tag_path;
@@ -18,6 +19,7 @@ pub use definition::{
     Deliver, GeometryCondition, Holes, Input, Mode, Orientation, Output, Pipeline, Reference, RtStructOutput,
     SliceCount, StructureRule, When, parse_id,
 };
+pub use model::{Algorithm, Model};
 pub use predicate::{Every, Group, Predicate, Test, Which};
 pub use steps::{Action, ArtefactRef, Source, Step};
 pub use tag_path::{PathTag, TagPath, TagPathError};

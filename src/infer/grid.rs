@@ -1,0 +1,328 @@
+//! Resampling between grids whose axes are parallel: per axis a list of taps, applied one axis after the other.
+//!
+//! Grids share their centre (first voxel at `first_in + (d_in (n_in - 1) - d_out (n_out - 1)) / 2`), slices are placed
+//! by their own positions, never by a mean spacing, and a sheared stack stays sheared.
+
+use std::sync::Arc;
+
+use ndarray::{Array2, Array3, ArrayView3, Axis as NdAxis, Zip, parallel::prelude::*};
+
+use crate::volume::{GeometryError, Volume, VolumeGeometry};
+
+/// How values between voxels are made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Method {
+    Nearest,
+    Linear,
+    /// Keys' cubic convolution, a = -0.5 (IEEE Trans. ASSP 29, 1981, equation 15). Between uneven slices the
+    /// fractions are those of the gap that the point lies in.
+    Cubic,
+}
+
+impl Method {
+    /// The words for configuration, in the order of [`Method::of`].
+    pub const WORDS: [&'static str; 3] = ["nearest", "linear", "cubic"];
+
+    /// The method that a word of [`Method::WORDS`] stands for.
+    pub fn of(word: &str) -> Method {
+        match word {
+            "nearest" => Method::Nearest,
+            "cubic" => Method::Cubic,
+            _ => Method::Linear,
+        }
+    }
+}
+
+/// Which input voxels of one axis make one output voxel, and with which weight.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Taps {
+    count: usize,
+    index: [usize; 4],
+    weight: [f32; 4],
+}
+
+impl Taps {
+    /// The taps at a fractional index of an axis of `length`; `None` farther than half a voxel outside the grid.
+    /// Within it, voxels beyond the ends repeat the outermost one.
+    pub fn at(position: f64, length: usize, method: Method) -> Option<Taps> {
+        // A hair of tolerance: positions come out of divisions, and half a voxel is a common offset.
+        let last = length as f64 - 1.0;
+        if !(-0.5 - 1e-6..=last + 0.5 + 1e-6).contains(&position) {
+            return None;
+        }
+        let clamp = |index: f64| index.clamp(0.0, last) as usize;
+        let base = position.floor();
+        let t = position - base;
+        if method == Method::Nearest || t < 1e-9 || t > 1.0 - 1e-9 {
+            return Some(Taps { count: 1, index: [clamp(position.round()); 4], weight: [1.0, 0.0, 0.0, 0.0] });
+        }
+        if method == Method::Linear {
+            let (a, b) = (clamp(base), clamp(base + 1.0));
+            return Some(Taps { count: 2, index: [a, b, b, b], weight: [(1.0 - t) as f32, t as f32, 0.0, 0.0] });
+        }
+        let weight = [
+            ((-0.5 * t + 1.0) * t - 0.5) * t,
+            (1.5 * t - 2.5) * t * t + 1.0,
+            ((-1.5 * t + 2.0) * t + 0.5) * t,
+            (0.5 * t - 0.5) * t * t,
+        ];
+        let index = [base - 1.0, base, base + 1.0, base + 2.0].map(clamp);
+        Some(Taps { count: 4, index, weight: weight.map(|w| w as f32) })
+    }
+
+    /// Pairs of input index and weight.
+    pub fn iter(&self) -> impl Iterator<Item = (usize, f32)> + '_ {
+        self.index.iter().copied().zip(self.weight).take(self.count)
+    }
+
+    /// The input index when there is but one.
+    pub fn single(&self) -> Option<usize> {
+        (self.count == 1).then_some(self.index[0])
+    }
+
+    /// Highest input index used.
+    pub fn last(&self) -> usize {
+        self.index[..self.count].iter().copied().max().unwrap_or(0)
+    }
+
+    /// Lowest input index used.
+    pub fn first(&self) -> usize {
+        self.index[..self.count].iter().copied().min().unwrap_or(0)
+    }
+}
+
+/// Applies taps along slices, rows and columns; where an axis has none the value is `outside`.
+pub fn resample(pixels: ArrayView3<'_, f32>, taps: [&[Option<Taps>]; 3], outside: f32) -> Array3<f32> {
+    let mut out = Array3::from_elem((taps[0].len(), taps[1].len(), taps[2].len()), outside);
+    out.axis_iter_mut(NdAxis(0)).into_par_iter().zip(taps[0].par_iter()).for_each(|(mut plane, along_slices)| {
+        let Some(along_slices) = along_slices else { return };
+        let blended = blend_planes(pixels, along_slices);
+        let mut row_buffer = vec![0.0_f32; blended.ncols()];
+        for (mut row, along_rows) in plane.outer_iter_mut().zip(taps[1]) {
+            let Some(along_rows) = along_rows else { continue };
+            row_buffer.fill(0.0);
+            for (index, weight) in along_rows.iter() {
+                row_buffer.iter_mut().zip(blended.row(index)).for_each(|(sum, value)| *sum += weight * value);
+            }
+            for (value, along_columns) in row.iter_mut().zip(taps[2]) {
+                if let Some(along_columns) = along_columns {
+                    *value = along_columns.iter().map(|(index, weight)| weight * row_buffer[index]).sum();
+                }
+            }
+        }
+    });
+    out
+}
+
+/// The weighted sum of planes along the first axis.
+fn blend_planes(pixels: ArrayView3<'_, f32>, taps: &Taps) -> Array2<f32> {
+    let mut sum = Array2::zeros((pixels.dim().1, pixels.dim().2));
+    for (index, weight) in taps.iter() {
+        Zip::from(&mut sum).and(pixels.index_axis(NdAxis(0), index)).for_each(|sum, value| *sum += weight * value);
+    }
+    sum
+}
+
+/// Fractional index of a position among ascending positions; it goes on with the outermost gap beyond the ends, and
+/// with `single_gap` where there is one position only.
+pub fn index_of_position(positions: &[f64], position: f64, single_gap: f64) -> f64 {
+    let last = positions.len() - 1;
+    if last == 0 {
+        return (position - positions[0]) / single_gap;
+    }
+    let below = positions.partition_point(|&p| p <= position).saturating_sub(1).min(last - 1);
+    below as f64 + (position - positions[below]) / (positions[below + 1] - positions[below])
+}
+
+/// The grid with another spacing about the same centre. `spacing_mm` is `[slice, row, column]`; 0 keeps an axis as
+/// it is, slice positions included.
+///
+/// # Errors
+/// [`GeometryError::Size`] when the new grid would be too large.
+pub fn respaced(source: &VolumeGeometry, spacing_mm: [f64; 3]) -> Result<VolumeGeometry, GeometryError> {
+    let [_, rows, columns] = source.shape();
+    let (rows, row_mm, first_row) = respaced_axis(rows, source.row_spacing_mm(), spacing_mm[1]);
+    let (columns, column_mm, first_column) = respaced_axis(columns, source.column_spacing_mm(), spacing_mm[2]);
+    let slices = respaced_slices(source, spacing_mm[0]);
+    let origins = slices.iter().map(|&slice| source.index_to_patient([slice, first_row, first_column])).collect();
+    let directions = (source.row_direction(), source.column_direction());
+    VolumeGeometry::new((rows, columns), [row_mm, column_mm], directions.0, directions.1, origins)
+}
+
+/// Length, spacing and fractional input index of the first voxel of a respaced axis.
+fn respaced_axis(length: usize, from_mm: f64, to_mm: f64) -> (usize, f64, f64) {
+    if to_mm == 0.0 {
+        return (length, from_mm, 0.0);
+    }
+    // The hair keeps noise of the division from adding a voxel (64 x 0.2 mm at 0.1 mm is 128, not 129).
+    let new_length = ((length as f64 * from_mm / to_mm - 1e-6).ceil() as usize).max(1);
+    let first_mm = (from_mm * (length as f64 - 1.0) - to_mm * (new_length as f64 - 1.0)) / 2.0;
+    (new_length, to_mm, first_mm / from_mm)
+}
+
+/// Fractional source slice of each slice of a respaced stack.
+fn respaced_slices(source: &VolumeGeometry, to_mm: f64) -> Vec<f64> {
+    let positions = source.positions_mm();
+    if to_mm == 0.0 {
+        return (0..positions.len()).map(|slice| slice as f64).collect();
+    }
+    let ends = (positions[0], positions[positions.len() - 1]);
+    let outer = (source.slice_extent_mm(0) + source.slice_extent_mm(positions.len() - 1)) / 2.0;
+    let count = (((ends.1 - ends.0 + outer) / to_mm - 1e-6).ceil() as usize).max(1);
+    let first = (ends.0 + ends.1) / 2.0 - to_mm * (count as f64 - 1.0) / 2.0;
+    let at = |k: usize| index_of_position(positions, first + to_mm * k as f64, source.slice_spacing_mm());
+    (0..count).map(at).collect()
+}
+
+/// Taps per axis that bring values of `from` onto `onto`, or `None` when the axes of the two are not parallel or
+/// their stacks lean differently (by more than a hundredth of a voxel at any corner).
+pub fn taps_between(from: &VolumeGeometry, onto: &VolumeGeometry, method: Method) -> Option<[Vec<Option<Taps>>; 3]> {
+    let shape = onto.shape();
+    let far = [shape[0] as f64 - 1.0, shape[1] as f64 - 1.0, shape[2] as f64 - 1.0];
+    let slice_of = |k: usize| index_of_position(from.positions_mm(), onto.positions_mm()[k], from.slice_spacing_mm());
+    let start = from.patient_to_index(onto.index_to_patient([0.0, 0.0, 0.0]));
+    let end = from.patient_to_index(onto.index_to_patient([0.0, far[1], far[2]]));
+    let at = |axis: usize, index: f64| match far[axis] {
+        0.0 => start[axis],
+        far => start[axis] + (end[axis] - start[axis]) * index / far,
+    };
+    for slice in 0..shape[0] {
+        for (row, column) in [(0.0, 0.0), (0.0, far[2]), (far[1], 0.0), (far[1], far[2])] {
+            let exact = from.patient_to_index(onto.index_to_patient([slice as f64, row, column]));
+            let separate = [slice_of(slice), at(1, row), at(2, column)];
+            if exact.iter().zip(separate).any(|(a, b)| (a - b).abs() > 0.01) {
+                return None;
+            }
+        }
+    }
+    let [slices, rows, columns] = from.shape();
+    let tap = |position: f64, length: usize| Taps::at(position, length, method);
+    Some([
+        (0..shape[0]).map(|k| tap(slice_of(k), slices)).collect(),
+        (0..shape[1]).map(|j| tap(at(1, j as f64), rows)).collect(),
+        (0..shape[2]).map(|i| tap(at(2, i as f64), columns)).collect(),
+    ])
+}
+
+/// Brings a volume onto any grid: through taps where the axes are parallel, else point by point (trilinear or
+/// nearest; cubic falls to linear there, because its taps need parallel axes).
+pub fn bring_onto(volume: &Volume, geometry: &Arc<VolumeGeometry>, method: Method, outside: f32) -> Volume {
+    if let Some(taps) = taps_between(&volume.geometry, geometry, method) {
+        let [slices, rows, columns] = &taps;
+        let pixels = resample(volume.pixels.view(), [slices, rows, columns], outside);
+        return Volume::new(Arc::clone(geometry), pixels);
+    }
+    let method = if method == Method::Nearest { Method::Nearest } else { Method::Linear };
+    let [slices, rows, columns] = volume.geometry.shape();
+    let mut pixels = Array3::from_elem(geometry.shape(), outside);
+    pixels.axis_iter_mut(NdAxis(0)).into_par_iter().enumerate().for_each(|(k, mut plane)| {
+        for ((row, column), value) in plane.indexed_iter_mut() {
+            let point = geometry.index_to_patient([k as f64, row as f64, column as f64]);
+            let index = volume.geometry.patient_to_index(point);
+            let taps = (
+                Taps::at(index[0], slices, method),
+                Taps::at(index[1], rows, method),
+                Taps::at(index[2], columns, method),
+            );
+            if let (Some(a), Some(b), Some(c)) = taps {
+                *value = sum_of_taps(&volume.pixels, &a, &b, &c);
+            }
+        }
+    });
+    Volume::new(Arc::clone(geometry), pixels)
+}
+
+fn sum_of_taps(pixels: &Array3<f32>, slices: &Taps, rows: &Taps, columns: &Taps) -> f32 {
+    let mut sum = 0.0;
+    for (k, a) in slices.iter() {
+        for (j, b) in rows.iter() {
+            for (i, c) in columns.iter() {
+                sum += a * b * c * pixels[[k, j, i]];
+            }
+        }
+    }
+    sum
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn geometry(shape: [usize; 3], spacing: [f64; 2], positions: &[f64]) -> VolumeGeometry {
+        let origins = positions.iter().map(|&z| [3.0 + 0.2 * z, -2.0, z]).collect();
+        VolumeGeometry::new((shape[1], shape[2]), spacing, [1.0, 0.0, 0.0], [0.0, 1.0, 0.0], origins).expect("legal")
+    }
+
+    /// A field that is linear in patient coordinates, so that linear and cubic resampling must be exact inside.
+    fn ramp(geometry: VolumeGeometry) -> Volume {
+        let shape = geometry.shape();
+        let pixels = Array3::from_shape_fn(shape, |(k, j, i)| {
+            let [x, y, z] = geometry.index_to_patient([k as f64, j as f64, i as f64]);
+            (2.0 * x - 3.0 * y + 0.5 * z) as f32
+        });
+        Volume::new(Arc::new(geometry), pixels)
+    }
+
+    fn deviation_from_ramp(volume: &Volume, inside_mm: f64, hull: &VolumeGeometry) -> f32 {
+        let mut worst = 0.0_f32;
+        for ((k, j, i), &value) in volume.pixels.indexed_iter() {
+            let point = volume.geometry.index_to_patient([k as f64, j as f64, i as f64]);
+            let index = hull.patient_to_index(point);
+            let inside =
+                index.iter().zip(hull.shape()).all(|(&x, n)| x >= inside_mm && x <= n as f64 - 1.0 - inside_mm);
+            if inside {
+                let [x, y, z] = point;
+                worst = worst.max((value - (2.0 * x - 3.0 * y + 0.5 * z) as f32).abs());
+            }
+        }
+        worst
+    }
+
+    #[test]
+    fn a_linear_field_survives_on_uneven_sheared_slices_and_non_square_pixels() {
+        let source = ramp(geometry([5, 9, 7], [1.5, 0.8], &[0.0, 2.0, 5.0, 6.0, 9.0]));
+        let target = Arc::new(respaced(&source.geometry, [1.1, 0.7, 1.3]).expect("small"));
+        let found = bring_onto(&source, &target, Method::Linear, f32::NAN);
+        assert!(found.pixels.iter().all(|value| value.is_finite()), "the rim repeats the outermost voxel");
+        assert!(deviation_from_ramp(&found, 0.0, &source.geometry) < 1e-4);
+        let even = ramp(geometry([5, 9, 7], [1.5, 0.8], &[0.0, 2.0, 4.0, 6.0, 8.0]));
+        let target = Arc::new(respaced(&even.geometry, [1.1, 0.7, 1.3]).expect("small"));
+        let cubic = bring_onto(&even, &target, Method::Cubic, f32::NAN);
+        assert!(deviation_from_ramp(&cubic, 1.0, &even.geometry) < 1e-3);
+    }
+
+    #[test]
+    fn respaced_grids_share_their_centre_and_have_no_voxel_too_many() {
+        let source = geometry([4, 64, 60], [0.2, 0.15], &[0.0, 3.0, 6.0, 9.0]);
+        let target = respaced(&source, [1.5, 0.1, 0.1]).expect("small");
+        assert_eq!(target.shape(), [8, 128, 90]);
+        let centre = |g: &VolumeGeometry| {
+            let middle = g.shape().map(|n| (n as f64 - 1.0) / 2.0);
+            g.index_to_patient(middle)
+        };
+        let (a, b) = (centre(&source), centre(&target));
+        assert!(a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-9), "{a:?} and {b:?}");
+    }
+
+    #[test]
+    fn the_same_grid_has_single_taps_and_rotated_grids_have_none() {
+        let source = geometry([3, 4, 5], [1.0, 1.0], &[0.0, 2.0, 3.0]);
+        let taps = taps_between(&source, &source, Method::Linear).expect("parallel");
+        assert!(taps.iter().flatten().all(|tap| tap.is_some_and(|tap| tap.single().is_some())));
+        let origins = vec![[0.0; 3], [0.0, 0.0, 1.0]];
+        let (sin, cos) = 0.2_f64.sin_cos();
+        let turned = VolumeGeometry::new((4, 4), [1.0, 1.0], [cos, sin, 0.0], [-sin, cos, 0.0], origins);
+        assert!(taps_between(&source, &turned.expect("legal"), Method::Linear).is_none());
+    }
+
+    #[test]
+    fn a_rotated_grid_takes_values_point_by_point() {
+        let source = ramp(geometry([6, 12, 12], [1.0, 1.0], &[0.0, 1.0, 2.0, 3.0, 4.0, 5.0]));
+        let (sin, cos) = 0.3_f64.sin_cos();
+        let origins = vec![[7.0, 3.0, 1.5], [7.2, 3.0, 2.5]];
+        let turned = VolumeGeometry::new((5, 4), [1.0, 0.5], [cos, sin, 0.0], [-sin, cos, 0.0], origins);
+        let found = bring_onto(&source, &Arc::new(turned.expect("legal")), Method::Linear, f32::NAN);
+        assert!(found.pixels.iter().any(|value| value.is_finite()));
+        assert!(deviation_from_ramp(&found, 0.0, &source.geometry) < 1e-4);
+    }
+}

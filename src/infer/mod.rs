@@ -1,0 +1,157 @@
+//! From images to masks: pre-processing, a network over a sliding window, post-processing; it knows no network library.
+//!
+//! Pre- and post-processing operations are tables of one-file entries ([`pre::TABLE`], [`post::TABLE`]), from which
+//! their parsing and their reference ([`reference`]) come. Masks lie on the grid of the first input, as it was handed
+//! in: what pre-processing did to the grid is undone by geometry, not by inverse operations.
+
+mod grid;
+mod parameter;
+mod part;
+pub mod post;
+pub mod pre;
+mod recipe;
+mod restore;
+mod window;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use ndarray::{ArrayD, ArrayViewD};
+use thiserror::Error;
+
+pub use grid::Method;
+pub use parameter::{Arguments, Kind, Parameter};
+pub use recipe::{Layout, Recipe, Tensor};
+
+use crate::volume::{Mask, Volume};
+
+/// Why a model gave no result. None of these names a patient.
+#[derive(Debug, Error)]
+pub enum InferError {
+    /// The caller left an input out.
+    #[error("found no input {name:?}, expected one; the pipeline step must name an image for it under \"in\"")]
+    MissingInput { name: String },
+    /// The caller left a structure out.
+    #[error("found no input structure {name:?}, expected one; the pipeline step must name it under \"in\"")]
+    MissingStructure { name: String },
+    /// An operation cannot be applied to this image.
+    #[error("operation {name}: {reason}")]
+    Operation { name: &'static str, reason: String },
+    /// The graph does not fit its `model.json`.
+    #[error("the network's {side}: found shape {found}, expected {expected}; {cure}")]
+    Shape { side: &'static str, found: String, expected: String, cure: String },
+    /// Blending would need more memory than allowed.
+    #[error(
+        "found a window that needs {needed_mib} MiB, expected at most {allowed_mib} MiB; make window.patch smaller"
+    )]
+    Memory { needed_mib: usize, allowed_mib: usize },
+    /// The network library failed.
+    #[error(transparent)]
+    Network(#[from] NetworkError),
+}
+
+/// Why a network did not run: what its library said.
+#[derive(Debug, Error)]
+#[error("{0}")]
+pub struct NetworkError(pub String);
+
+/// A loaded network. Shapes are those of the graph, in its own axis order; `None` where a side is free.
+pub trait Network {
+    /// Shape of the input that is used.
+    fn input_shape(&self) -> &[Option<usize>];
+    /// Shape of the output that is used; empty when the graph does not tell.
+    fn output_shape(&self) -> &[Option<usize>];
+    /// One forward pass.
+    ///
+    /// # Errors
+    /// [`NetworkError`] with what the library said.
+    fn run(&mut self, input: ArrayViewD<'_, f32>) -> Result<ArrayD<f32>, NetworkError>;
+}
+
+/// One delivered structure, on the grid of the first input.
+#[derive(Clone)]
+pub struct Structure {
+    /// The name in the model's `structures`.
+    pub label: String,
+    pub mask: Mask,
+    /// Why it is empty, when it is: the operation that left nothing, in words for the operator.
+    pub reason: Option<String>,
+}
+
+/// Runs a model: `inputs` are images by slot name, `structures` masks of earlier steps by name (on any grid).
+/// `progress` is told the stage (`pre`, `network`, `post NAME`) and how much of it is done, 0 to 1.
+///
+/// # Errors
+/// [`InferError`]; shapes are checked before any pixel work.
+pub fn run(
+    recipe: &Recipe,
+    inputs: &BTreeMap<String, Volume>,
+    structures: &BTreeMap<String, Mask>,
+    network: &mut dyn Network,
+    progress: &mut dyn FnMut(&str, f32),
+) -> Result<Vec<Structure>, InferError> {
+    window::check_shapes(recipe, network)?;
+    let source = input_of(recipe, inputs, 0)?;
+    if let Some(name) = recipe.structures_in.iter().find(|name| !structures.contains_key(*name)) {
+        return Err(InferError::MissingStructure { name: name.clone() });
+    }
+    progress("pre", 0.0);
+    let channels = prepare(recipe, inputs, structures)?;
+    progress("pre", 1.0);
+    let mut restored = restore::Restored::new(&recipe.output, &channels[0].geometry, &source.geometry)?;
+    window::slide(recipe, &channels, network, &mut |start, planes| restored.push(start, planes), &mut |done| {
+        progress("network", done);
+    })?;
+    drop(channels);
+    let given = structures.iter().map(|(name, mask)| (name.clone(), on_grid(mask, &source.geometry)));
+    post::run(recipe, source, given.collect(), restored, progress)
+}
+
+fn input_of<'a>(recipe: &Recipe, inputs: &'a BTreeMap<String, Volume>, slot: usize) -> Result<&'a Volume, InferError> {
+    let name = &recipe.inputs[slot].name;
+    inputs.get(name).ok_or_else(|| InferError::MissingInput { name: name.clone() })
+}
+
+/// The channels of the network on one grid, that of the first input after its pre-processing.
+fn prepare<'a>(
+    recipe: &Recipe,
+    inputs: &'a BTreeMap<String, Volume>,
+    structures: &BTreeMap<String, Mask>,
+) -> Result<Vec<std::borrow::Cow<'a, Volume>>, InferError> {
+    use std::borrow::Cow;
+    let mut channels: Vec<Cow<'a, Volume>> = Vec::new();
+    for (slot, input) in recipe.inputs.iter().enumerate() {
+        let source = input_of(recipe, inputs, slot)?;
+        let mut volume = Cow::Borrowed(source);
+        for step in &input.pre {
+            volume = Cow::Owned(step.apply(volume.into_owned(), structures)?);
+        }
+        if let Some(first) = channels.first()
+            && first.geometry != volume.geometry
+        {
+            let lowest = volume.pixels.iter().copied().fold(f32::INFINITY, f32::min);
+            volume = Cow::Owned(grid::bring_onto(&volume, &first.geometry, Method::Linear, lowest));
+        }
+        channels.push(volume);
+    }
+    Ok(channels)
+}
+
+/// A mask brought onto another grid: linear, then at least a half.
+fn on_grid(mask: &Mask, geometry: &Arc<crate::volume::VolumeGeometry>) -> Mask {
+    if mask.geometry == *geometry {
+        return mask.clone();
+    }
+    let soft = Volume::new(Arc::clone(&mask.geometry), mask.voxels.mapv(f32::from));
+    let brought = grid::bring_onto(&soft, geometry, Method::Linear, 0.0);
+    Mask::new(Arc::clone(geometry), brought.pixels.mapv(|inside| inside >= 0.5))
+}
+
+/// The Markdown reference of all operations, from their tables.
+pub fn reference() -> String {
+    let pre = pre::TABLE.iter().map(|entry| (entry.name, entry.doc, entry.source, entry.parameters));
+    let post = post::TABLE.iter().map(|entry| (entry.name, entry.doc, entry.source, entry.parameters));
+    let before = parameter::reference_of("Pre-processing: `inputs.<name>.pre`", pre);
+    let after = parameter::reference_of("Post-processing: `post.<structure>`", post);
+    format!("# Operations of `model.json`\n\nPrinted from the tables of the program; do not edit.\n\n{before}\n{after}")
+}

@@ -1,0 +1,132 @@
+//! Fill what the mask encloses; it knows an opening to the outside from an airway by its width.
+
+use ndarray::Array3;
+
+use super::components::{Components, Neighbours, Run};
+use super::distance::{dilated, eroded};
+use super::{Context, Operation, always_consistent};
+use crate::infer::parameter::{Kind, Parameter};
+
+pub(super) const ENTRY: Operation = Operation {
+    name: "fill_holes",
+    doc: "Adds what the mask encloses: in the `volume`, or within each `slice`, where `open_mm` leaves out what a ball of that radius can reach from outside through other slices (the room between arms and head, but not the lungs).",
+    source: "common practice; `open_mm` by opening of the background with an exact Euclidean ball",
+    parameters: &[
+        Parameter {
+            name: "plane",
+            doc: "Whether enclosed means in the `volume` or within each `slice`.",
+            unit: "",
+            kind: Kind::Choice(&["volume", "slice"]),
+            default: Some("\"volume\""),
+        },
+        Parameter {
+            name: "open_mm",
+            doc: "With `slice`: radius of the ball that finds its way in from outside; 0 fills whatever a slice encloses.",
+            unit: "mm",
+            kind: Kind::Number { low: 0.0, high: 100.0 },
+            default: Some("0"),
+        },
+        Parameter {
+            name: "maximum_cm2",
+            doc: "With `slice`: larger holes stay; 0 fills any.",
+            unit: "cm2",
+            kind: Kind::Number { low: 0.0, high: 1e6 },
+            default: Some("0"),
+        },
+    ],
+    check: always_consistent,
+    apply: |arguments, mask, context| {
+        let per_slice = arguments.choice("plane") == "slice";
+        let holes = enclosed(mask, per_slice);
+        let (open_mm, maximum) = (arguments.number("open_mm"), arguments.number("maximum_cm2"));
+        let area = context.geometry.row_spacing_mm() * context.geometry.column_spacing_mm() / 100.0;
+        let areas = holes.parts.sum(|run| run.length() * area);
+        let reached = if per_slice && open_mm > 0.0 && holes.enclosed.contains(&true) {
+            reached_from_outside(mask, &holes, open_mm, context)
+        } else {
+            vec![0.0; holes.parts.count]
+        };
+        let sizes = holes.parts.sum(Run::length);
+        holes.parts.paint(mask, true, |part| {
+            // A hole of which a ball from outside fills half is not a hole of the body.
+            holes.enclosed[part] && reached[part] < 0.5 * sizes[part] && (maximum == 0.0 || areas[part] <= maximum)
+        });
+    },
+};
+
+/// The background in parts, and which of them do not touch the edge of the image (of the slice).
+struct Holes {
+    parts: Components,
+    enclosed: Vec<bool>,
+}
+
+fn enclosed(mask: &Array3<bool>, per_slice: bool) -> Holes {
+    let (slices, rows, columns) = mask.dim();
+    let parts = Components::of(mask, false, Neighbours::Faces, per_slice);
+    let at_edge = |run: &Run| {
+        let in_slice = run.row == 0 || run.row as usize + 1 == rows || run.start == 0 || run.end as usize == columns;
+        in_slice || (!per_slice && (run.slice == 0 || run.slice as usize + 1 == slices))
+    };
+    let mut enclosed = vec![true; parts.count];
+    for (run, part) in parts.runs.iter().zip(&parts.component) {
+        if at_edge(run) {
+            enclosed[*part as usize] = false;
+        }
+    }
+    Holes { parts, enclosed }
+}
+
+/// How many voxels of each part a ball can reach that comes from the sides of the image and passes through the
+/// background of all slices.
+fn reached_from_outside(mask: &Array3<bool>, holes: &Holes, radius_mm: f64, context: &Context<'_>) -> Vec<f64> {
+    let mut background = mask.clone();
+    background.par_mapv_inplace(|inside| !inside);
+    let mut room = eroded(&background, radius_mm, context.geometry);
+    drop(background);
+    let parts = Components::of(&room, true, Neighbours::Faces, false);
+    let (_, rows, columns) = mask.dim();
+    let mut outside = vec![false; parts.count];
+    for (run, part) in parts.runs.iter().zip(&parts.component) {
+        let side = run.row == 0 || run.row as usize + 1 == rows || run.start == 0 || run.end as usize == columns;
+        outside[*part as usize] |= side;
+    }
+    parts.paint(&mut room, false, |part| !outside[part]);
+    let reached = dilated(&room, radius_mm, context.geometry);
+    holes.parts.sum(|run| run.count_in(&reached))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::infer::post::tests::check;
+
+    #[test]
+    fn fills_what_a_slice_encloses_even_at_the_ends_of_the_stack() {
+        check("###\n#.#\n###", &[], r#"{"op": "fill_holes", "plane": "slice"}"#, "###\n###\n###");
+        check("###\n#.#\n###", &[], r#"{"op": "fill_holes"}"#, "###\n#.#\n###");
+        check("###\n#.#\n#.#", &[], r#"{"op": "fill_holes", "plane": "slice"}"#, "###\n#.#\n#.#");
+    }
+
+    #[test]
+    fn leaves_a_hole_larger_than_allowed() {
+        let json = r#"{"op": "fill_holes", "plane": "slice", "maximum_cm2": 0.01}"#;
+        check("####.###\n#..#.#.#\n####.###", &[], json, "####.###\n#..#.###\n####.###");
+    }
+
+    #[test]
+    fn leaves_room_that_is_open_through_other_slices_and_fills_what_only_a_narrow_way_reaches() {
+        let square = |half: i32, hole: i32| {
+            let voxel =
+                |j: i32, i: i32| if j.abs().max(i.abs()) <= half && j.abs().max(i.abs()) > hole { '#' } else { '.' };
+            let row = |j: i32| (-8..=8).map(|i| voxel(j, i)).collect::<String>();
+            (-8..=8).map(row).collect::<Vec<_>>().join("\n")
+        };
+        let stack = |slices: &[&String]| slices.iter().map(|s| s.as_str()).collect::<Vec<_>>().join("\n\n");
+        let (ring, full, narrow, open) = (square(5, 3), square(5, -1), square(5, 0), square(-1, -1));
+        let json = r#"{"op": "fill_holes", "plane": "slice", "open_mm": 2}"#;
+        let arms = stack(&[&ring, &ring, &open, &open, &open, &open]);
+        check(&arms, &[], json, &arms);
+        let airway = stack(&[&ring, &ring, &narrow, &open, &open, &open]);
+        // The tip of the ball just enters the narrow way; what lies behind it is filled.
+        check(&airway, &[], json, &stack(&[&full, &full, &narrow, &open, &open, &open]));
+    }
+}

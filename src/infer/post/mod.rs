@@ -1,0 +1,189 @@
+//! The table of post-processing operations, from labels to structures; each file of this folder is one of them.
+//!
+//! To add one: write a file with a `pub(super) const ENTRY`, and name it in [`TABLE`]. Lengths are in mm and use the
+//! position of every slice. An operation changes one mask and may look at others and at the source image.
+
+mod closing;
+mod components;
+mod distance;
+mod fill_holes;
+mod grow;
+mod keep_inside;
+mod keep_near;
+mod keep_touching;
+mod largest_component;
+mod opening;
+mod reconstruct;
+mod remove_inside;
+mod remove_small;
+mod shrink;
+mod split_left_right;
+mod take;
+mod threshold;
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use ndarray::Array3;
+
+use super::parameter::{Arguments, Parameter};
+use super::recipe::Recipe;
+use super::restore::Restored;
+use super::{InferError, Structure};
+use crate::document::{Node, Problems};
+use crate::volume::{Mask, Volume, VolumeGeometry};
+
+/// Every post-processing operation, in the order of the reference.
+pub static TABLE: &[&Operation] = &[
+    &take::ENTRY,
+    &threshold::ENTRY,
+    &largest_component::ENTRY,
+    &remove_small::ENTRY,
+    &fill_holes::ENTRY,
+    &opening::ENTRY,
+    &closing::ENTRY,
+    &grow::ENTRY,
+    &shrink::ENTRY,
+    &reconstruct::ENTRY,
+    &keep_inside::ENTRY,
+    &remove_inside::ENTRY,
+    &keep_near::ENTRY,
+    &keep_touching::ENTRY,
+    &split_left_right::ENTRY,
+];
+
+/// One entry of the table.
+pub struct Operation {
+    /// The word of `"op"`.
+    pub name: &'static str,
+    /// What it does, one sentence.
+    pub doc: &'static str,
+    /// Where the method comes from.
+    pub source: &'static str,
+    pub parameters: &'static [Parameter],
+    /// What is wrong with parameters that are each right: found, expected, cure.
+    check: fn(&Arguments) -> Option<[String; 3]>,
+    apply: fn(&Arguments, &mut Array3<bool>, &Context<'_>),
+}
+
+/// What an operation may look at besides its own mask.
+struct Context<'a> {
+    /// The grid of all masks and of the image.
+    geometry: &'a VolumeGeometry,
+    /// The first input as it was handed in, `[slice, row, column]`.
+    image: &'a Array3<f32>,
+    /// Structures made so far and those handed in.
+    structures: &'a BTreeMap<String, Mask>,
+    labels: &'a Restored,
+}
+
+impl Context<'_> {
+    /// The voxels of a structure or label. Names are checked when the recipe is parsed.
+    fn mask(&self, name: &str) -> Cow<'_, Array3<bool>> {
+        match self.structures.get(name) {
+            Some(mask) => Cow::Borrowed(&mask.voxels),
+            None => {
+                Cow::Owned(self.labels.mask(name).unwrap_or_else(|| Array3::from_elem(self.geometry.shape(), false)))
+            }
+        }
+    }
+
+    /// The union of structures or labels.
+    fn union(&self, names: &[String]) -> Cow<'_, Array3<bool>> {
+        if let [only] = names {
+            return self.mask(only);
+        }
+        let mut union = Array3::from_elem(self.geometry.shape(), false);
+        for name in names {
+            match self.structures.get(name) {
+                Some(mask) => ndarray::Zip::from(&mut union).and(&mask.voxels).par_for_each(|u, m| *u |= *m),
+                None => self.labels.add_to(name, &mut union),
+            }
+        }
+        Cow::Owned(union)
+    }
+}
+
+/// One operation with its checked parameters.
+#[derive(Clone)]
+pub struct Step {
+    operation: &'static Operation,
+    arguments: Arguments,
+}
+
+impl Step {
+    /// Parses `{"op": "opening", ...}`; `known` are the names of the structures that exist here.
+    pub(super) fn parse(node: &Node, known: &[&str], problems: &mut Problems) -> Option<Step> {
+        let mut fields = node.object(problems)?;
+        let choices: Vec<(&str, &'static Operation)> = TABLE.iter().map(|entry| (entry.name, *entry)).collect();
+        let operation = fields.required("op", problems).and_then(|op| op.choice(&choices, problems))?;
+        let before = problems.count();
+        let arguments = Arguments::parse(operation.parameters, &mut fields, known, problems);
+        fields.finish(problems);
+        if problems.count() > before {
+            return None;
+        }
+        if let Some([found, expected, cure]) = (operation.check)(&arguments) {
+            problems.add_with_cure(node, found, expected, cure);
+            return None;
+        }
+        Some(Step { operation, arguments })
+    }
+}
+
+/// For operations whose parameters cannot contradict each other.
+fn always_consistent(_: &Arguments) -> Option<[String; 3]> {
+    None
+}
+
+/// Makes the structures of a recipe, in its order, and returns those that it delivers.
+pub(super) fn run(
+    recipe: &Recipe,
+    source: &Volume,
+    mut structures: BTreeMap<String, Mask>,
+    labels: Restored,
+    progress: &mut dyn FnMut(&str, f32),
+) -> Result<Vec<Structure>, InferError> {
+    let geometry = &source.geometry;
+    let mut reasons: BTreeMap<&str, String> = BTreeMap::new();
+    for (name, steps) in &recipe.post {
+        let stage = format!("post {name}");
+        let mut voxels = Context { geometry, image: &source.pixels, structures: &structures, labels: &labels }
+            .mask(name)
+            .into_owned();
+        for (index, step) in steps.iter().enumerate() {
+            progress(&stage, index as f32 / steps.len() as f32);
+            let context = Context { geometry, image: &source.pixels, structures: &structures, labels: &labels };
+            let had = step.operation.name != "take" && voxels.iter().any(|inside| *inside);
+            (step.operation.apply)(&step.arguments, &mut voxels, &context);
+            if had && !voxels.iter().any(|inside| *inside) {
+                let operation = step.operation.name;
+                reasons.insert(name, format!("nothing is left after {operation} ({})", step.arguments));
+            }
+        }
+        progress(&stage, 1.0);
+        structures.insert(name.clone(), Mask::new(Arc::clone(geometry), voxels));
+    }
+    let mut delivered = Vec::with_capacity(recipe.structures.len());
+    for label in &recipe.structures {
+        let mask = match structures.get(label) {
+            Some(mask) => mask.clone(),
+            None => Mask::new(
+                Arc::clone(geometry),
+                labels.mask(label).unwrap_or_else(|| Array3::from_elem(geometry.shape(), false)),
+            ),
+        };
+        let reason = (!mask.voxels.iter().any(|inside| *inside)).then(|| {
+            reasons
+                .get(label.as_str())
+                .cloned()
+                .unwrap_or_else(|| "the model found none of it in this image".to_owned())
+        });
+        delivered.push(Structure { label: label.clone(), mask, reason });
+    }
+    Ok(delivered)
+}
+
+#[cfg(test)]
+mod tests;

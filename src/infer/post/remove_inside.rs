@@ -1,0 +1,32 @@
+//! Remove what lies inside other structures.
+
+use super::{Operation, always_consistent};
+use crate::infer::parameter::{Kind, Parameter};
+
+pub(super) const ENTRY: Operation = Operation {
+    name: "remove_inside",
+    doc: "Removes the voxels inside the union of the named structures.",
+    source: "set difference",
+    parameters: &[Parameter {
+        name: "of",
+        doc: "Structures to stay outside of.",
+        unit: "",
+        kind: Kind::Names,
+        default: None,
+    }],
+    check: always_consistent,
+    apply: |arguments, mask, context| {
+        let inside = context.union(arguments.names("of"));
+        ndarray::Zip::from(mask).and(&*inside).par_for_each(|m, inside| *m &= !*inside);
+    },
+};
+
+#[cfg(test)]
+mod tests {
+    use crate::infer::post::tests::check;
+
+    #[test]
+    fn removes_what_is_inside() {
+        check("####", &[("A", ".##.")], r#"{"op": "remove_inside", "of": ["A"]}"#, "#..#");
+    }
+}

@@ -1,0 +1,169 @@
+//! One side of a paired organ, by the patient's left and right; slices and rows of the image do not matter.
+
+use std::collections::VecDeque;
+
+use ndarray::Array3;
+
+use super::components::{Components, Neighbours, Run};
+use super::distance::eroded;
+use super::{Context, Operation, always_consistent};
+use crate::infer::parameter::{Kind, Parameter};
+
+/// Radii tried until the two halves come apart. Lungs that touch at the junction lines part at 1 to 3 mm.
+const RADII_MM: [f64; 8] = [0.0, 1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0];
+
+/// Least volume of the smaller half as a fraction of the larger: a collapsed lung still has a tenth.
+const LEAST_SHARE: f64 = 0.1;
+
+pub(super) const ENTRY: Operation = Operation {
+    name: "split_left_right",
+    doc: "Keeps one side of a pair. The mask is worn away until two large parts come apart; each voxel goes to the part that reaches it first, and the part farther along the patient's +x is the left one. A single part is left or right of the middle of `body`.",
+    source: "patient coordinates of PS3.3 C.7.6.2.1.1: +x is the patient's left in every position",
+    parameters: &[
+        Parameter {
+            name: "side",
+            doc: "The patient's side that is kept.",
+            unit: "",
+            kind: Kind::Choice(&["left", "right"]),
+            default: None,
+        },
+        Parameter {
+            name: "body",
+            doc: "The structure whose middle tells the side of a single part.",
+            unit: "",
+            kind: Kind::Name,
+            default: None,
+        },
+    ],
+    check: always_consistent,
+    apply: |arguments, mask, context| {
+        let left_wanted = arguments.choice("side") == "left";
+        let Some(side) = sides(mask, context, &arguments.names("body")[0]) else { return };
+        let wanted = if left_wanted { Side::Left } else { Side::Right };
+        ndarray::Zip::from(mask).and(&side).par_for_each(|m, side| *m &= *side == wanted as u8);
+    },
+};
+
+#[derive(Clone, Copy)]
+enum Side {
+    Left = 1,
+    Right = 2,
+}
+
+/// The side of every voxel of the mask; `None` for an empty one.
+fn sides(mask: &Array3<bool>, context: &Context<'_>, body: &str) -> Option<Array3<u8>> {
+    let mut side = Array3::<u8>::zeros(mask.raw_dim());
+    let mut front = VecDeque::new();
+    let seeds = RADII_MM.iter().find_map(|&radius| two_parts(mask, radius, context));
+    let Some((parts, halves)) = seeds else {
+        let all = Components::of(mask, true, Neighbours::Corners, false);
+        if all.count == 0 {
+            return None;
+        }
+        let middle = mean_x(&context.mask(body), context)?;
+        let value = if mean_x(mask, context)? > middle { Side::Left } else { Side::Right };
+        ndarray::Zip::from(&mut side).and(mask).for_each(|side, inside| *side = u8::from(*inside) * value as u8);
+        return Some(side);
+    };
+    for (run, part) in parts.runs.iter().zip(&parts.component) {
+        let Some(value) = halves.get(*part as usize).copied().flatten() else { continue };
+        for column in run.start..run.end {
+            let at = (run.slice as usize, run.row as usize, column as usize);
+            side[at] = value as u8;
+            front.push_back(at);
+        }
+    }
+    flood(mask, &mut side, front);
+    Some(side)
+}
+
+/// The parts of the worn mask and the side of the two largest, when there are two that are large enough.
+fn two_parts(mask: &Array3<bool>, radius_mm: f64, context: &Context<'_>) -> Option<(Components, Vec<Option<Side>>)> {
+    let worn = if radius_mm == 0.0 { mask.clone() } else { eroded(mask, radius_mm, context.geometry) };
+    let parts = Components::of(&worn, true, Neighbours::Corners, false);
+    let volume = parts.sum(|run| run.length() * context.geometry.slice_extent_mm(run.slice as usize));
+    let mut order: Vec<usize> = (0..parts.count).collect();
+    order.sort_by(|a, b| volume[*b].total_cmp(&volume[*a]));
+    let (&first, &second) = (order.first()?, order.get(1)?);
+    if volume[second] < LEAST_SHARE * volume[first] {
+        return None;
+    }
+    let moment = parts.sum(|run| run.length() * x_of(run.slice, run.row, run.start, run.end, context));
+    let count = parts.sum(Run::length);
+    let x = |part: usize| moment[part] / count[part];
+    let (left, right) = if x(first) > x(second) { (first, second) } else { (second, first) };
+    let mut halves = vec![None; parts.count];
+    halves[left] = Some(Side::Left);
+    halves[right] = Some(Side::Right);
+    // Further parts (a lobe cut off by a fissure) go with the half whose middle is nearer.
+    for part in (0..parts.count).filter(|part| *part != left && *part != right) {
+        let nearer_left = (x(part) - x(left)).abs() < (x(part) - x(right)).abs();
+        halves[part] = Some(if nearer_left { Side::Left } else { Side::Right });
+    }
+    Some((parts, halves))
+}
+
+fn x_of(slice: u32, row: u32, start: u32, end: u32, context: &Context<'_>) -> f64 {
+    let middle = f64::from(start + end - 1) / 2.0;
+    context.geometry.index_to_patient([f64::from(slice), f64::from(row), middle])[0]
+}
+
+/// Mean patient x of a mask.
+fn mean_x(mask: &Array3<bool>, context: &Context<'_>) -> Option<f64> {
+    let parts = Components::of(mask, true, Neighbours::Faces, false);
+    let moment: f64 =
+        parts.runs.iter().map(|run| run.length() * x_of(run.slice, run.row, run.start, run.end, context)).sum();
+    let count: f64 = parts.runs.iter().map(Run::length).sum();
+    (count > 0.0).then(|| moment / count)
+}
+
+/// Lets the sides grow into the rest of the mask, one voxel at a time, breadth first.
+fn flood(mask: &Array3<bool>, side: &mut Array3<u8>, mut front: VecDeque<(usize, usize, usize)>) {
+    let (slices, rows, columns) = mask.dim();
+    while let Some((k, j, i)) = front.pop_front() {
+        let value = side[(k, j, i)];
+        let around = [
+            (k.wrapping_sub(1), j, i),
+            (k + 1, j, i),
+            (k, j.wrapping_sub(1), i),
+            (k, j + 1, i),
+            (k, j, i.wrapping_sub(1)),
+            (k, j, i + 1),
+        ];
+        for next in around.into_iter().filter(|(k, j, i)| *k < slices && *j < rows && *i < columns) {
+            if mask[next] && side[next] == 0 {
+                side[next] = value;
+                front.push_back(next);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::infer::post::tests::{check, check_mirrored};
+
+    #[test]
+    fn parts_a_pair_that_is_joined_by_a_bridge() {
+        let before = "####.####\n#########\n####.####";
+        let left = r#"{"op": "split_left_right", "side": "left", "body": "B"}"#;
+        let right = r#"{"op": "split_left_right", "side": "right", "body": "B"}"#;
+        let body = [("B", "#########\n#########\n#########")];
+        check(before, &body, left, ".....####\n.....####\n.....####");
+        check(before, &body, right, "####.....\n#####....\n####.....");
+    }
+
+    #[test]
+    fn left_is_the_patients_left_when_columns_run_the_other_way() {
+        let left = r#"{"op": "split_left_right", "side": "left", "body": "B"}"#;
+        check_mirrored("###..###", &[("B", "########")], left, "###.....");
+    }
+
+    #[test]
+    fn a_single_part_is_left_or_right_of_the_middle_of_the_body() {
+        let right = r#"{"op": "split_left_right", "side": "right", "body": "B"}"#;
+        let left = r#"{"op": "split_left_right", "side": "left", "body": "B"}"#;
+        check(".##.....", &[("B", "########")], right, ".##.....");
+        check(".##.....", &[("B", "########")], left, "........");
+    }
+}

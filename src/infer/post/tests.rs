@@ -1,0 +1,101 @@
+//! Masks drawn as text, in and out, for the tests of all operations; and what the operations have in common.
+
+use super::*;
+use crate::document::{self, Problem};
+use crate::infer::recipe::{Activation, Decision, Label, Output};
+
+/// Slices parted by an empty line, rows by a line end, `#` inside.
+fn drawn(text: &str) -> Array3<bool> {
+    let slices: Vec<Vec<Vec<bool>>> = text
+        .split("\n\n")
+        .map(|slice| slice.lines().map(|row| row.chars().map(|voxel| voxel == '#').collect()).collect())
+        .collect();
+    let shape = (slices.len(), slices[0].len(), slices[0][0].len());
+    Array3::from_shape_fn(shape, |(k, j, i)| slices[k][j][i])
+}
+
+fn as_text(mask: &Array3<bool>) -> String {
+    let row = |row: ndarray::ArrayView1<'_, bool>| row.iter().map(|inside| if *inside { '#' } else { '.' }).collect();
+    let slice = |plane: ndarray::ArrayView2<'_, bool>| plane.outer_iter().map(row).collect::<Vec<String>>().join("\n");
+    mask.outer_iter().map(slice).collect::<Vec<String>>().join("\n\n")
+}
+
+/// Applies one operation to a drawn mask of 1 mm voxels, whose image holds the column index. Columns run to the
+/// patient's left.
+pub(super) fn check(mask: &str, structures: &[(&str, &str)], json: &str, expected: &str) {
+    assert_eq!(apply(mask, structures, json, 1.0), expected, "{json}");
+}
+
+/// The same with columns that run to the patient's right, as in a prone or feet-first image.
+pub(super) fn check_mirrored(mask: &str, structures: &[(&str, &str)], json: &str, expected: &str) {
+    assert_eq!(apply(mask, structures, json, -1.0), expected, "{json}");
+}
+
+fn apply(mask: &str, structures: &[(&str, &str)], json: &str, x: f64) -> String {
+    let mut voxels = drawn(mask);
+    let (slices, rows, columns) = voxels.dim();
+    let origins = (0..slices).map(|k| [0.0, 0.0, k as f64 * x]).collect::<Vec<_>>();
+    let down = [0.0, 1.0, 0.0];
+    let geometry = Arc::new(
+        VolumeGeometry::new((rows, columns), [1.0, 1.0], [x, 0.0, 0.0], down, origins).expect("a legal geometry"),
+    );
+    let named: BTreeMap<String, Mask> = structures
+        .iter()
+        .map(|(name, text)| ((*name).to_owned(), Mask::new(Arc::clone(&geometry), drawn(text))))
+        .collect();
+    let image = Array3::from_shape_fn(voxels.raw_dim(), |(_, _, i)| i as f32);
+    let output =
+        Output { activation: Activation::None, decision: Decision::ArgMax, linear: true, labels: Vec::<Label>::new() };
+    let labels = Restored::new(&output, &geometry, &geometry).expect("one grid");
+    let context = Context { geometry: &geometry, image: &image, structures: &named, labels: &labels };
+    let mut problems = Problems::of("f.json");
+    let known: Vec<&str> = named.keys().map(String::as_str).collect();
+    let step = document::parse(json, &mut problems).and_then(|node| Step::parse(&node, &known, &mut problems));
+    let list: Vec<String> = problems.into_vec().iter().map(Problem::to_string).collect();
+    let Some(step) = step else { return list.join("\n") };
+    (step.operation.apply)(&step.arguments, &mut voxels, &context);
+    as_text(&voxels)
+}
+
+#[test]
+fn every_operation_is_documented() {
+    for entry in TABLE {
+        assert!(entry.doc.ends_with('.') && !entry.source.is_empty(), "{}", entry.name);
+        assert!(entry.parameters.iter().all(|parameter| parameter.doc.ends_with('.')), "{}", entry.name);
+    }
+}
+
+#[test]
+fn tells_the_nearest_structure_and_refuses_an_operation_without_effect() {
+    let told = apply("#", &[("BODY", "#")], r#"{"op": "keep_inside", "of": ["BODI"]}"#, 1.0);
+    assert_eq!(told, r#"f.json:1: of[0]: found "BODI", expected one of BODY; did you mean "BODY"?"#);
+    let told = apply("#", &[], r#"{"op": "remove_small"}"#, 1.0);
+    assert!(told.contains("give one of them"), "{told}");
+}
+
+#[test]
+fn empty_masks_and_single_voxels_pass_through_every_operation() {
+    for mask in [".", "#", "....\n....", "####\n####"] {
+        let blank = mask.replace('#', ".");
+        for json in [
+            r#"{"op": "take", "of": ["A"]}"#,
+            r#"{"op": "threshold", "low": 0}"#,
+            r#"{"op": "largest_component"}"#,
+            r#"{"op": "remove_small", "minimum_cm2": 1}"#,
+            r#"{"op": "fill_holes", "plane": "slice", "open_mm": 3}"#,
+            r#"{"op": "opening", "radius_mm": 0}"#,
+            r#"{"op": "closing", "radius_mm": 3}"#,
+            r#"{"op": "grow", "radius_mm": 100}"#,
+            r#"{"op": "shrink", "radius_mm": 100}"#,
+            r#"{"op": "reconstruct", "of": ["A"], "radius_mm": 3}"#,
+            r#"{"op": "keep_inside", "of": ["A"]}"#,
+            r#"{"op": "remove_inside", "of": ["A"]}"#,
+            r#"{"op": "keep_near", "of": ["A"], "radius_mm": 3}"#,
+            r#"{"op": "keep_touching", "of": ["A"]}"#,
+            r#"{"op": "split_left_right", "side": "left", "body": "A"}"#,
+        ] {
+            let found = apply(mask, &[("A", &blank)], json, 1.0);
+            assert_eq!(found.len(), mask.len(), "{json}: {found}");
+        }
+    }
+}

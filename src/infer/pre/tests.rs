@@ -1,0 +1,57 @@
+//! What all pre-processing operations have in common: they parse from their table and run with their defaults.
+
+use std::sync::Arc;
+
+use ndarray::Array3;
+
+use super::*;
+use crate::document::{self, Problem};
+use crate::volume::VolumeGeometry;
+
+/// A volume of 4 x 6 x 8 voxels (uneven slices, non-square pixels) whose values are its linear indices.
+pub(super) fn counted() -> Volume {
+    let origins = [0.0, 2.0, 3.0, 5.0].map(|z| [10.0, 20.0, z]).to_vec();
+    let geometry = VolumeGeometry::new((6, 8), [1.5, 0.5], [1.0, 0.0, 0.0], [0.0, 1.0, 0.0], origins).expect("legal");
+    let pixels = Array3::from_shape_fn((4, 6, 8), |(k, j, i)| ((k * 6 + j) * 8 + i) as f32);
+    Volume::new(Arc::new(geometry), pixels)
+}
+
+/// Runs one step given as JSON on a volume; problems and errors come back as text.
+pub(super) fn check(json: &str, volume: Volume, structures: &BTreeMap<String, Mask>) -> Result<Volume, String> {
+    let mut problems = Problems::of("f.json");
+    let names: Vec<&str> = structures.keys().map(String::as_str).collect();
+    let step = document::parse(json, &mut problems).and_then(|node| Step::parse(&node, &names, &mut problems));
+    let list: Vec<String> = problems.into_vec().iter().map(Problem::to_string).collect();
+    match step {
+        Some(step) => step.apply(volume, structures).map_err(|error| error.to_string()),
+        None => Err(list.join("\n")),
+    }
+}
+
+#[test]
+fn every_operation_has_a_documented_entry_and_runs() {
+    let structures = BTreeMap::from([("S".to_owned(), Mask::empty(counted().geometry))]);
+    for entry in TABLE {
+        assert!(entry.doc.ends_with('.') && !entry.source.is_empty(), "{}", entry.name);
+        let example = match entry.name {
+            "clip" => r#"{"op": "clip", "low": 1, "high": 5}"#,
+            "window" => r#"{"op": "window", "center": 3, "width": 5}"#,
+            "resample" => r#"{"op": "resample", "spacing_mm": [1, 1, 1]}"#,
+            "crop" => r#"{"op": "crop", "around": ["S"]}"#,
+            "pad" => r#"{"op": "pad", "size": [8, 8, 8]}"#,
+            "normalise" => r#"{"op": "normalise"}"#,
+            other => panic!("give an example of {other} here"),
+        };
+        let found = check(example, counted(), &structures).map_err(|reason| assert!(reason.contains(entry.name)));
+        assert!(found.is_ok() || entry.name == "crop");
+    }
+}
+
+#[test]
+fn tells_the_nearest_operation_and_key() {
+    let none = BTreeMap::new();
+    let told = check(r#"{"op": "clp"}"#, counted(), &none).err().unwrap_or_default();
+    assert!(told.contains(r#"did you mean "clip"?"#), "{told}");
+    let told = check(r#"{"op": "clip", "lo": 4, "high": 9}"#, counted(), &none).err().unwrap_or_default();
+    assert!(told.contains(r#"found no "low""#) && told.contains(r#"did you mean "low"?"#), "{told}");
+}
