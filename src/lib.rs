@@ -18,8 +18,10 @@
 
 pub mod cli;
 pub mod ledger;
+pub mod receive;
 pub mod spool;
 pub mod onnx;
+pub mod wire;
 pub mod worker;
 
 // Core.

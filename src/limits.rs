@@ -126,3 +126,24 @@ pub const WINDOW_BYTES_MAX: usize = 8 << 30;
 
 /// Longest text of a model definition (intended use, reference): a page.
 pub const MODEL_TEXT_LENGTH_MAX: usize = 4_096;
+
+/// Most connections that have not sent an A-ASSOCIATE-RQ; then the oldest is closed. Below the usual 1,024 open files.
+pub const PENDING_CONNECTIONS_MAX: usize = 600;
+
+/// Most peers that are remembered as complained about; a flood from more addresses is not logged line by line.
+pub const QUIET_PEERS_MAX: usize = 1_024;
+
+/// Pieces of a data set (each at most one PDU) between an association and its disk.
+pub const STORE_QUEUE_LENGTH: usize = 8;
+
+/// Fragments are collected up to this many bytes before they go to the disk; the smallest have one.
+pub const FRAGMENTS_COLLECTED_BYTES: usize = 64 << 10;
+
+/// Most refused instances that one association may have logged one by one; the sum is logged at its end.
+pub const REFUSALS_LOGGED_MAX: u64 = 20;
+
+/// Most series of one association that are named at its end; those beyond are completed by time.
+pub const SERIES_PER_ASSOCIATION_MAX: usize = 1_024;
+
+/// What a peer may still send after we have ended the association, before the connection is cut.
+pub const LINGER_BYTES_MAX: usize = 16 << 20;

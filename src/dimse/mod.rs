@@ -14,7 +14,8 @@ pub use acceptance::{Acceptance, Caller, Context, Negotiated, Refusal, Rejection
 pub use command::{Command, CommandError, CommandSet, EchoRequest, Response, StoreRequest};
 pub use message::{MessageError, Part, Reassembly};
 pub use pdu::{
-    AbortReason, Pdu, PduError, Pdv, Pdvs, decode_pdu, encode_abort, encode_data, encode_pdu, encode_reject,
+    AbortReason, Pdu, PduError, Pdv, Pdvs, decode_pdu, encode_abort, encode_data, encode_message, encode_pdu,
+    encode_reject, fragment_bytes,
 };
 pub use status::{Outcome, Status};
 

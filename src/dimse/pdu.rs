@@ -209,6 +209,21 @@ pub fn encode_data(out: &mut Vec<u8>, context_id: u8, is_command: bool, is_last:
     out.put_slice(data);
 }
 
+/// Appends a command or data set as P-DATA-TF that the peer takes: none longer than `max_pdu` (its PDU length field).
+pub fn encode_message(out: &mut Vec<u8>, context_id: u8, is_command: bool, bytes: &[u8], max_pdu: u32) {
+    let fragment_bytes = fragment_bytes(max_pdu);
+    let count = bytes.len().div_ceil(fragment_bytes).max(1);
+    for index in 0..count {
+        let end = bytes.len().min((index + 1) * fragment_bytes);
+        encode_data(out, context_id, is_command, index + 1 == count, &bytes[index * fragment_bytes..end]);
+    }
+}
+
+/// How much data fits into one P-DATA-TF with one value: even (PS3.8 E.1), and never nothing, whatever the peer says.
+pub fn fragment_bytes(max_pdu: u32) -> usize {
+    (max_pdu.min(PDU_BYTES_MAX).saturating_sub(6) as usize & !1).max(2)
+}
+
 fn small(kind: u8, body: [u8; 4]) -> Vec<u8> {
     let mut bytes = vec![kind, 0, 0, 0, 0, 4];
     bytes.extend_from_slice(&body);
@@ -265,6 +280,24 @@ mod tests {
             let mut bytes = vec![1, 0, 0, 0, 0, length];
             bytes.resize(6 + usize::from(length), 0);
             assert!(decode(&bytes).is_err(), "{length}");
+        }
+    }
+
+    #[test]
+    fn cuts_messages_to_what_the_peer_takes() {
+        for (max_pdu, expected) in [(0, 3), (8, 3), (9, 3), (10, 2), (16_384, 1)] {
+            let mut bytes = Vec::new();
+            encode_message(&mut bytes, 1, true, b"abcde", max_pdu);
+            let (mut buffer, mut found, mut count) = (BytesMut::from(&bytes[..]), Vec::new(), 0);
+            while let Ok(Some(Pdu::Data(values))) = decode_pdu(&mut buffer, 16_384) {
+                for value in values {
+                    let value = value.expect("legal");
+                    found.extend_from_slice(&value.data);
+                    count += 1;
+                    assert_eq!(value.is_last, found.len() == 5);
+                }
+            }
+            assert_eq!((count, &found[..]), (expected, &b"abcde"[..]), "maximum {max_pdu}");
         }
     }
 

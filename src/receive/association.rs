@@ -1,0 +1,412 @@
+//! One association from its first PDU to its end (PS3.8 9.2): who may, what is said, what is answered.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tracing::{debug, info, warn};
+
+use super::store::{Finished, Sink};
+use super::{Notice, Policy, Shared, StoredInstance};
+use crate::dicom::SeriesKey;
+use crate::dimse::{
+    AbortReason, Command, CommandSet, MessageError, Negotiated, Outcome, Part, Pdu, PduError, Reassembly, Refusal,
+    Rejection, StoreRequest, encode_message, encode_pdu, encode_reject, negotiate, syntaxes,
+};
+use crate::limits::{REFUSALS_LOGGED_MAX, SERIES_PER_ASSOCIATION_MAX};
+use crate::spool::Meta;
+use crate::wire::{Wire, WireError};
+
+/// Serves a connection until it is closed.
+pub(super) async fn serve<S>(stream: S, peer: IpAddr, id: u64, shared: &Shared)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let policy = shared.policy.borrow().clone();
+    let mut wire = Wire::new(stream, policy.acceptance.max_pdu);
+    let mut killed = shared.killed.clone();
+    let ticket = shared.pending.enter(id);
+    let first = tokio::select! {
+        first = wire.read(policy.artim) => first,
+        () = ticket.evicted() => return,
+        _ = killed.wait_for(|killed| *killed) => return,
+    };
+    drop(ticket);
+    let request = match first {
+        Ok(Pdu::AssociateRequest(request)) => request,
+        other => return refuse_connection(wire, other, peer, shared, policy.artim).await,
+    };
+    let refusal = match negotiate(&request, &policy.acceptance, peer) {
+        Err(refusal) => refusal,
+        Ok(negotiated) => {
+            let (max, per_caller) = (policy.associations_max, policy.associations_per_caller_max);
+            match shared.slots.take(&negotiated.calling, max, per_caller) {
+                Some(_slot) => return Association::new(wire, negotiated, peer, id, policy, shared).run().await,
+                None => Refusal::Reject(Rejection::LocalLimit),
+            }
+        }
+    };
+    match refusal {
+        Refusal::Abort(reason) => {
+            say(shared, peer, "the A-ASSOCIATE-RQ has even or repeated context numbers");
+            wire.abort(reason, policy.artim).await;
+        }
+        Refusal::Reject(rejection) => {
+            // The titles are the peer's bytes; what is not printable is escaped.
+            let (calling, called) = (request.calling_ae_title.escape_debug(), request.called_ae_title.escape_debug());
+            if shared.quiet.may_say(peer) {
+                warn!(%peer, "association from {calling} to {called} rejected: {rejection}");
+            }
+            let (result, source, reason) = rejection.numbers();
+            if wire.write(&encode_reject(result, source, reason), policy.artim).await.is_ok() {
+                wire.close(policy.artim).await;
+            }
+        }
+    }
+}
+
+/// The connection did not begin with an A-ASSOCIATE-RQ.
+async fn refuse_connection<S>(
+    wire: Wire<S>,
+    first: Result<Pdu, WireError>,
+    peer: IpAddr,
+    shared: &Shared,
+    artim: Duration,
+) where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let reason = match first {
+        Ok(Pdu::Abort { .. }) | Err(WireError::Closed) => return,
+        Ok(_) => {
+            say(shared, peer, "found another PDU where an A-ASSOCIATE-RQ was due");
+            AbortReason::UnexpectedPdu
+        }
+        Err(error) => {
+            say(shared, peer, &error.to_string());
+            match error {
+                WireError::Pdu(error) => error.abort_reason(),
+                // PS3.8 9.2.3, AA-2: the time is up, the connection is closed without a word.
+                _ => return,
+            }
+        }
+    };
+    wire.abort(reason, artim).await;
+}
+
+fn say(shared: &Shared, peer: IpAddr, what: &str) {
+    if shared.quiet.may_say(peer) {
+        warn!(%peer, "connection refused: {what}");
+    }
+}
+
+/// How an association ended.
+enum End {
+    Released,
+    /// The peer aborted, went away or fell silent.
+    Gone(String),
+    /// We abort.
+    Abort(AbortReason, String),
+}
+
+/// The data set that is being received.
+enum Receiving {
+    Nothing,
+    Storing {
+        sink: Sink,
+        size_bytes: u64,
+    },
+    /// The instance is refused already; the rest is passed over so that the association goes on.
+    Refused {
+        finished: Finished,
+        size_bytes: u64,
+    },
+}
+
+struct Association<'a, S> {
+    wire: Wire<S>,
+    negotiated: Negotiated,
+    peer: IpAddr,
+    id: u64,
+    policy: Arc<Policy>,
+    shared: &'a Shared,
+    reassembly: Reassembly,
+    receiving: Receiving,
+    /// The command that is to be answered, and its context.
+    asked: Option<(u8, CommandSet)>,
+    series: BTreeSet<SeriesKey>,
+    stored: u64,
+    identical: u64,
+    refused: u64,
+}
+
+impl<'a, S: AsyncRead + AsyncWrite + Unpin> Association<'a, S> {
+    fn new(
+        wire: Wire<S>,
+        negotiated: Negotiated,
+        peer: IpAddr,
+        id: u64,
+        policy: Arc<Policy>,
+        shared: &'a Shared,
+    ) -> Association<'a, S> {
+        Association {
+            wire,
+            negotiated,
+            peer,
+            id,
+            policy,
+            shared,
+            reassembly: Reassembly::default(),
+            receiving: Receiving::Nothing,
+            asked: None,
+            series: BTreeSet::new(),
+            stored: 0,
+            identical: 0,
+            refused: 0,
+        }
+    }
+
+    async fn run(mut self) {
+        let (calling, called) = (&self.negotiated.calling, &self.negotiated.called);
+        debug!(association = self.id, peer = %self.peer, %calling, %called, "association opened");
+        let end = match self.accept().await {
+            Ok(()) => self.converse().await.unwrap_or_else(|end| end),
+            Err(end) => end,
+        };
+        // What has not come to its end is thrown away before anybody hears of the end.
+        self.receiving = Receiving::Nothing;
+        self.report(&end);
+        if !self.series.is_empty() {
+            let series = std::mem::take(&mut self.series).into_iter().collect();
+            let released = matches!(end, End::Released);
+            let _ = self.shared.notices.send(Notice::Closed { association: self.id, released, series }).await;
+        }
+        let artim = self.policy.artim;
+        match end {
+            End::Released => self.wire.close(artim).await,
+            End::Abort(reason, _) => self.wire.abort(reason, artim).await,
+            End::Gone(_) => {}
+        }
+    }
+
+    fn report(&self, end: &End) {
+        let (stored, identical, refused) = (self.stored, self.identical, self.refused);
+        let (calling, association, peer) = (&self.negotiated.calling, self.id, self.peer);
+        match end {
+            End::Released if stored + identical + refused == 0 => debug!(association, "association released"),
+            End::Released => info!(association, %calling, stored, identical, refused, "association released"),
+            End::Gone(why) | End::Abort(_, why) => {
+                warn!(association, %peer, %calling, stored, identical, refused, "association ended without release: {why}");
+            }
+        }
+    }
+
+    async fn accept(&mut self) -> Result<(), End> {
+        let answer = Pdu::AssociateAccept(Box::new(self.negotiated.answer.clone()));
+        let bytes = encode_pdu(&answer).map_err(|error| abort_for_pdu(&error))?;
+        self.wire.write(&bytes, self.policy.idle).await.map_err(gone)
+    }
+
+    async fn converse(&mut self) -> Result<End, End> {
+        let mut killed = self.shared.killed.clone();
+        loop {
+            let pdu = tokio::select! {
+                pdu = self.wire.read(self.policy.idle) => pdu.map_err(gone)?,
+                _ = killed.wait_for(|killed| *killed) => {
+                    return Err(End::Abort(AbortReason::NotSpecified, "the gateway is shutting down".to_owned()));
+                }
+            };
+            match pdu {
+                Pdu::Data(values) => {
+                    if values.is_empty() {
+                        self.reassembly.count_empty().map_err(|error| abort_for_message(&error))?;
+                    }
+                    for value in values {
+                        let value = value.map_err(|error| abort_for_pdu(&error))?;
+                        if self.negotiated.context(value.context_id).is_none() {
+                            let what =
+                                format!("found presentation context {}, which was not accepted", value.context_id);
+                            return Err(End::Abort(AbortReason::InvalidParameter, what));
+                        }
+                        let part = self.reassembly.accept(value).map_err(|error| abort_for_message(&error))?;
+                        match part {
+                            Some(Part::Command { context_id, set, command }) => {
+                                self.command(context_id, set, command).await?;
+                            }
+                            Some(Part::Data { bytes, is_last }) => self.data(bytes, is_last).await?,
+                            None => {}
+                        }
+                    }
+                }
+                Pdu::ReleaseRequest => {
+                    let bytes = encode_pdu(&Pdu::ReleaseReply).map_err(|error| abort_for_pdu(&error))?;
+                    self.wire.write(&bytes, self.policy.idle).await.map_err(gone)?;
+                    return Ok(End::Released);
+                }
+                Pdu::Abort { source, reason } => {
+                    return Err(End::Gone(format!("the peer aborted (source {source}, reason {reason})")));
+                }
+                _ => return Err(End::Abort(AbortReason::UnexpectedPdu, "found a PDU out of turn".to_owned())),
+            }
+        }
+    }
+
+    async fn command(&mut self, context_id: u8, set: CommandSet, command: Command) -> Result<(), End> {
+        match command {
+            Command::Echo(_) => self.answer(context_id, &set, Outcome::Verified).await,
+            Command::Cancel => Ok(()),
+            Command::Response(_) => {
+                Err(End::Abort(AbortReason::UnexpectedPdu, "found a response without a request".to_owned()))
+            }
+            Command::Other { has_data_set: false, .. } => {
+                self.answer(context_id, &set, Outcome::UnrecognizedOperation).await
+            }
+            Command::Other { field, .. } => {
+                let reason = format!("found command {field:#06x}, expected C-STORE or C-ECHO");
+                self.refuse(Outcome::UnrecognizedOperation, reason);
+                self.asked = Some((context_id, set));
+                Ok(())
+            }
+            Command::Store(store) if !store.has_data_set => {
+                self.answer(context_id, &set, Outcome::MistypedArgument).await
+            }
+            Command::Store(store) => {
+                match self.admit(context_id, &store) {
+                    Ok(meta) => {
+                        let sink = Sink::open(self.shared.spool.clone(), meta);
+                        self.receiving = Receiving::Storing { sink, size_bytes: 0 };
+                    }
+                    Err((outcome, reason)) => self.refuse(outcome, reason),
+                }
+                self.asked = Some((context_id, set));
+                Ok(())
+            }
+        }
+    }
+
+    /// What can be said before the data set is there.
+    fn admit(&self, context_id: u8, store: &StoreRequest) -> Result<Meta, (Outcome, String)> {
+        if !self.negotiated.may_send {
+            return Err((Outcome::NotAuthorized, "this AE title may not store".to_owned()));
+        }
+        let unidentified = |what: &str, error: &dyn std::fmt::Display| {
+            (Outcome::Unidentified, format!("Affected SOP {what} UID of the command: {error}"))
+        };
+        let sop_class_uid = store.sop_class_uid.as_ref().map_err(|error| unidentified("Class", error))?;
+        let sop_instance_uid = store.sop_instance_uid.as_ref().map_err(|error| unidentified("Instance", error))?;
+        let Some(context) = self.negotiated.context(context_id) else {
+            return Err((Outcome::ProcessingFailure, "the presentation context is gone".to_owned()));
+        };
+        if syntaxes::storage_name(sop_class_uid.as_str()).is_none() {
+            return Err((Outcome::SopClassNotSupported, format!("SOP class {sop_class_uid} is not stored here")));
+        }
+        if context.abstract_syntax != sop_class_uid.as_str() {
+            let expected = &context.abstract_syntax;
+            let reason = format!("found SOP class {sop_class_uid} in a presentation context for {expected}");
+            return Err((Outcome::SopClassMismatch, reason));
+        }
+        Ok(Meta {
+            sop_class_uid: sop_class_uid.clone(),
+            sop_instance_uid: sop_instance_uid.clone(),
+            transfer_syntax_uid: context.transfer_syntax.clone(),
+        })
+    }
+
+    fn refuse(&mut self, outcome: Outcome, reason: String) {
+        let finished = Finished { outcome, reason, received: None };
+        self.receiving = Receiving::Refused { finished, size_bytes: 0 };
+    }
+
+    async fn data(&mut self, bytes: Bytes, is_last: bool) -> Result<(), End> {
+        let limit = self.policy.instance_bytes_max;
+        match &mut self.receiving {
+            Receiving::Storing { sink, size_bytes } => {
+                *size_bytes += bytes.len() as u64;
+                if *size_bytes > limit {
+                    self.refuse(Outcome::TooLarge, format!("the data set is longer than {limit} bytes"));
+                } else {
+                    sink.write(bytes).await;
+                }
+            }
+            Receiving::Refused { size_bytes, .. } => {
+                *size_bytes += bytes.len() as u64;
+                if *size_bytes > limit {
+                    let what = format!("found no end of a refused data set after {limit} bytes");
+                    return Err(End::Abort(AbortReason::NotSpecified, what));
+                }
+            }
+            Receiving::Nothing => {}
+        }
+        if !is_last {
+            return Ok(());
+        }
+        let finished = match std::mem::replace(&mut self.receiving, Receiving::Nothing) {
+            Receiving::Storing { sink, .. } => sink.finish().await,
+            Receiving::Refused { finished, .. } => finished,
+            Receiving::Nothing => return Ok(()),
+        };
+        let Some((context_id, set)) = self.asked.take() else { return Ok(()) };
+        let outcome = finished.outcome;
+        self.tell(finished).await;
+        self.answer(context_id, &set, outcome).await
+    }
+
+    /// Counts and logs what became of an instance, and tells the daemon of a new one.
+    async fn tell(&mut self, finished: Finished) {
+        let Some(received) = finished.received else {
+            self.refused += 1;
+            if self.refused <= REFUSALS_LOGGED_MAX {
+                let (status, _) = finished.outcome.status();
+                let (association, calling) = (self.id, &self.negotiated.calling);
+                warn!(association, %calling, %status, "instance refused: {}", finished.reason);
+            }
+            return;
+        };
+        let key = received.instance.series_key();
+        if self.series.len() < SERIES_PER_ASSOCIATION_MAX {
+            self.series.insert(key);
+        }
+        if finished.outcome == Outcome::Identical {
+            self.identical += 1;
+            return;
+        }
+        self.stored += 1;
+        let stored = StoredInstance {
+            instance: received.instance,
+            digest: received.digest,
+            size_bytes: received.size_bytes,
+            calling_ae: self.negotiated.calling.clone(),
+            called_ae: self.negotiated.called.clone(),
+            association: self.id,
+        };
+        if self.shared.notices.send(Notice::Stored(Box::new(stored))).await.is_err() {
+            debug!(association = self.id, "nobody takes notices any more; the instance is durable all the same");
+        }
+    }
+
+    async fn answer(&mut self, context_id: u8, request: &CommandSet, outcome: Outcome) -> Result<(), End> {
+        let response = request.response(outcome).map_err(|error| abort_for_message(&error.into()))?;
+        let mut bytes = Vec::with_capacity(512);
+        encode_message(&mut bytes, context_id, true, &response.encode(), self.negotiated.peer_max_pdu);
+        self.wire.write(&bytes, self.policy.idle).await.map_err(gone)
+    }
+}
+
+fn gone(error: WireError) -> End {
+    match error {
+        WireError::Pdu(error) => abort_for_pdu(&error),
+        // An association that is idle too long is aborted, so that the peer learns of it.
+        WireError::TimedOut(_) => End::Abort(AbortReason::NotSpecified, error.to_string()),
+        other => End::Gone(other.to_string()),
+    }
+}
+
+fn abort_for_pdu(error: &PduError) -> End {
+    End::Abort(error.abort_reason(), error.to_string())
+}
+
+fn abort_for_message(error: &MessageError) -> End {
+    End::Abort(error.abort_reason(), error.to_string())
+}

@@ -1,0 +1,161 @@
+//! The Storage and Verification SCP (PS3.4 A, B): listens, keeps the limits, ends in order; what one association
+//! says is in `association`, what becomes of one instance is in `store`.
+
+mod association;
+mod connections;
+mod quiet;
+mod store;
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tracing::{info, warn};
+
+use crate::dicom::{AeTitle, Instance, SeriesKey};
+use crate::dimse::Acceptance;
+use crate::spool::Spool;
+
+use connections::{Pending, Slots};
+use quiet::Quiet;
+
+/// What the site has decided. A change holds for associations that begin after it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Policy {
+    pub acceptance: Acceptance,
+    /// Most associations at the same time, and most of one calling AE title; beyond them 2/3/2 is answered.
+    pub associations_max: usize,
+    pub associations_per_caller_max: usize,
+    /// From the connection to a whole A-ASSOCIATE-RQ, and for the peer to close at the end (PS3.8 9.1.4).
+    pub artim: Duration,
+    /// Longest wait for a whole PDU within an association.
+    pub idle: Duration,
+    /// Longest data set.
+    pub instance_bytes_max: u64,
+    /// How long open associations may go on after the shutdown began.
+    pub grace: Duration,
+}
+
+impl Default for Policy {
+    /// Nobody may call; the limits are those that suit a department.
+    fn default() -> Policy {
+        Policy {
+            acceptance: Acceptance { max_pdu: 131_072, ..Acceptance::default() },
+            associations_max: 100,
+            associations_per_caller_max: 32,
+            artim: Duration::from_secs(30),
+            idle: Duration::from_secs(60),
+            instance_bytes_max: 2 << 30,
+            grace: Duration::from_secs(20),
+        }
+    }
+}
+
+/// What the daemon is told.
+pub enum Notice {
+    /// An instance is durable and was not there before. It is acknowledged after this was taken.
+    Stored(Box<StoredInstance>),
+    /// An association has ended.
+    Closed {
+        association: u64,
+        /// Whether it was released; only then did the sender say that it was done.
+        released: bool,
+        /// The series of which it brought instances, new or known.
+        series: Vec<SeriesKey>,
+    },
+}
+
+/// An instance that has just become durable. It holds attributes of the patient, so it derives no `Debug`.
+pub struct StoredInstance {
+    pub instance: Instance,
+    /// SHA-256 of the data set as received, hexadecimal.
+    pub digest: String,
+    /// Length of the data set.
+    pub size_bytes: u64,
+    pub calling_ae: AeTitle,
+    pub called_ae: AeTitle,
+    /// The association that brought it, counted from 1 in the life of the process.
+    pub association: u64,
+}
+
+/// Associations are counted over all listeners of the process, so that a number names one of them.
+static NEXT_ASSOCIATION: AtomicU64 = AtomicU64::new(1);
+
+struct Shared {
+    policy: watch::Receiver<Arc<Policy>>,
+    spool: Arc<Spool>,
+    notices: mpsc::Sender<Notice>,
+    /// Becomes true when open associations have to end at once.
+    killed: watch::Receiver<bool>,
+    slots: Arc<Slots>,
+    pending: Pending,
+    quiet: Quiet,
+}
+
+/// Serves `listener` until `shutdown` becomes true (or its sender is gone); returns when every association has ended.
+///
+/// Instances become durable in `spool`, are told to `notices`, and are acknowledged then. A receiver of notices that
+/// does not keep up slows the senders down; one that is gone does not stop the acknowledgement, because the instance
+/// is durable and is found again at the next start.
+pub async fn serve(
+    listener: TcpListener,
+    policy: watch::Receiver<Arc<Policy>>,
+    spool: Arc<Spool>,
+    notices: mpsc::Sender<Notice>,
+    mut shutdown: watch::Receiver<bool>,
+) {
+    let (kill, killed) = watch::channel(false);
+    let shared = Arc::new(Shared {
+        policy,
+        spool,
+        notices,
+        killed,
+        slots: Arc::default(),
+        pending: Pending::default(),
+        quiet: Quiet::default(),
+    });
+    let mut connections = JoinSet::new();
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = shutdown.wait_for(|down| *down) => break,
+            Some(_) = connections.join_next() => continue,
+        };
+        match accepted {
+            Ok((stream, peer)) => {
+                connections.spawn(connection(stream, peer, shared.clone()));
+            }
+            // Out of file descriptors, most likely: those that are open will be closed (X: EMFILE ends no listener).
+            Err(error) => {
+                if shared.quiet.may_say(IpAddr::from([0, 0, 0, 0])) {
+                    warn!(%error, "a connection could not be accepted; the limit of open files may be too low");
+                }
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+    }
+    drop(listener);
+    drain(connections, &kill, shared.policy.borrow().grace).await;
+}
+
+async fn connection(stream: TcpStream, peer: SocketAddr, shared: Arc<Shared>) {
+    // Without it, each answer waits for the peer's delayed acknowledgement: 40 ms an image.
+    let _ = stream.set_nodelay(true);
+    let id = NEXT_ASSOCIATION.fetch_add(1, Ordering::Relaxed);
+    association::serve(stream, peer.ip(), id, &shared).await;
+}
+
+async fn drain(mut connections: JoinSet<()>, kill: &watch::Sender<bool>, grace: Duration) {
+    if !connections.is_empty() {
+        info!(open = connections.len(), "no new associations; waiting for those that are open");
+    }
+    let ended = async { while connections.join_next().await.is_some() {} };
+    if tokio::time::timeout(grace, ended).await.is_err() {
+        kill.send_replace(true);
+        while connections.join_next().await.is_some() {}
+    }
+}

@@ -1,0 +1,170 @@
+//! Takes one instance from its first byte to its durable end, on a blocking thread; it answers nothing.
+
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use dicom_core::Tag;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use crate::dicom::scan::ScanError;
+use crate::dicom::{Instance, InstanceError, Uid};
+use crate::dimse::Outcome;
+use crate::limits::{FRAGMENTS_COLLECTED_BYTES, STORE_QUEUE_LENGTH};
+use crate::spool::{Commit, Incoming, Meta, Spool, SpoolError};
+
+/// The way of a data set to its thread. Dropped before [`Sink::finish`], it leaves nothing behind.
+pub(super) struct Sink {
+    chunks: mpsc::Sender<Chunk>,
+    thread: JoinHandle<Finished>,
+    /// Small fragments on their way; the smallest have one byte.
+    collected: BytesMut,
+}
+
+enum Chunk {
+    Data(Bytes),
+    /// All of the data set is there; without it, it is thrown away.
+    End,
+}
+
+/// What became of an instance.
+pub(super) struct Finished {
+    pub outcome: Outcome,
+    /// Why it is not stored, for the log; no patient attribute.
+    pub reason: String,
+    pub received: Option<Received>,
+}
+
+/// An instance that is durable.
+pub(super) struct Received {
+    pub instance: Instance,
+    pub digest: String,
+    pub size_bytes: u64,
+}
+
+impl Sink {
+    /// Begins an instance.
+    pub(super) fn open(spool: Arc<Spool>, meta: Meta) -> Sink {
+        let (chunks, incoming) = mpsc::channel(STORE_QUEUE_LENGTH);
+        let thread = tokio::task::spawn_blocking(move || write(&spool, meta, incoming));
+        Sink { chunks, thread, collected: BytesMut::new() }
+    }
+
+    /// Appends bytes of the data set; waits while the disk is slower than the network. That the thread has given up
+    /// shows in [`Sink::finish`].
+    pub(super) async fn write(&mut self, bytes: Bytes) {
+        if bytes.len() < FRAGMENTS_COLLECTED_BYTES / 4 {
+            self.collected.extend_from_slice(&bytes);
+            if self.collected.len() >= FRAGMENTS_COLLECTED_BYTES {
+                self.flush().await;
+            }
+            return;
+        }
+        self.flush().await;
+        let _ = self.chunks.send(Chunk::Data(bytes)).await;
+    }
+
+    async fn flush(&mut self) {
+        if !self.collected.is_empty() {
+            let collected = self.collected.split().freeze();
+            let _ = self.chunks.send(Chunk::Data(collected)).await;
+        }
+    }
+
+    /// Ends the data set and waits until the instance is durable or refused.
+    pub(super) async fn finish(mut self) -> Finished {
+        self.flush().await;
+        let _ = self.chunks.send(Chunk::End).await;
+        self.thread.await.unwrap_or_else(|error| {
+            let what = if error.is_panic() { "panicked" } else { "was cancelled" };
+            Finished::refused(Outcome::ProcessingFailure, format!("the thread of the instance {what}"))
+        })
+    }
+}
+
+impl Finished {
+    fn refused(outcome: Outcome, reason: String) -> Finished {
+        Finished { outcome, reason, received: None }
+    }
+}
+
+impl From<SpoolError> for Finished {
+    fn from(error: SpoolError) -> Finished {
+        Finished::refused(Outcome::OutOfResources, error.to_string())
+    }
+}
+
+fn write(spool: &Arc<Spool>, meta: Meta, chunks: mpsc::Receiver<Chunk>) -> Finished {
+    try_write(spool, meta, chunks).unwrap_or_else(|refused| refused)
+}
+
+fn try_write(spool: &Arc<Spool>, meta: Meta, mut chunks: mpsc::Receiver<Chunk>) -> Result<Finished, Finished> {
+    let mut incoming = spool.receive(meta.clone())?;
+    loop {
+        match chunks.blocking_recv() {
+            Some(Chunk::Data(bytes)) => incoming.write(&bytes)?,
+            Some(Chunk::End) => break,
+            None => return Err(Finished::refused(Outcome::Truncated, "the sender went away".to_owned())),
+        }
+    }
+    let instance = check(&mut incoming, &meta)?;
+    let (digest, size_bytes) = (incoming.digest(), incoming.size_bytes());
+    Ok(match incoming.commit(&instance.series_key())? {
+        Commit::New(_) => Finished {
+            outcome: Outcome::Stored,
+            reason: String::new(),
+            received: Some(Received { instance, digest, size_bytes }),
+        },
+        Commit::Identical => Finished {
+            outcome: Outcome::Identical,
+            reason: String::new(),
+            received: Some(Received { instance, digest, size_bytes }),
+        },
+        Commit::Different { kept_digest } => Finished::refused(
+            Outcome::Different,
+            format!("stored before with digest {kept_digest}, sent again with {digest}; the first is kept"),
+        ),
+    })
+}
+
+/// Reads the data set through and compares it with the command (PS3.4 B.2.3: A900).
+fn check(incoming: &mut Incoming, meta: &Meta) -> Result<Instance, Finished> {
+    let instance = Instance::read_data_set(incoming.read_back()?, &meta.transfer_syntax_uid)
+        .map_err(|error| Finished::refused(outcome_of(&error), error.to_string()))?;
+    // Readers of the stored file would take a second file meta group for the first.
+    if instance.vr(Tag(0x0002, 0x0010)).is_some() {
+        let reason = "found a file meta group within the data set".to_owned();
+        return Err(Finished::refused(Outcome::Unreadable, reason));
+    }
+    let differs = |what: &str, found: &Uid, expected: &Uid| {
+        format!("found {what} {found} in the data set, expected {expected} as in the command")
+    };
+    if instance.sop_class_uid != meta.sop_class_uid {
+        let reason = differs("SOP Class UID", &instance.sop_class_uid, &meta.sop_class_uid);
+        return Err(Finished::refused(Outcome::SopClassMismatch, reason));
+    }
+    if instance.sop_instance_uid != meta.sop_instance_uid {
+        let reason = differs("SOP Instance UID", &instance.sop_instance_uid, &meta.sop_instance_uid);
+        return Err(Finished::refused(Outcome::SopInstanceMismatch, reason));
+    }
+    Ok(instance)
+}
+
+fn outcome_of(error: &InstanceError) -> Outcome {
+    match error {
+        InstanceError::MissingUid { .. } | InstanceError::Uid { .. } | InstanceError::Duplicate { .. } => {
+            Outcome::Unidentified
+        }
+        InstanceError::Scan(scan) => match scan {
+            ScanError::Truncated { .. } | ScanError::TruncatedHeader { .. } | ScanError::Empty => Outcome::Truncated,
+            ScanError::Depth { .. }
+            | ScanError::Elements { .. }
+            | ScanError::HeaderBytes { .. }
+            | ScanError::Fragments
+            | ScanError::Inflated => Outcome::TooComplex,
+            // A stream that cannot be inflated comes as this too, so that it is no word on our disk.
+            ScanError::Io(_) => Outcome::Unreadable,
+            _ => Outcome::Unreadable,
+        },
+    }
+}
