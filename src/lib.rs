@@ -25,6 +25,7 @@ pub mod wire;
 pub mod worker;
 
 // Core.
+pub mod assemble;
 pub mod contour;
 pub mod dimse;
 pub mod infer;

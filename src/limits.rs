@@ -147,3 +147,5 @@ pub const SERIES_PER_ASSOCIATION_MAX: usize = 1_024;
 
 /// What a peer may still send after we have ended the association, before the connection is cut.
 pub const LINGER_BYTES_MAX: usize = 16 << 20;
+/// Fewest slices of a volume unless a caller says otherwise: with two, a missing slice cannot be seen.
+pub const VOLUME_SLICES_MIN: usize = 3;

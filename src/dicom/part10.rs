@@ -1,8 +1,10 @@
 //! Reads the prefix of a DICOM file (PS3.10 7): preamble and file meta group; tolerates files that lack them.
 
+use std::borrow::Cow;
 use std::io::{self, Cursor, Read};
 
 use dicom_core::Tag;
+use flate2::read::DeflateDecoder;
 
 use super::scan::{Scan, ScanError, scan};
 use super::{Syntax, Uid};
@@ -18,6 +20,25 @@ pub struct Part10 {
     pub scan: Scan,
     /// Where the data set begins in the file, in bytes.
     pub data_set_offset: u64,
+}
+
+impl Part10 {
+    /// The bytes of the data set, inflated where needed, from all bytes of the file that was taken apart. The ranges
+    /// of [`Scan::pixel_data`] lie in them.
+    ///
+    /// # Errors
+    /// When `file` is not the file that was taken apart.
+    pub fn data_set<'a>(&self, file: &'a [u8]) -> Result<Cow<'a, [u8]>, ScanError> {
+        let start = usize::try_from(self.data_set_offset).unwrap_or(usize::MAX);
+        let bytes = file.get(start..).ok_or(ScanError::NotDicom)?;
+        if !Syntax::of(&self.transfer_syntax_uid).is_some_and(|syntax| syntax.deflated) {
+            return Ok(Cow::Borrowed(bytes));
+        }
+        // The length was found, below its bound, when the file was scanned.
+        let mut inflated = Vec::new();
+        DeflateDecoder::new(bytes).take(self.scan.length).read_to_end(&mut inflated).map_err(ScanError::Io)?;
+        Ok(Cow::Owned(inflated))
+    }
 }
 
 /// Takes a file apart. Without a preamble, a file meta group or a transfer syntax the encoding is recognised from the

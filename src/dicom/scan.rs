@@ -4,6 +4,7 @@
 //! The parser of dicom-rs recurses without limit, allocates declared lengths before it has seen the bytes and takes a
 //! truncated fragment for a short one. It therefore only ever sees header bytes that this scanner has approved.
 
+use std::hash::{DefaultHasher, Hasher};
 use std::io::{self, Read};
 use std::ops::Range;
 
@@ -53,6 +54,8 @@ pub struct Element {
 /// Where the pixels of a data set lie, in bytes from its start (inflated where it was deflated).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PixelData {
+    /// A hash of its bytes, equal for equal pixels in one encoding; for comparison within one process only.
+    pub digest: u64,
     /// (7FE0,0010), or (7FE0,0008) and (7FE0,0009) for floating point pixels.
     pub tag: Tag,
     pub value: PixelValue,
@@ -155,8 +158,23 @@ struct Walker<R> {
     header: Vec<u8>,
     elements: Vec<Element>,
     pixel_data: Option<PixelData>,
+    digest: Digest,
     stack: Vec<Open>,
     count: usize,
+}
+
+/// Hashes the bytes that pass over it.
+struct Digest(DefaultHasher);
+
+impl io::Write for Digest {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 impl<R: Read> Walker<R> {
@@ -170,6 +188,7 @@ impl<R: Read> Walker<R> {
             header: Vec::new(),
             elements: Vec::new(),
             pixel_data: None,
+            digest: Digest(DefaultHasher::new()),
             stack: Vec::new(),
             count: 0,
         }
@@ -375,7 +394,7 @@ impl<R: Read> Walker<R> {
                 PixelValue::Native(start..self.position)
             }
         };
-        self.pixel_data = Some(PixelData { tag, value });
+        self.pixel_data = Some(PixelData { tag, digest: self.digest.0.finish(), value });
         Ok(())
     }
 
@@ -416,7 +435,7 @@ impl<R: Read> Walker<R> {
             // Grows with what is there, not with what is declared.
             (&mut self.reader).take(length).read_to_end(&mut self.header).map(|n| n as u64)
         } else {
-            io::copy(&mut (&mut self.reader).take(length), &mut io::sink())
+            io::copy(&mut (&mut self.reader).take(length), &mut self.digest)
         };
         let found = match found {
             Ok(found) => found,
