@@ -17,10 +17,11 @@
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::panic))]
 
 pub mod cli;
+pub mod deliver;
 pub mod ledger;
+pub mod onnx;
 pub mod receive;
 pub mod spool;
-pub mod onnx;
 pub mod wire;
 pub mod worker;
 

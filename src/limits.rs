@@ -149,3 +149,14 @@ pub const SERIES_PER_ASSOCIATION_MAX: usize = 1_024;
 pub const LINGER_BYTES_MAX: usize = 16 << 20;
 /// Fewest slices of a volume unless a caller says otherwise: with two, a missing slice cannot be seen.
 pub const VOLUME_SLICES_MIN: usize = 3;
+
+/// Longest P-DATA-TF that we send and, as a requestor, offer: what widespread peers take at most in one piece.
+pub const SEND_PDU_BYTES_MAX: u32 = 131_072;
+
+/// Largest file that is sent; it is held in memory while it is.
+pub const SENT_OBJECT_BYTES_MAX: u64 = 1 << 30;
+
+/// Most files of one `contourd send`, and how deep its folders go (a loop of links ends there).
+pub const SEND_FILES_MAX: usize = 1_000_000;
+/// See [`SEND_FILES_MAX`].
+pub const SEND_FOLDERS_DEPTH_MAX: usize = 32;

@@ -1,5 +1,9 @@
 //! The commands of `contourd`, one file each; it parses arguments, sets up the log and maps results to exit codes.
 
+mod echo;
+mod receive;
+mod send;
+
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
@@ -22,7 +26,12 @@ struct CommandLine {
 
 // The table of commands: a new one is a file, a variant here and an arm in `dispatch`.
 #[derive(Debug, Subcommand)]
-enum Command {}
+enum Command {
+    Echo(echo::EchoArgs),
+    #[command(hide = true)]
+    Receive(receive::ReceiveArgs),
+    Send(send::SendArgs),
+}
 
 /// Parses the command line of this process and runs the command.
 pub fn main() -> ExitCode {
@@ -38,7 +47,11 @@ pub fn main() -> ExitCode {
 }
 
 fn dispatch(command: Command) -> anyhow::Result<u8> {
-    match command {}
+    match command {
+        Command::Echo(args) => args.run(),
+        Command::Receive(args) => args.run(),
+        Command::Send(args) => args.run(),
+    }
 }
 
 /// Human lines on a terminal, one JSON object a line elsewhere (systemd's journal); `CONTOURD_LOG` filters.

@@ -196,7 +196,7 @@ fn answer(request: &AssociationRQ, results: Vec<PresentationContextResult>, max_
 }
 
 /// The user information that we send in requests and answers.
-pub(super) fn user_variables(max_pdu: u32) -> Vec<UserVariableItem> {
+pub fn user_variables(max_pdu: u32) -> Vec<UserVariableItem> {
     vec![
         UserVariableItem::MaxLength(max_pdu.min(PDU_BYTES_MAX)),
         UserVariableItem::ImplementationClassUID(implementation_class_uid().to_string()),
@@ -205,7 +205,7 @@ pub(super) fn user_variables(max_pdu: u32) -> Vec<UserVariableItem> {
 }
 
 /// What the peer takes at most; 0 and absence mean no limit (PS3.8 D.1).
-pub(super) fn peer_max_pdu(variables: &[UserVariableItem]) -> u32 {
+pub fn peer_max_pdu(variables: &[UserVariableItem]) -> u32 {
     let told = variables.iter().find_map(|item| match item {
         UserVariableItem::MaxLength(length) => Some(*length),
         _ => None,
@@ -217,7 +217,7 @@ pub(super) fn peer_max_pdu(variables: &[UserVariableItem]) -> u32 {
 }
 
 /// UIDs of syntaxes come padded from some peers, against PS3.8 F.1.
-pub(super) fn trim(uid: &str) -> &str {
+fn trim(uid: &str) -> &str {
     uid.trim_end_matches(['\0', ' '])
 }
 

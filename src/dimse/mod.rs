@@ -10,7 +10,9 @@ mod pdu;
 mod status;
 pub mod syntaxes;
 
-pub use acceptance::{Acceptance, Caller, Context, Negotiated, Refusal, Rejection, negotiate};
+pub use acceptance::{
+    Acceptance, Caller, Context, Negotiated, Refusal, Rejection, negotiate, peer_max_pdu, user_variables,
+};
 pub use command::{Command, CommandError, CommandSet, EchoRequest, Response, StoreRequest};
 pub use message::{MessageError, Part, Reassembly};
 pub use pdu::{

@@ -1,0 +1,310 @@
+//! An association that we request (PS3.8 9.2): opened, used for one request after the other, released.
+
+use dicom_ul::pdu::{AssociationAC, AssociationRQ, PresentationContextProposed, PresentationContextResultReason};
+use thiserror::Error;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use super::object::Object;
+use super::{Destination, Outcome};
+use crate::dimse::{
+    Command, CommandSet, Part, Pdu, Reassembly, Response, encode_data, encode_pdu, fragment_bytes, peer_max_pdu,
+    syntaxes, user_variables,
+};
+use crate::limits::SEND_PDU_BYTES_MAX;
+use crate::wire::{Wire, WireError};
+
+/// A presentation context as we propose it: one abstract and one transfer syntax.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Offer {
+    abstract_syntax: String,
+    transfer_syntax: String,
+}
+
+/// An open association.
+pub(super) struct Association<'a> {
+    wire: Wire<TcpStream>,
+    destination: &'a Destination,
+    /// What was accepted, with its number.
+    contexts: Vec<(u8, Offer)>,
+    max_pdu: u32,
+    next_message_id: u16,
+}
+
+/// Why an association did not come about, or is over.
+#[derive(Debug, Error)]
+pub(super) enum Failure {
+    #[error("{0} could not be reached: {1}")]
+    Connect(String, String),
+    #[error("association rejected {}: {reason}", if *.permanent { "for good" } else { "for now" })]
+    Rejected { permanent: bool, reason: &'static str },
+    #[error("the destination aborted the association (source {source_}, reason {reason})")]
+    Aborted { source_: u8, reason: u8 },
+    #[error("{0}")]
+    Wire(#[from] WireError),
+    #[error("the destination does not follow the protocol: {0}")]
+    Protocol(String),
+    #[error("the request could not be written: {0}")]
+    Request(String),
+}
+
+impl Failure {
+    /// Only a permanent rejection is for good. An abort may come from the content, but as well from a restart.
+    pub(super) fn outcome(&self) -> Outcome {
+        let reason = self.to_string();
+        match self {
+            Failure::Rejected { permanent: true, .. } | Failure::Request(_) => {
+                Outcome::Refused { reason, status: None }
+            }
+            _ => Outcome::Retry { reason, status: None },
+        }
+    }
+}
+
+impl Offer {
+    pub(super) fn new(abstract_syntax: &str, transfer_syntax: &str) -> Offer {
+        Offer { abstract_syntax: abstract_syntax.to_owned(), transfer_syntax: transfer_syntax.to_owned() }
+    }
+}
+
+impl<'a> Association<'a> {
+    /// Connects and proposes the contexts: their numbers are 1, 3, 5, ...
+    pub(super) async fn open(destination: &'a Destination, offers: &[Offer]) -> Result<Association<'a>, Failure> {
+        let address = format!("{}:{}", destination.host, destination.port);
+        let limit = destination.connect_timeout;
+        let connected = timeout(limit, TcpStream::connect((destination.host.as_str(), destination.port))).await;
+        let stream = connected
+            .map_err(|_| Failure::Connect(address.clone(), format!("no connection within {limit:?}")))?
+            .map_err(|error| Failure::Connect(address, error.to_string()))?;
+        // One write per PDU and no waiting for more: otherwise each object costs a delayed acknowledgement.
+        let _ = stream.set_nodelay(true);
+        let mut wire = Wire::new(stream, SEND_PDU_BYTES_MAX);
+        let numbered: Vec<(u8, Offer)> = (0_u8..128).map(|index| index * 2 + 1).zip(offers.iter().cloned()).collect();
+        let request = Pdu::AssociateRequest(Box::new(request(destination, &numbered)));
+        let bytes = encode_pdu(&request).map_err(|error| Failure::Request(error.to_string()))?;
+        wire.write(&bytes, limit).await?;
+        match wire.read(limit).await? {
+            Pdu::AssociateAccept(accept) => {
+                let contexts = accepted(&accept, numbered);
+                let max_pdu = peer_max_pdu(&accept.user_variables).min(SEND_PDU_BYTES_MAX);
+                Ok(Association { wire, destination, contexts, max_pdu, next_message_id: 1 })
+            }
+            Pdu::AssociateReject { result, source, reason } => {
+                Err(Failure::Rejected { permanent: result == 1, reason: rejection(source, reason) })
+            }
+            Pdu::Abort { source, reason } => Err(Failure::Aborted { source_: source, reason }),
+            _ => Err(Failure::Protocol("found another PDU where the answer to the A-ASSOCIATE-RQ was due".to_owned())),
+        }
+    }
+
+    /// C-STORE of one object. `Err` means that the association is over.
+    pub(super) async fn store(&mut self, object: &Object) -> Result<Outcome, Failure> {
+        let Some((context_id, syntax)) = self.choose(object) else {
+            let reason = format!(
+                "the destination accepts SOP class {} in none of the transfer syntaxes offered ({} as stored)",
+                object.sop_class_uid, object.transfer_syntax_uid
+            );
+            return Ok(Outcome::Refused { reason, status: Some(0x0122) });
+        };
+        let data_set = match object.data_set(&syntax).await {
+            Ok(data_set) => data_set,
+            Err(error) => return Ok(Outcome::Refused { reason: error.to_string(), status: None }),
+        };
+        let message_id = self.message_id();
+        let command = CommandSet::store_request(message_id, &object.sop_class_uid, &object.sop_instance_uid);
+        self.send(context_id, true, &command.encode()).await?;
+        self.send(context_id, false, &data_set).await?;
+        let response = self.response(0x8001, message_id).await?;
+        Ok(judge(&response, object.sop_instance_uid.as_str()))
+    }
+
+    /// C-ECHO.
+    pub(super) async fn echo(&mut self) -> Result<Outcome, Failure> {
+        let Some((context_id, _)) = self.contexts.first().cloned() else {
+            let reason = "the destination does not accept Verification".to_owned();
+            return Ok(Outcome::Refused { reason, status: Some(0x0122) });
+        };
+        let message_id = self.message_id();
+        self.send(context_id, true, &CommandSet::echo_request(message_id).encode()).await?;
+        let response = self.response(0x8030, message_id).await?;
+        Ok(judge(&response, "verification"))
+    }
+
+    /// Releases and closes; what the peer makes of it changes nothing any more.
+    pub(super) async fn release(mut self) {
+        let limit = self.destination.connect_timeout;
+        if let Ok(bytes) = encode_pdu(&Pdu::ReleaseRequest)
+            && self.wire.write(&bytes, limit).await.is_ok()
+            && self.wire.read(limit).await.is_ok()
+        {
+            self.wire.close(limit).await;
+        }
+    }
+
+    /// The accepted context for an object: as stored if possible, else the first of those offered for it.
+    fn choose(&self, object: &Object) -> Option<(u8, String)> {
+        let fits = |offer: &Offer| offer.abstract_syntax == object.sop_class_uid.as_str();
+        let stored = |offer: &Offer| offer.transfer_syntax == object.transfer_syntax_uid.as_str();
+        let native = |offer: &Offer| {
+            object.is_native()
+                && [syntaxes::IMPLICIT_VR_LITTLE_ENDIAN, syntaxes::EXPLICIT_VR_LITTLE_ENDIAN]
+                    .contains(&offer.transfer_syntax.as_str())
+        };
+        let of_class = || self.contexts.iter().filter(|(_, offer)| fits(offer));
+        let chosen =
+            of_class().find(|(_, offer)| stored(offer)).or_else(|| of_class().find(|(_, offer)| native(offer)));
+        chosen.map(|(id, offer)| (*id, offer.transfer_syntax.clone()))
+    }
+
+    /// One PDU at a time: encoded into one buffer and written at once.
+    async fn send(&mut self, context_id: u8, is_command: bool, bytes: &[u8]) -> Result<(), Failure> {
+        let fragment = fragment_bytes(self.max_pdu);
+        let count = bytes.len().div_ceil(fragment).max(1);
+        let mut buffer = Vec::with_capacity(fragment.min(bytes.len()) + 12);
+        for index in 0..count {
+            let end = bytes.len().min((index + 1) * fragment);
+            buffer.clear();
+            encode_data(&mut buffer, context_id, is_command, index + 1 == count, &bytes[index * fragment..end]);
+            self.wire.write(&buffer, self.destination.response_timeout).await?;
+        }
+        Ok(())
+    }
+
+    async fn response(&mut self, field: u16, message_id: u16) -> Result<Response, Failure> {
+        let mut reassembly = Reassembly::default();
+        loop {
+            let values = match self.wire.read(self.destination.response_timeout).await? {
+                Pdu::Data(values) => values,
+                Pdu::Abort { source, reason } => return Err(Failure::Aborted { source_: source, reason }),
+                _ => return Err(Failure::Protocol("found another PDU where a response was due".to_owned())),
+            };
+            for value in values {
+                let value = value.map_err(WireError::Pdu)?;
+                let part = reassembly.accept(value).map_err(|error| Failure::Protocol(error.to_string()))?;
+                match part {
+                    Some(Part::Command { command: Command::Response(response), .. })
+                        if response.field == field && response.message_id == message_id && !response.has_data_set =>
+                    {
+                        return Ok(response);
+                    }
+                    Some(_) => return Err(Failure::Protocol("found another message than the response".to_owned())),
+                    None => {}
+                }
+            }
+        }
+    }
+
+    fn message_id(&mut self) -> u16 {
+        let id = self.next_message_id;
+        self.next_message_id = id.checked_add(1).unwrap_or(1);
+        id
+    }
+}
+
+/// What a status means for the delivery (PS3.4 B.2.3, PS3.7 C).
+fn judge(response: &Response, what: &str) -> Outcome {
+    let status = response.status;
+    if status.is_success() {
+        return Outcome::Delivered { warnings: Vec::new() };
+    }
+    let comment = if response.comment.is_empty() { String::new() } else { format!(" ({})", response.comment) };
+    let reason = format!("{what} was answered with status {status}{comment}");
+    if status.is_warning() {
+        return Outcome::Delivered { warnings: vec![reason] };
+    }
+    // A destination that has the instance already has it because we sent it: our UIDs follow from the content.
+    if status.0 == 0x0111 {
+        return Outcome::Delivered { warnings: vec![reason] };
+    }
+    let status_code = Some(status.0);
+    if status.is_transient() {
+        return Outcome::Retry { reason, status: status_code };
+    }
+    Outcome::Refused { reason, status: status_code }
+}
+
+fn request(destination: &Destination, offers: &[(u8, Offer)]) -> AssociationRQ {
+    AssociationRQ {
+        protocol_version: 1,
+        calling_ae_title: destination.calling_ae.to_string(),
+        called_ae_title: destination.ae_title.to_string(),
+        application_context_name: syntaxes::APPLICATION_CONTEXT.to_owned(),
+        presentation_contexts: offers
+            .iter()
+            .map(|(id, offer)| PresentationContextProposed {
+                id: *id,
+                abstract_syntax: offer.abstract_syntax.clone(),
+                transfer_syntaxes: vec![offer.transfer_syntax.clone()],
+            })
+            .collect(),
+        user_variables: user_variables(SEND_PDU_BYTES_MAX),
+    }
+}
+
+/// The contexts that were accepted in the one syntax that we had offered.
+fn accepted(accept: &AssociationAC, offers: Vec<(u8, Offer)>) -> Vec<(u8, Offer)> {
+    let is_accepted = |id: u8| {
+        accept
+            .presentation_contexts
+            .iter()
+            .any(|result| result.id == id && result.reason == PresentationContextResultReason::Acceptance)
+    };
+    offers.into_iter().filter(|(id, _)| is_accepted(*id)).collect()
+}
+
+/// What to do about a rejection (PS3.8 table 9-21).
+fn rejection(source: u8, reason: u8) -> &'static str {
+    match (source, reason) {
+        (1, 2) => "it does not know DICOM's application context",
+        (1, 3) => "it does not know our AE title; enter it there",
+        (1, 7) => "it does not answer to this AE title; correct it in the peer's file",
+        (2, 2) => "it does not support this protocol version",
+        (3, 1) => "temporary congestion",
+        (3, 2) => "a local limit is exceeded",
+        _ => "without a reason",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dimse::Status;
+
+    fn check(status: u16) -> &'static str {
+        let response = Response {
+            field: 0x8001,
+            message_id: 1,
+            status: Status(status),
+            comment: String::new(),
+            has_data_set: false,
+        };
+        match judge(&response, "1.2.3") {
+            Outcome::Delivered { warnings } if warnings.is_empty() => "delivered",
+            Outcome::Delivered { .. } => "warning",
+            Outcome::Retry { .. } => "retry",
+            Outcome::Refused { .. } => "refused",
+        }
+    }
+
+    #[test]
+    fn statuses_say_who_can_act() {
+        assert_eq!(check(0x0000), "delivered");
+        for warning in [0xB000, 0xB006, 0xB007, 0x0107, 0x0111] {
+            assert_eq!(check(warning), "warning", "{warning:#06x}");
+        }
+        for transient in [0xA700, 0xA7FF, 0x0110, 0x0213] {
+            assert_eq!(check(transient), "retry", "{transient:#06x}");
+        }
+        for permanent in [0xA900, 0xC000, 0xC123, 0x0122, 0x0124, 0x0117, 0xFE00] {
+            assert_eq!(check(permanent), "refused", "{permanent:#06x}");
+        }
+    }
+
+    #[test]
+    fn only_permanent_rejections_are_final() {
+        let outcome = |permanent| Failure::Rejected { permanent, reason: rejection(1, 7) }.outcome();
+        assert!(matches!(outcome(true), Outcome::Refused { .. }));
+        assert!(matches!(outcome(false), Outcome::Retry { .. }));
+        assert!(matches!(Failure::Wire(WireError::Closed).outcome(), Outcome::Retry { .. }));
+    }
+}
