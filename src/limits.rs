@@ -160,3 +160,17 @@ pub const SENT_OBJECT_BYTES_MAX: u64 = 1 << 30;
 pub const SEND_FILES_MAX: usize = 1_000_000;
 /// See [`SEND_FILES_MAX`].
 pub const SEND_FOLDERS_DEPTH_MAX: usize = 32;
+/// How often the node looks at the time. The shortest quiet time that a site can set is a second.
+pub const TICK_MS: u64 = 200;
+
+/// Most events that share one durable write of the ledger.
+pub const EVENT_BATCH_MAX: usize = 256;
+
+/// Most events that wait for the loop; past that, senders wait for their acknowledgement.
+pub const EVENT_QUEUE_MAX: usize = 1_024;
+
+/// How often the ledger is asked for requests of operators.
+pub const REQUEST_POLL_MS: u64 = 1_000;
+
+/// Wait after a failed write of the ledger: a full disk is not cured faster.
+pub const LEDGER_RETRY_MS: u64 = 1_000;

@@ -3,6 +3,7 @@
 mod echo;
 mod receive;
 mod send;
+mod worker;
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -31,6 +32,8 @@ enum Command {
     #[command(hide = true)]
     Receive(receive::ReceiveArgs),
     Send(send::SendArgs),
+    #[command(hide = true)]
+    Worker(worker::Arguments),
 }
 
 /// Parses the command line of this process and runs the command.
@@ -51,6 +54,8 @@ fn dispatch(command: Command) -> anyhow::Result<u8> {
         Command::Echo(args) => args.run(),
         Command::Receive(args) => args.run(),
         Command::Send(args) => args.run(),
+    match &command {
+        Command::Worker(arguments) => worker::run(arguments),
     }
 }
 

@@ -166,6 +166,15 @@ impl Ledger {
         Ok(found.into_iter().next())
     }
 
+    /// The jobs whose names begin with `beginning`, at most two: one is found, two are too many.
+    ///
+    /// # Errors
+    /// When the database or a row cannot be read.
+    pub fn jobs_beginning(&self, beginning: &str) -> Result<Vec<Job>, LedgerError> {
+        let statement = "SELECT document FROM job WHERE substr(id, 1, length(?1)) = ?1 LIMIT 2";
+        self.documents("job", statement, &[&beginning])
+    }
+
     /// One series by its key.
     ///
     /// # Errors

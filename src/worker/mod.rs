@@ -4,6 +4,7 @@
 //! reports go out as JSON lines on its standard output. A worker that crashes, hangs, leaks or is killed costs one
 //! attempt of one job: the daemon sees the end of the pipe, and the listener does not notice.
 
+mod bench;
 mod child;
 mod supervisor;
 
@@ -14,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::job::{JobId, Run};
 
+pub use bench::{Bench, BenchError, read_instances};
 pub use child::serve;
 pub use supervisor::{Limits, Outcome, Supervisor};
 
@@ -31,6 +33,8 @@ pub struct WorkOrder {
     pub models: PathBuf,
     /// An empty folder for the objects; the daemon adopts it when the worker reports [`Report::Done`].
     pub folder: PathBuf,
+    /// Whether to write the voxels of each structure as NIfTI too.
+    pub masks: bool,
 }
 
 /// What a worker says while it works.

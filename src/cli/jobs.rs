@@ -1,0 +1,75 @@
+//! `contourd jobs`: what the gateway has done and is doing, and the series that became no job, with the reason.
+
+use std::fmt::Write;
+use std::path::PathBuf;
+
+use clap::Args;
+use serde_json::json;
+
+use super::{EXIT_OK, open_ledger};
+use crate::job::{Job, JobState};
+use crate::node::{SeriesRecord, SeriesState};
+
+/// List jobs, and series that became none.
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// Folder that holds ae-config/, pipelines/ and models/
+    #[arg(long, default_value = ".", value_name = "DIR")]
+    config: PathBuf,
+    /// How many of the latest to list
+    #[arg(long, default_value_t = 30, value_name = "COUNT")]
+    last: u32,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// When the configuration or the ledger cannot be read.
+pub fn run(arguments: &Arguments) -> anyhow::Result<u8> {
+    let ledger = open_ledger(&arguments.config)?;
+    let (jobs, series) = (ledger.jobs(arguments.last)?, ledger.series(arguments.last)?);
+    if arguments.json {
+        println!("{}", serde_json::to_string_pretty(&json!({ "jobs": jobs, "series": series }))?);
+    } else {
+        print!("{}", table(&jobs, &series));
+    }
+    Ok(EXIT_OK)
+}
+
+fn table(jobs: &[Job], series: &[SeriesRecord]) -> String {
+    let mut text = String::new();
+    if jobs.is_empty() {
+        text += "no jobs yet\n";
+    } else {
+        let _ = writeln!(text, "{:12}  {:20}  {:10}  {:19}  note", "job", "pipeline", "state", "created (UTC)");
+    }
+    for job in jobs {
+        let created = job.created_at.strftime("%Y-%m-%d %H:%M:%S");
+        let line = format!("{:12}  {:20}  {:10}  {created}  {}", job.id, job.pipeline, job.state.name(), note(job));
+        let _ = writeln!(text, "{}", line.trim_end());
+    }
+    let without: Vec<&SeriesRecord> = series.iter().filter(|s| s.state != SeriesState::Matched).collect();
+    if !without.is_empty() {
+        text += "\nseries without a job\n";
+    }
+    for record in without {
+        let uid = &record.series.series_instance_uid;
+        let _ = writeln!(text, "{:10}  {uid}  {}", record.state.name(), record.note);
+    }
+    text
+}
+
+fn note(job: &Job) -> String {
+    let reasons = || job.deliveries.iter().filter(|d| !d.last_reason.is_empty());
+    match &job.state {
+        JobState::Failed { cause } => cause.clone(),
+        JobState::Delivering => {
+            let waiting: Vec<String> = reasons().map(|d| format!("{}: {}", d.to, d.last_reason)).collect();
+            waiting.join("; ")
+        }
+        _ => String::new(),
+    }
+}

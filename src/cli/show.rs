@@ -1,0 +1,98 @@
+//! `contourd show JOB`: everything that is known of one job, for a person or as JSON.
+
+use std::fmt::Write;
+use std::path::PathBuf;
+
+use anyhow::bail;
+use clap::Args;
+use serde_json::json;
+
+use super::{EXIT_OK, find_job, open_ledger};
+use crate::job::{DeliveryState, Job, JobState, Run};
+use crate::ledger::HistoryLine;
+use crate::node::SeriesRecord;
+
+/// Show one job: series, stages with their times, structures, deliveries, history.
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// Name of the job, or the beginning of it
+    job: String,
+    /// Folder that holds ae-config/, pipelines/ and models/
+    #[arg(long, default_value = ".", value_name = "DIR")]
+    config: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// When the configuration or the ledger cannot be read, or there is no such job.
+pub fn run(arguments: &Arguments) -> anyhow::Result<u8> {
+    let ledger = open_ledger(&arguments.config)?;
+    let Some(job) = find_job(&ledger, &arguments.job)? else {
+        bail!("no job begins with {:?}; `contourd jobs` lists them", arguments.job);
+    };
+    let (series, history) = (ledger.one_series(&job.series)?, ledger.history(&job.series)?);
+    if arguments.json {
+        println!("{}", serde_json::to_string_pretty(&json!({ "job": job, "series": series, "history": history }))?);
+    } else {
+        print!("{}", page(&job, series.as_ref(), &history));
+    }
+    Ok(EXIT_OK)
+}
+
+fn page(job: &Job, series: Option<&SeriesRecord>, history: &[HistoryLine]) -> String {
+    let mut text = format!("job {}: pipeline {} revision {}, ", job.id, job.pipeline, job.pipeline_revision);
+    let _ = match &job.state {
+        JobState::Failed { cause } => writeln!(text, "failed: {cause}"),
+        state => writeln!(text, "{}", state.name()),
+    };
+    let _ = writeln!(text, "series {}", job.series.series_instance_uid);
+    if let Some(assessment) = series.and_then(|record| record.assessment.as_ref()) {
+        let _ = writeln!(text, "  {}", assessment.summary);
+        for warning in &assessment.warnings {
+            let _ = writeln!(text, "  warning: {warning}");
+        }
+    }
+    if let Some(run) = &job.run {
+        describe_run(&mut text, run);
+    }
+    text += "deliveries\n";
+    for delivery in &job.deliveries {
+        let _ = match &delivery.state {
+            DeliveryState::Pending { not_before } => {
+                writeln!(text, "  {}: pending, not before {not_before:.0} {}", delivery.to, delivery.last_reason)
+            }
+            DeliveryState::Done { at } => writeln!(text, "  {}: delivered {at:.0}", delivery.to),
+            DeliveryState::Refused { reason } => writeln!(text, "  {}: ended: {reason}", delivery.to),
+        };
+    }
+    text += "history\n";
+    for line in history.iter().filter(|line| line.job.as_deref().is_none_or(|id| id == job.id.as_str())) {
+        let _ = writeln!(text, "  {:.3}  {}", line.at, line.text);
+    }
+    text
+}
+
+fn describe_run(text: &mut String, run: &Run) {
+    let total: f64 = run.stages.iter().map(|stage| stage.seconds).sum();
+    let _ = writeln!(text, "stages ({total:.2} s, worker memory at most {} MiB)", run.memory_peak_bytes >> 20);
+    for stage in &run.stages {
+        let _ = writeln!(text, "  {:24} {:8.2} s", stage.name, stage.seconds);
+    }
+    text.push_str("structures\n");
+    for structure in &run.structures {
+        let (name, volume, contours) = (&structure.name, structure.volume_cm3, structure.contours);
+        let line = format!("  {name:16} {volume:10.1} cm3 {contours:6} contours  {}", structure.note);
+        let _ = writeln!(text, "{}", line.trim_end());
+    }
+    for warning in &run.warnings {
+        let _ = writeln!(text, "warning: {warning}");
+    }
+    text.push_str("files\n");
+    for file in &run.files {
+        let _ = writeln!(text, "  {file}");
+    }
+}

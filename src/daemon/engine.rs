@@ -1,0 +1,120 @@
+//! The one loop of the gateway: takes events, asks the node, makes its records durable, then hands out what is to be
+//! done. It runs on a thread of its own, because it waits for the disk.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::runtime::Handle;
+use tokio::sync::{mpsc, watch};
+use tokio::time::timeout;
+
+use super::clock::Clock;
+use crate::ledger::Ledger;
+use crate::limits::{EVENT_BATCH_MAX, LEDGER_RETRY_MS, REQUEST_POLL_MS, TICK_MS};
+use crate::node::{Effect, Event, Node, Record};
+use crate::spool::Spool;
+
+/// The loop and all that it owns: the node, and the only connection that writes the ledger.
+pub(super) struct Engine {
+    pub node: Node,
+    pub ledger: Ledger,
+    pub clock: Clock,
+    pub events: mpsc::Receiver<Event>,
+    /// Effects other than records, in their order, after what was recorded before them is durable.
+    pub orders: mpsc::UnboundedSender<Effect>,
+    pub stop: watch::Receiver<bool>,
+}
+
+impl Engine {
+    /// Carries out what the restored node asks for first.
+    pub fn begin(&mut self, effects: Vec<Effect>) {
+        self.carry_out(effects);
+    }
+
+    /// Runs until `stop` is true or nobody can send events any more.
+    pub fn run(mut self, runtime: &Handle, spool: &Spool) {
+        let mut requests_at = self.clock.now();
+        while !*self.stop.borrow() {
+            let Some(batch) = runtime.block_on(self.collect()) else { return };
+            let now = self.clock.now();
+            let mut effects = Vec::new();
+            for event in batch {
+                effects.extend(self.node.handle(event, now));
+            }
+            if now.duration_since(requests_at).as_millis() >= i128::from(REQUEST_POLL_MS) {
+                requests_at = now;
+                effects.extend(self.requests(spool, now));
+            }
+            self.carry_out(effects);
+        }
+    }
+
+    /// The events that wait, or a tick when none came for a while. One durable write then serves them all.
+    async fn collect(&mut self) -> Option<Vec<Event>> {
+        let mut batch = Vec::new();
+        match timeout(Duration::from_millis(TICK_MS), self.events.recv_many(&mut batch, EVENT_BATCH_MAX)).await {
+            Ok(0) => None,
+            Ok(_) => Some(batch),
+            Err(_) => Some(vec![Event::Tick]),
+        }
+    }
+
+    fn requests(&mut self, spool: &Spool, now: Timestamp) -> Vec<Effect> {
+        let jobs = self.ledger.take_requests().unwrap_or_else(|error| {
+            tracing::error!("{error}");
+            Vec::new()
+        });
+        let mut effects = Vec::new();
+        for job in jobs {
+            let objects = job.run.is_some() && spool.has_objects(&job.id);
+            effects.extend(self.node.handle(Event::Retry { job: Box::new(job), objects }, now));
+        }
+        effects
+    }
+
+    fn carry_out(&mut self, effects: Vec<Effect>) {
+        let (mut records, mut orders) = (Vec::new(), Vec::new());
+        for effect in effects {
+            match effect {
+                Effect::Record(record) => records.push(record),
+                order => orders.push(order),
+            }
+        }
+        if !records.is_empty() && !self.record(&records) {
+            return; // Told to stop before it could be recorded: it will be asked again after the restart.
+        }
+        records.iter().for_each(announce);
+        for order in orders {
+            if self.orders.send(order).is_err() {
+                return; // The hands are gone: the gateway ends.
+            }
+        }
+    }
+
+    /// Writes until it succeeds: nothing may be acted on before. Meanwhile events wait, and with them the senders.
+    fn record(&mut self, records: &[Record]) -> bool {
+        let mut failures = 0_u32;
+        while let Err(error) = self.ledger.apply(records) {
+            if failures.is_multiple_of(60) {
+                tracing::error!("{error}; the gateway waits, and tries again every second");
+            }
+            failures += 1;
+            std::thread::sleep(Duration::from_millis(LEDGER_RETRY_MS));
+            if *self.stop.borrow() {
+                return false;
+            }
+        }
+        true
+    }
+}
+
+/// What people read in the log is what is in the history.
+fn announce(record: &Record) {
+    if let Record::History { series, job, text, .. } = record {
+        let series = series.series_instance_uid.as_str();
+        match job {
+            Some(job) => tracing::info!(series, job = job.as_str(), "{text}"),
+            None => tracing::info!(series, "{text}"),
+        }
+    }
+}
