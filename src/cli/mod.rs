@@ -33,7 +33,7 @@ enum Command {
     Receive(receive::ReceiveArgs),
     Send(send::SendArgs),
     #[command(hide = true)]
-    Worker(worker::Arguments),
+    Worker(worker::WorkerArgs),
 }
 
 /// Parses the command line of this process and runs the command.
@@ -54,8 +54,7 @@ fn dispatch(command: Command) -> anyhow::Result<u8> {
         Command::Echo(args) => args.run(),
         Command::Receive(args) => args.run(),
         Command::Send(args) => args.run(),
-    match &command {
-        Command::Worker(arguments) => worker::run(arguments),
+        Command::Worker(args) => args.run(),
     }
 }
 

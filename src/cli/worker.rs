@@ -7,21 +7,20 @@ use crate::worker::{Bench, Report, serve};
 
 /// Run models for a gateway: orders on standard input, reports on standard output.
 #[derive(Debug, Args)]
-pub struct Arguments {
+pub struct WorkerArgs {
     /// CPU threads of each network
     #[arg(long, default_value_t = 1, value_name = "COUNT")]
     threads: usize,
 }
 
-/// Runs the command.
-///
-/// # Errors
-/// When standard input or output fails.
-pub fn run(arguments: &Arguments) -> anyhow::Result<u8> {
-    let mut bench = Bench::new(arguments.threads);
-    serve(|order, progress| match bench.run(order, progress) {
-        Ok(run) => Report::Done { run },
-        Err(error) => Report::Failed { cause: error.to_string() },
-    })?;
-    Ok(EXIT_OK)
+impl WorkerArgs {
+    /// Works until standard input ends.
+    pub fn run(&self) -> anyhow::Result<u8> {
+        let mut bench = Bench::new(self.threads);
+        serve(|order, progress| match bench.run(order, progress) {
+            Ok(run) => Report::Done { run },
+            Err(error) => Report::Failed { cause: error.to_string() },
+        })?;
+        Ok(EXIT_OK)
+    }
 }
