@@ -33,6 +33,7 @@ pub mod infer;
 pub mod job;
 pub mod node;
 pub mod output;
+pub mod phantom;
 pub mod pipeline;
 pub mod route;
 
