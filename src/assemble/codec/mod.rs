@@ -3,6 +3,7 @@
 
 mod jpeg;
 mod jpeg_2000;
+mod jpeg_ls;
 mod rle;
 
 use std::borrow::Cow;
@@ -23,6 +24,8 @@ pub const DECODABLE: &[&str] = &[
     "1.2.840.10008.1.2.5",
     "1.2.840.10008.1.2.4.70",
     "1.2.840.10008.1.2.4.57",
+    "1.2.840.10008.1.2.4.80",
+    "1.2.840.10008.1.2.4.81",
     "1.2.840.10008.1.2.4.90",
     "1.2.840.10008.1.2.4.91",
     "1.2.840.10008.1.2.4.50",
@@ -92,6 +95,7 @@ impl Encoded<'_> {
         let (codec, decode): (&'static str, Codec) = match self.transfer_syntax_uid {
             "1.2.840.10008.1.2.5" => ("RLE", rle::decode),
             "1.2.840.10008.1.2.4.50" | "1.2.840.10008.1.2.4.57" | "1.2.840.10008.1.2.4.70" => ("JPEG", jpeg::decode),
+            "1.2.840.10008.1.2.4.80" | "1.2.840.10008.1.2.4.81" => ("JPEG-LS", jpeg_ls::decode),
             "1.2.840.10008.1.2.4.90" | "1.2.840.10008.1.2.4.91" => ("JPEG 2000", jpeg_2000::decode),
             other => return Err(DecodeError::TransferSyntax(other.to_owned())),
         };
