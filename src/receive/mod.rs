@@ -129,7 +129,7 @@ pub async fn serve(
             Ok((stream, peer)) => {
                 connections.spawn(connection(stream, peer, shared.clone()));
             }
-            // Out of file descriptors, most likely: those that are open will be closed (X: EMFILE ends no listener).
+            // Out of file descriptors, most likely: that must not end the listener.
             Err(error) => {
                 if shared.quiet.may_say(IpAddr::from([0, 0, 0, 0])) {
                     warn!(%error, "a connection could not be accepted; the limit of open files may be too low");
@@ -139,7 +139,8 @@ pub async fn serve(
         }
     }
     drop(listener);
-    drain(connections, &kill, shared.policy.borrow().grace).await;
+    let grace = shared.policy.borrow().grace;
+    drain(connections, &kill, grace).await;
 }
 
 async fn connection(stream: TcpStream, peer: SocketAddr, shared: Arc<Shared>) {

@@ -1,0 +1,7 @@
+//! The receiver against scripted peers on raw sockets: each fault of the catalogue with the answer that it gets.
+
+mod faults;
+mod limits;
+mod ordinary;
+mod peer;
+mod sending;
