@@ -1,12 +1,15 @@
 //! The words of DICOM that all modules share: UIDs, AE titles, keys of series; it reads and writes nothing.
 
 mod ae_title;
+#[cfg(test)]
+pub(crate) mod build;
 mod header;
 pub mod instance;
 pub mod part10;
 pub mod scan;
 mod syntax;
 mod uid;
+mod walk;
 
 use serde::{Deserialize, Serialize};
 
