@@ -17,6 +17,7 @@
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::panic))]
 
 pub mod cli;
+pub mod config;
 pub mod deliver;
 pub mod ledger;
 pub mod onnx;

@@ -48,6 +48,27 @@ pub const PIPELINE_STEPS_MAX: usize = 64;
 /// Largest component of a display colour (PS3.3 C.8.8.5, ROI Display Color is 8 bits in use).
 pub const COLOR_COMPONENT_MAX: i64 = 255;
 
+/// Shortest PDU that may be configured: smaller ones only cost time (PS3.8 D.1 sets no bound).
+pub const PDU_BYTES_MIN: u32 = 4_096;
+
+/// Largest count that may be configured (associations, threads); above it stands a mistyped number.
+pub const SETTING_COUNT_MAX: u64 = 65_536;
+
+/// Largest size in MB that may be configured: 16 TB.
+pub const SETTING_MB_MAX: u64 = 16 << 20;
+
+/// Longest host name (RFC 1035 2.3.4).
+pub const HOST_LENGTH_MAX: usize = 253;
+
+/// Most files of one kind in the configuration; the largest published collection of models has 32.
+pub const CONFIGURATION_FILES_MAX: usize = 1_024;
+
+/// Most files that one call of `contourd explain` reads: their headers are held in memory, about 20 kB each.
+pub const EXPLAIN_FILES_MAX: usize = 100_000;
+
+/// How long the configuration must be quiet before it is read again: editors write a file in several steps.
+pub const CONFIGURATION_SETTLE_MS: u64 = 300;
+
 /// Longest time in seconds that a configuration may make something wait: a week.
 pub const WAIT_S_MAX: f64 = 604_800.0;
 

@@ -1,6 +1,8 @@
 //! The commands of `contourd`, one file each; it parses arguments, sets up the log and maps results to exit codes.
 
+mod check;
 mod echo;
+mod explain;
 mod receive;
 mod send;
 mod worker;
@@ -28,7 +30,9 @@ struct CommandLine {
 // The table of commands: a new one is a file, a variant here and an arm in `dispatch`.
 #[derive(Debug, Subcommand)]
 enum Command {
+    Check(check::CheckArgs),
     Echo(echo::EchoArgs),
+    Explain(explain::ExplainArgs),
     #[command(hide = true)]
     Receive(receive::ReceiveArgs),
     Send(send::SendArgs),
@@ -51,7 +55,9 @@ pub fn main() -> ExitCode {
 
 fn dispatch(command: Command) -> anyhow::Result<u8> {
     match command {
+        Command::Check(args) => args.run(),
         Command::Echo(args) => args.run(),
+        Command::Explain(args) => args.run(),
         Command::Receive(args) => args.run(),
         Command::Send(args) => args.run(),
         Command::Worker(args) => args.run(),

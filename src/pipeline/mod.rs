@@ -21,5 +21,5 @@ pub use definition::{
 };
 pub use model::{Algorithm, Model};
 pub use predicate::{Every, Group, Predicate, Test, Which};
-pub use steps::{Action, ArtefactRef, Source, Step};
+pub use steps::{Action, ArtefactRef, Step};
 pub use tag_path::{PathTag, TagPath, TagPathError};

@@ -9,8 +9,11 @@ use crate::limits::PIPELINE_STEPS_MAX;
 pub struct Step {
     pub id: String,
     pub action: Action,
-    /// What each input slot of the model receives, in the order of the file; at least one.
-    pub inputs: Vec<(String, Vec<Source>)>,
+    /// For each image that the model needs, by its name there, the input slot of the pipeline; at least one.
+    pub images: Vec<(String, Reference)>,
+    /// The structures of earlier steps that the model needs (`"structures"` in the file); their labels are the names
+    /// by which the model knows them.
+    pub structures: Vec<ArtefactRef>,
 }
 
 /// What a step does. Operations between models (margins, booleans) will be a second kind.
@@ -19,15 +22,6 @@ pub struct Step {
 pub enum Action {
     /// Runs a model, `models/<id>/`.
     Model(Reference),
-}
-
-/// What a slot of a model receives.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Source {
-    /// The series in an input slot of the pipeline.
-    Input(Reference),
-    /// A structure that an earlier step made.
-    Artefact(ArtefactRef),
 }
 
 /// A structure of a step, written `step:Label`.
@@ -79,38 +73,34 @@ fn parse_step(node: &Node, problems: &mut Problems) -> Option<Step> {
         problems.add_with_cure(op, op.describe(), "a model", "operations between steps are not part of this version");
     }
     let model = fields.required("model", problems).and_then(|model| Reference::parse(model, problems));
-    let inputs = fields.required("in", problems).and_then(|slots| parse_slots(slots, problems));
+    let slots = fields.required("in", problems).and_then(|slots| parse_slots(slots, problems));
     fields.finish(problems);
-    Some(Step { id: id?, action: Action::Model(model?), inputs: inputs? })
+    let (images, structures) = slots?;
+    Some(Step { id: id?, action: Action::Model(model?), images, structures })
 }
 
-fn parse_slots(node: &Node, problems: &mut Problems) -> Option<Vec<(String, Vec<Source>)>> {
-    node.object(problems)?;
+type Slots = (Vec<(String, Reference)>, Vec<ArtefactRef>);
+
+fn parse_slots(node: &Node, problems: &mut Problems) -> Option<Slots> {
+    let mut fields = node.object(problems)?;
     let Value::Object(list) = &node.value else { return None };
-    if list.is_empty() {
-        problems.add(node, "no input", "at least one slot of the model, such as {\"scan\": \"ct\"}");
-        return None;
+    let structures = fields.optional("structures").map(|list| parse_structures(list, problems)).unwrap_or_default();
+    let images = list.iter().filter(|(slot, _)| slot != "structures");
+    let images: Vec<Option<(String, Reference)>> =
+        images.map(|(slot, input)| Some((slot.clone(), Reference::parse(input, problems)?))).collect();
+    if images.is_empty() {
+        problems.add(node, "no image", "at least one image of the model, such as {\"scan\": \"ct\"}");
     }
-    let slots: Vec<Option<(String, Vec<Source>)>> = list
-        .iter()
-        .map(|(slot, value)| {
-            let items = match &value.value {
-                Value::Array(items) => items.as_slice(),
-                _ => std::slice::from_ref(value),
-            };
-            let sources: Vec<Option<Source>> = items.iter().map(|item| parse_source(item, problems)).collect();
-            Some((slot.clone(), sources.into_iter().collect::<Option<Vec<_>>>()?))
-        })
-        .collect();
-    slots.into_iter().collect()
+    Some((images.into_iter().collect::<Option<Vec<_>>>()?, structures))
 }
 
-fn parse_source(node: &Node, problems: &mut Problems) -> Option<Source> {
-    let text = node.text(problems)?;
-    if text.contains(':') {
-        return ArtefactRef::parse(text, node, problems).map(Source::Artefact);
-    }
-    Reference::parse(node, problems).map(Source::Input)
+fn parse_structures(node: &Node, problems: &mut Problems) -> Vec<ArtefactRef> {
+    let items = node.array(problems).unwrap_or_default();
+    let parsed = items.iter().filter_map(|item| {
+        let text = item.text(problems)?;
+        ArtefactRef::parse(text, item, problems)
+    });
+    parsed.collect()
 }
 
 fn refuse_unknown_sources(step: &Step, steps: &[(&Node, Step)], inputs: &[Input], problems: &mut Problems) {
@@ -120,16 +110,15 @@ fn refuse_unknown_sources(step: &Step, steps: &[(&Node, Step)], inputs: &[Input]
         let at = Node { value: Value::Null, line, path: path.to_owned() };
         unknown(&at, &format!("the {what} {name:?}"), name, known, &format!("{what}s"), problems);
     };
-    for source in step.inputs.iter().flat_map(|(_, sources)| sources) {
-        match source {
-            // No input at all was told already.
-            Source::Input(input) if !names.is_empty() && !names.contains(&input.name.as_str()) => {
-                told(&input.name, "input", &names, input.line, &input.path);
-            }
-            Source::Artefact(artefact) if !ids.contains(&artefact.step.as_str()) => {
-                told(&artefact.step, "step", &ids, artefact.line, &artefact.path);
-            }
-            _ => {}
+    for (_, input) in &step.images {
+        // No input at all was told already.
+        if !names.is_empty() && !names.contains(&input.name.as_str()) {
+            told(&input.name, "input", &names, input.line, &input.path);
+        }
+    }
+    for artefact in &step.structures {
+        if !ids.contains(&artefact.step.as_str()) {
+            told(&artefact.step, "step", &ids, artefact.line, &artefact.path);
         }
     }
 }
@@ -164,10 +153,7 @@ fn in_order(node: &Node, steps: Vec<(&Node, Step)>, problems: &mut Problems) -> 
 }
 
 fn needs(step: &Step) -> impl Iterator<Item = &str> {
-    step.inputs.iter().flat_map(|(_, sources)| sources).filter_map(|source| match source {
-        Source::Artefact(artefact) => Some(artefact.step.as_str()),
-        Source::Input(_) => None,
-    })
+    step.structures.iter().map(|artefact| artefact.step.as_str())
 }
 
 /// A walk from need to need among steps that wait, until one comes a second time.

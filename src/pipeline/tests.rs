@@ -6,7 +6,7 @@ const GOOD: &str = r#"{
   "when": {"called_ae": ["CONTOURD"]},
   "inputs": {"ct": {"all": [{"tag": "Modality", "eq": "CT"}], "slices": {"min": 30}, "geometry": {"orientation": "axial"}}},
   "complete": {"quiet_s": 5},
-  "steps": [{"id": "heart", "model": "ct-heart", "in": {"scan": "ct", "near": ["lungs:Lung_L", "lungs:Lung_R"]}},
+  "steps": [{"id": "heart", "model": "ct-heart", "in": {"scan": "ct", "structures": ["lungs:Lung_L", "lungs:Lung_R"]}},
             {"id": "lungs", "model": "ct-lung", "in": {"scan": "ct"}}],
   "structures": {"lungs:Lung_L": {"name": "Lung_L", "type": "ORGAN", "color": [0, 128, 255]}},
   "outputs": [{"rtstruct": {"label": "AUTO"}}],
@@ -46,18 +46,18 @@ fn refuses_cycles_and_what_is_not_there() {
     for (part, by, expected) in [
         (
             r#""model": "ct-lung", "in": {"scan": "ct"}"#,
-            r#""model": "ct-lung", "in": {"scan": "heart:Heart"}"#,
+            r#""model": "ct-lung", "in": {"scan": "ct", "structures": ["heart:Heart"]}"#,
             "p.json:6: steps: found a cycle: heart needs lungs needs heart, expected steps that need only what other steps made before; break the cycle",
         ),
         (
-            r#""scan": "ct", "near""#,
-            r#""scan": "pet", "near""#,
+            r#""scan": "ct", "structures""#,
+            r#""scan": "pet", "structures""#,
             r#"p.json:6: steps[0].in.scan: found the input "pet", expected one of the inputs of this file: ct"#,
         ),
         (
             r#""lungs:Lung_L", "lungs:Lung_R""#,
             r#""lung:Lung_L""#,
-            r#"p.json:6: steps[0].in.near[0]: found the step "lung", expected one of the steps of this file: heart, lungs; did you mean "lungs"?"#,
+            r#"p.json:6: steps[0].in.structures[0]: found the step "lung", expected one of the steps of this file: heart, lungs; did you mean "lungs"?"#,
         ),
         (
             r#"{"lungs:Lung_L": "#,
@@ -212,7 +212,7 @@ fn says_all_that_is_wrong_at_once() {
         r#"p.json:3: inputs.ct.all[0].tag: found "Modalty", expected a DICOM keyword such as SeriesDescription, or (gggg,eeee); did you mean "Modality"?"#,
         "p.json:3: inputs.ct.all[1].between: found 9 before 1, expected the lower bound first; swap them",
         r#"p.json:4: steps[0]: found no "model", expected the key "model""#,
-        r#"p.json:4: steps[0].in: found no input, expected at least one slot of the model, such as {"scan": "ct"}"#,
+        r#"p.json:4: steps[0].in: found no image, expected at least one image of the model, such as {"scan": "ct"}"#,
         r#"p.json:5: structures.a: found "a", expected a step and a label of its model, such as "lungs:Lung_L""#,
         r#"p.json:5: structures.a: found no "name", expected the key "name""#,
         r#"p.json:5: structures.a: found no "type", expected the key "type""#,

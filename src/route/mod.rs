@@ -7,49 +7,12 @@
 mod attribute;
 mod evaluate;
 mod trace;
+mod view;
 
-use dicom_object::InMemDicomObject;
+use crate::pipeline::{Mode, Pipeline};
 
-use crate::dicom::{AeTitle, Uid};
-use crate::pipeline::{Mode, Orientation, Pipeline};
-
-pub use trace::Trace;
-
-/// A series as it is matched.
-pub struct SeriesView<'a> {
-    /// At least one for anything to match.
-    pub instances: Vec<InstanceView<'a>>,
-    /// The associations by which it came; `None` when it did not come over the network, and `when` is not asked.
-    pub arrivals: Option<&'a [Arrival]>,
-    pub assembly: Assembly,
-}
-
-/// One instance as it is matched.
-#[derive(Clone, Copy)]
-pub struct InstanceView<'a> {
-    pub sop_instance_uid: &'a Uid,
-    pub header: &'a InMemDicomObject,
-}
-
-/// The titles of an association that brought instances of the series.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Arrival {
-    pub called_ae: AeTitle,
-    pub calling_ae: AeTitle,
-}
-
-/// What the assembly made of the series.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Assembly {
-    Volume {
-        slices: usize,
-        orientation: Orientation,
-        /// Most slices that are missing between two neighbours.
-        largest_gap: usize,
-    },
-    /// It cannot be a volume, with the reasons.
-    Refused(Vec<String>),
-}
+pub use trace::{Evidence, Trace};
+pub use view::{Arrival, Assembly, InstanceView, SeriesView};
 
 /// What one pipeline says of a series.
 #[derive(Clone, Debug, PartialEq)]

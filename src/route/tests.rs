@@ -3,8 +3,12 @@ use dicom_core::value::{DataSetSequence, PrimitiveValue};
 use dicom_core::{DataElement, Tag, VR};
 use dicom_dictionary_std::StandardDataDictionary;
 
+use dicom_object::InMemDicomObject;
+
 use super::*;
+use crate::dicom::{AeTitle, Uid};
 use crate::document::{self, Problems};
+use crate::pipeline::Orientation;
 
 /// A header of keyword and value; values of numeric binary VRs are parsed.
 fn header(attributes: &[(&str, &str)]) -> InMemDicomObject {

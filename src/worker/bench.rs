@@ -26,7 +26,7 @@ use crate::output::nifti;
 use crate::output::rtstruct::{
     Algorithm, AlgorithmFamily, Equipment, Options, Provenance, Roi, SliceReference, StructureSet, Uids, encode,
 };
-use crate::pipeline::{self, Action, Model, Output, Pipeline, RtStructOutput, Source, StructureRule};
+use crate::pipeline::{self, Action, Model, Output, Pipeline, RtStructOutput, StructureRule};
 use crate::structure::{Structure as Tg263, lookup};
 use crate::volume::{Mask, Volume};
 
@@ -114,19 +114,12 @@ impl Bench {
             let model = self.model(models, &reference.name)?;
             let failed =
                 |reason: String| BenchError::Step { step: step.id.clone(), model: model.id().to_owned(), reason };
-            let (mut images, mut masks) = (BTreeMap::new(), BTreeMap::new());
-            for (slot, sources) in &step.inputs {
-                for source in sources {
-                    match source {
-                        Source::Input(_) => drop(images.insert(slot.clone(), volume.clone())),
-                        Source::Artefact(artefact) => {
-                            let name = format!("{}:{}", artefact.step, artefact.label);
-                            let found =
-                                made.structures.get(&name).ok_or_else(|| failed(format!("no structure {name}")))?;
-                            masks.insert(artefact.label.clone(), found.mask.clone());
-                        }
-                    }
-                }
+            let images = step.images.iter().map(|(slot, _)| (slot.clone(), volume.clone())).collect();
+            let mut masks = BTreeMap::new();
+            for artefact in &step.structures {
+                let name = format!("{}:{}", artefact.step, artefact.label);
+                let found = made.structures.get(&name).ok_or_else(|| failed(format!("no structure {name}")))?;
+                masks.insert(artefact.label.clone(), found.mask.clone());
             }
             let network = clock.time(&format!("{}: load model", step.id), |_| {
                 self.networks.get(&model, &models.join(model.id())).map_err(|error| failed(error.to_string()))

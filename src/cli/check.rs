@@ -1,0 +1,94 @@
+//! `contourd check`: reads the configuration as `serve` would, tells everything that is wrong, or what is configured.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::{EXIT_CONFIGURATION, EXIT_OK};
+use crate::config::{self, Configuration, Peer};
+use crate::document::Problem;
+use crate::pipeline::{Action, Mode};
+
+/// Check the configuration: all that is wrong in all files, or a summary.
+#[derive(Debug, Args)]
+pub(super) struct CheckArgs {
+    #[command(flatten)]
+    pub(super) config: ConfigArgs,
+}
+
+/// Where the configuration is.
+#[derive(Debug, Args)]
+pub(super) struct ConfigArgs {
+    /// The folder with ae-config, pipelines and models.
+    #[arg(long = "config", value_name = "DIR", default_value = ".")]
+    pub(super) folder: PathBuf,
+}
+
+impl CheckArgs {
+    pub(super) fn run(&self) -> anyhow::Result<u8> {
+        match config::load(&self.config.folder) {
+            Ok(configuration) => {
+                print!("{}", summary(&configuration));
+                Ok(EXIT_OK)
+            }
+            Err(problems) => {
+                eprint!("{}", told(&problems));
+                Ok(EXIT_CONFIGURATION)
+            }
+        }
+    }
+}
+
+/// The problems, one a line, and how many there are.
+pub(super) fn told(problems: &[Problem]) -> String {
+    let mut text: String = problems.iter().map(|problem| format!("{problem}\n")).collect();
+    text += &match problems.len() {
+        1 => "1 problem\n".to_owned(),
+        count => format!("{count} problems\n"),
+    };
+    text
+}
+
+fn summary(configuration: &Configuration) -> String {
+    let gateway = &configuration.gateway;
+    let titles: Vec<&str> = gateway.ae_titles.iter().map(|title| title.as_str()).collect();
+    let mut lines = vec![
+        format!("gateway    {} at {}, port {}", titles.join(", "), gateway.bind, gateway.port),
+        format!("storage    {}", configuration.storage_folder().display()),
+    ];
+    lines.extend(configuration.peers.values().map(peer));
+    for model in configuration.models.values() {
+        let (model, recipe) = (&model.value, model.value.recipe());
+        lines.push(format!("model      {} {}: {}", model.id(), model.version(), recipe.structures().join(", ")));
+    }
+    for loaded in configuration.pipelines.values() {
+        let pipeline = &loaded.value;
+        let mode = Mode::ALL.iter().find(|(_, mode)| *mode == pipeline.mode()).map_or("", |(word, _)| word);
+        let steps: Vec<&str> = pipeline
+            .steps()
+            .iter()
+            .map(|step| {
+                let Action::Model(model) = &step.action;
+                model.name.as_str()
+            })
+            .collect();
+        let structures: Vec<&str> = pipeline.structures().iter().map(|rule| rule.style.name.as_str()).collect();
+        let to: Vec<&str> = pipeline.deliver().iter().map(|deliver| deliver.to.name.as_str()).collect();
+        let to = if to.is_empty() { "nobody".to_owned() } else { to.join(", ") };
+        let (id, revision) = (pipeline.id(), pipeline.revision());
+        let (steps, structures) = (steps.join(" -> "), structures.join(", "));
+        lines.push(format!("pipeline   {id} revision {revision}, {mode}: {steps} -> {structures} -> {to}"));
+    }
+    lines.push("no problems".to_owned());
+    lines.join("\n") + "\n"
+}
+
+fn peer(peer: &Peer) -> String {
+    let words = [(peer.may.send, "send"), (peer.may.receive, "receive"), (peer.may.query, "query")];
+    let may: Vec<&str> = words.iter().filter(|(may, _)| *may).map(|(_, word)| *word).collect();
+    let address = match &peer.address {
+        Some(address) => format!(" at {}:{}", address.host, address.port),
+        None => String::new(),
+    };
+    format!("peer       {}: {}{address}, may {}", peer.name, peer.ae_title, may.join(", "))
+}

@@ -1,0 +1,257 @@
+//! `contourd explain`: what the series in a folder are, and for each pipeline whether it wants them, else why not.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::BufReader;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use clap::Args;
+use dicom_dictionary_std::tags;
+use rayon::prelude::*;
+use serde_json::{Value, json};
+
+use super::check::{ConfigArgs, told};
+use super::{EXIT_CONFIGURATION, EXIT_FAILED, EXIT_OK};
+use crate::assemble::SeriesPlan;
+use crate::config::{Configuration, Loader};
+use crate::dicom::{Instance, SeriesKey};
+use crate::limits::EXPLAIN_FILES_MAX;
+use crate::route::{self, Assembly, SeriesView, Verdict};
+
+/// Explain what the series in a folder are and which pipelines want them, and why others do not.
+#[derive(Debug, Args)]
+pub(super) struct ExplainArgs {
+    /// A folder with DICOM files, searched with all folders in it.
+    #[arg(value_name = "FOLDER")]
+    folder: PathBuf,
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// Print one JSON object, for programs.
+    #[arg(long)]
+    json: bool,
+    /// Print every condition, also those that hold.
+    #[arg(long)]
+    all: bool,
+}
+
+/// What was found of one series.
+struct Explained {
+    key: SeriesKey,
+    title: String,
+    instances: usize,
+    assembly: Assembly,
+    geometry: Option<String>,
+    warnings: Vec<String>,
+    verdicts: Vec<Verdict>,
+}
+
+/// What the files of a folder are.
+struct Found {
+    series: BTreeMap<SeriesKey, Vec<Instance>>,
+    files: usize,
+    /// Files that could not be read as instances, with the reason.
+    others: Vec<(PathBuf, String)>,
+}
+
+impl ExplainArgs {
+    pub(super) fn run(&self) -> anyhow::Result<u8> {
+        let configuration = match Loader::new(&self.config.folder).load() {
+            Ok(configuration) => configuration,
+            Err(problems) => {
+                eprint!("{}", told(&problems));
+                return Ok(EXIT_CONFIGURATION);
+            }
+        };
+        if !configuration.problems.is_empty() {
+            eprint!("{}the files with problems are left out below\n\n", told(&configuration.problems));
+        }
+        let found = read(&self.folder)?;
+        let explained: Vec<Explained> =
+            found.series.iter().map(|(key, instances)| explain(key, instances, &configuration)).collect();
+        if self.json {
+            println!("{:#}", as_json(&found, &explained));
+        } else {
+            print!("{}", self.as_text(&found, &explained, &configuration));
+        }
+        Ok(if explained.is_empty() { EXIT_FAILED } else { EXIT_OK })
+    }
+
+    fn as_text(&self, found: &Found, explained: &[Explained], configuration: &Configuration) -> String {
+        let instances: usize = explained.iter().map(|series| series.instances).sum();
+        let mut text = format!("{}: {}, ", self.folder.display(), counted(found.files, "file"));
+        text += &format!("{} in {} series\n", counted(instances, "DICOM instance"), explained.len());
+        for (file, reason) in found.others.iter().take(OTHERS_SHOWN) {
+            text += &format!("  left out: {}: {reason}\n", file.display());
+        }
+        if found.others.len() > OTHERS_SHOWN {
+            text += &format!("  left out: {} more files\n", found.others.len() - OTHERS_SHOWN);
+        }
+        for series in explained {
+            text += &self.series_text(series);
+        }
+        if configuration.pipelines.is_empty() {
+            text += "\nno pipeline is configured\n";
+        }
+        text
+    }
+
+    fn series_text(&self, series: &Explained) -> String {
+        let mut text = format!("\n{}\n  series {}\n", series.title, series.key.series_instance_uid);
+        match (&series.assembly, &series.geometry) {
+            (Assembly::Refused(reasons), _) => {
+                text += "  no volume:\n";
+                text += &reasons.iter().map(|reason| format!("    {reason}\n")).collect::<String>();
+            }
+            (_, Some(geometry)) => text += &format!("  volume of {geometry}\n"),
+            (_, None) => {}
+        }
+        text += &series.warnings.iter().map(|warning| format!("  note: {warning}\n")).collect::<String>();
+        for verdict in &series.verdicts {
+            let wanted = match verdict.fills().as_slice() {
+                [] => "does not match".to_owned(),
+                slots if verdict.matches() => format!("matches as {}", slots.join(", ")),
+                slots => format!("matches as {}, one of several series that it needs", slots.join(", ")),
+            };
+            text += &format!("  pipeline {} revision {}: {wanted}\n", verdict.pipeline, verdict.revision);
+            if self.all {
+                let traces = std::iter::once(&verdict.when).chain(verdict.inputs.iter().map(|(_, trace)| trace));
+                let lines = traces.map(ToString::to_string).collect::<String>();
+                text += &lines.lines().map(|line| format!("    {line}\n")).collect::<String>();
+            } else {
+                text += &verdict.reasons().iter().map(|reason| format!("    {reason}\n")).collect::<String>();
+            }
+        }
+        text
+    }
+}
+
+/// How many files that are no instances are named.
+const OTHERS_SHOWN: usize = 5;
+
+fn counted(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}
+
+/// Reads the headers of all files below a folder.
+fn read(folder: &Path) -> anyhow::Result<Found> {
+    let files = files_below(folder).with_context(|| format!("cannot read the folder {}", folder.display()))?;
+    let read = |file: &PathBuf| match File::open(file) {
+        Ok(opened) => Instance::read_part10(BufReader::new(opened)).map_err(|error| (file.clone(), error.to_string())),
+        Err(error) => Err((file.clone(), error.to_string())),
+    };
+    let results: Vec<Result<Instance, (PathBuf, String)>> = files.par_iter().map(read).collect();
+    let mut found = Found { series: BTreeMap::new(), files: files.len(), others: Vec::new() };
+    for result in results {
+        match result {
+            Ok(instance) => found.series.entry(instance.series_key()).or_default().push(instance),
+            Err((file, reason)) => {
+                found.others.push((file.strip_prefix(folder).map(Path::to_owned).unwrap_or(file), reason));
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// All regular files below a folder, sorted; links to folders are not followed, so that no circle is walked.
+fn files_below(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let (mut files, mut folders) = (Vec::new(), vec![folder.to_owned()]);
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder)? {
+            let entry = entry?;
+            if entry.file_type()?.is_dir() {
+                folders.push(entry.path());
+            } else if entry.path().is_file() {
+                files.push(entry.path());
+            }
+            anyhow::ensure!(
+                files.len() <= EXPLAIN_FILES_MAX,
+                "more than {EXPLAIN_FILES_MAX} files; choose a folder inside"
+            );
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+fn explain(key: &SeriesKey, instances: &[Instance], configuration: &Configuration) -> Explained {
+    let (view, plan) = SeriesView::of(instances, None);
+    let pipelines = configuration.pipelines.values().map(|pipeline| &*pipeline.value);
+    let verdicts = route::evaluate(&view, pipelines);
+    let warnings = plan.iter().flat_map(|plan| &plan.warnings).map(ToString::to_string).collect();
+    Explained {
+        key: key.clone(),
+        title: title(instances),
+        instances: instances.len(),
+        geometry: plan.as_ref().map(|plan| geometry(plan, &view.assembly)),
+        assembly: view.assembly,
+        warnings,
+        verdicts,
+    }
+}
+
+/// Modality, number of instances, number and description of the series: by which people know it.
+fn title(instances: &[Instance]) -> String {
+    let text = |tag| {
+        let value = instances.first().and_then(|instance| instance.header.get(tag)?.to_str().ok());
+        value.map(|value| value.trim_matches([' ', '\0']).to_owned()).filter(|value| !value.is_empty())
+    };
+    let modality = text(tags::MODALITY).unwrap_or_else(|| "no modality".to_owned());
+    let mut title = format!("{modality}, {}", counted(instances.len(), "instance"));
+    if let Some(number) = text(tags::SERIES_NUMBER) {
+        title += &format!(", series {number}");
+    }
+    if let Some(description) = text(tags::SERIES_DESCRIPTION) {
+        title += &format!(", {description:?}");
+    }
+    title
+}
+
+fn geometry(plan: &SeriesPlan, assembly: &Assembly) -> String {
+    let geometry = &plan.geometry;
+    let (orientation, gap) = match assembly {
+        Assembly::Volume { orientation, largest_gap, .. } => (orientation.word(), *largest_gap),
+        Assembly::Refused(_) => ("", 0),
+    };
+    let mut text = format!(
+        "{} {orientation} slices of {} x {}, {:.3} x {:.3} mm, {:.3} mm apart",
+        geometry.slices(),
+        geometry.rows(),
+        geometry.columns(),
+        geometry.row_spacing_mm(),
+        geometry.column_spacing_mm(),
+        geometry.slice_spacing_mm(),
+    );
+    if gap > 0 {
+        text += &format!(", not evenly: up to {} missing between two", counted(gap, "slice"));
+    }
+    text
+}
+
+fn as_json(found: &Found, explained: &[Explained]) -> Value {
+    let others: Vec<Value> =
+        found.others.iter().map(|(file, reason)| json!({"file": file.to_string_lossy(), "reason": reason})).collect();
+    let series: Vec<Value> = explained.iter().map(series_json).collect();
+    json!({"files": found.files, "left_out": others, "series": series})
+}
+
+fn series_json(series: &Explained) -> Value {
+    let refusals = match &series.assembly {
+        Assembly::Refused(reasons) => reasons.clone(),
+        Assembly::Volume { .. } => Vec::new(),
+    };
+    let verdicts: Vec<Value> = series
+        .verdicts
+        .iter()
+        .map(|verdict| {
+            json!({"pipeline": verdict.pipeline, "revision": verdict.revision, "matches": verdict.matches(),
+                   "inputs": verdict.fills(), "reasons": verdict.reasons()})
+        })
+        .collect();
+    json!({
+        "study_instance_uid": series.key.study_instance_uid.as_str(),
+        "series_instance_uid": series.key.series_instance_uid.as_str(),
+        "title": series.title, "instances": series.instances, "volume": series.geometry, "refusals": refusals,
+        "warnings": series.warnings, "pipelines": verdicts,
+    })
+}

@@ -1,0 +1,104 @@
+//! The configuration of the gateway: reads `ae-config`, `pipelines` and `models`, tells all problems at once, watches.
+//!
+//! A file that is bad never stops the others. [`load`] refuses a configuration with any problem, for the start;
+//! a [`Loader`] keeps the last good version of each file, for the life of the daemon.
+
+mod apply;
+mod gateway;
+mod loader;
+mod peer;
+mod reference;
+mod resolve;
+mod watch;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::document::{Node, Problem};
+use crate::pipeline::{Action, Completeness, Model, Pipeline};
+
+pub use gateway::{Gateway, Limits, WorkerSettings};
+pub use loader::Loader;
+pub use peer::{Address, Dialect, May, Peer, RETRY_DEFAULT};
+pub use reference::reference;
+pub use watch::{WatchError, Watcher, watch};
+
+/// Everything that was configured, checked against each other.
+#[derive(Clone)]
+pub struct Configuration {
+    /// The folder with `ae-config`, `pipelines` and `models`.
+    pub folder: PathBuf,
+    pub gateway: Gateway,
+    /// By name.
+    pub peers: BTreeMap<String, Peer>,
+    /// By id; all that they refer to is there.
+    pub pipelines: BTreeMap<String, Loaded<Pipeline>>,
+    /// By id; the network file of each was there with its digest when it was loaded.
+    pub models: BTreeMap<String, Loaded<Model>>,
+    /// What is wrong in the files. Where the last good version of a file is in use, its problem is here.
+    pub problems: Vec<Problem>,
+}
+
+/// What a file became, with the file.
+pub struct Loaded<T> {
+    pub value: Arc<T>,
+    /// Relative to the configuration folder, such as `pipelines/ct-basic.json`.
+    pub file: String,
+    /// The text of the file.
+    pub source: Arc<str>,
+    /// SHA-256 of the text, hexadecimal.
+    pub digest: String,
+    pub(crate) document: Arc<Node>,
+}
+
+impl<T> Clone for Loaded<T> {
+    fn clone(&self) -> Loaded<T> {
+        Loaded {
+            value: Arc::clone(&self.value),
+            file: self.file.clone(),
+            source: Arc::clone(&self.source),
+            digest: self.digest.clone(),
+            document: Arc::clone(&self.document),
+        }
+    }
+}
+
+impl Configuration {
+    /// The folder of spool and ledger.
+    pub fn storage_folder(&self) -> PathBuf {
+        self.folder.join(&self.gateway.storage_folder)
+    }
+
+    /// The network file of a model.
+    pub fn model_file(&self, model: &Model) -> PathBuf {
+        self.folder.join("models").join(model.id()).join(model.file())
+    }
+
+    /// When a series for this pipeline is complete.
+    pub fn completeness(&self, pipeline: &Pipeline) -> Completeness {
+        pipeline.complete().over(&self.gateway.complete)
+    }
+
+    /// SHA-256 of the pipeline, of the models that it runs and of their networks: the same digest on the same
+    /// instances gives the same result.
+    pub fn digest(&self, pipeline: &Loaded<Pipeline>) -> String {
+        let mut parts = vec![pipeline.digest.as_str()];
+        for step in pipeline.value.steps() {
+            let Action::Model(model) = &step.action;
+            if let Some(model) = self.models.get(&model.name) {
+                parts.extend([model.digest.as_str(), model.value.sha256()]);
+            }
+        }
+        loader::sha256(parts.join("\n").as_bytes())
+    }
+}
+
+/// Reads a configuration for the first time.
+///
+/// # Errors
+/// All problems of all files, in the order of the files; never an empty list.
+pub fn load(folder: &Path) -> Result<Configuration, Vec<Problem>> {
+    let configuration = Loader::new(folder).load()?;
+    if configuration.problems.is_empty() { Ok(configuration) } else { Err(configuration.problems) }
+}

@@ -1,0 +1,222 @@
+//! `ae-config/peers/<name>.json`: the nodes that we know, where they are and what they may do; it connects to none.
+
+use std::net::IpAddr;
+
+use crate::dicom::AeTitle;
+use crate::document::{Node, Problems, Value};
+use crate::job::RetryPolicy;
+use crate::limits::{HOST_LENGTH_MAX, WAIT_S_MAX};
+
+use super::gateway::{parse_port, seconds};
+
+/// A node that we know; its name is that of its file.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Peer {
+    pub name: String,
+    pub ae_title: AeTitle,
+    /// The addresses that it may call from; empty for any. A title alone proves nothing.
+    pub from: Vec<IpAddr>,
+    /// Host and port to call it at; required where it may receive.
+    pub address: Option<Address>,
+    pub may: May,
+    pub dialect: Dialect,
+    pub retry: RetryPolicy,
+}
+
+/// Where a node listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Address {
+    /// An IP address or a name to be looked up at each connection.
+    pub host: String,
+    pub port: u16,
+}
+
+/// What a peer may do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct May {
+    /// Send us instances.
+    pub send: bool,
+    /// Receive results.
+    pub receive: bool,
+    /// Ask what we have.
+    pub query: bool,
+}
+
+/// How a destination wants its structure sets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dialect {
+    Generic,
+    Eclipse,
+    Mim,
+    Monaco,
+    Pinnacle,
+    RayStation,
+}
+
+impl Dialect {
+    /// Every dialect with its word.
+    pub const ALL: [(&'static str, Dialect); 6] = [
+        ("generic", Dialect::Generic),
+        ("eclipse", Dialect::Eclipse),
+        ("mim", Dialect::Mim),
+        ("monaco", Dialect::Monaco),
+        ("pinnacle", Dialect::Pinnacle),
+        ("raystation", Dialect::RayStation),
+    ];
+}
+
+/// What happens when the file does not say: soon again, then every quarter of an hour, for three days, so that a
+/// weekend of maintenance loses nothing.
+pub const RETRY_DEFAULT: RetryPolicy =
+    RetryPolicy { initial_s: 10.0, multiplier: 2.0, max_s: 900.0, max_age_s: 72.0 * 3_600.0 };
+
+impl Peer {
+    /// Parses the document of the peer `name`. `None` when anything is wrong; everything that is, is in `problems`.
+    pub fn parse(name: &str, node: &Node, problems: &mut Problems) -> Option<Peer> {
+        let before = problems.count();
+        let mut fields = node.object(problems)?;
+        fields.optional("$schema").and_then(|schema| schema.text(problems));
+        fields.optional("description").and_then(|description| description.text(problems));
+        let ae_title = fields.required("ae_title", problems).and_then(|title| title.parsed("an AE title", problems));
+        let from = fields.optional("from").map(|list| parse_addresses(list, problems)).unwrap_or_default();
+        let host = fields.optional("host").and_then(|host| parse_host(host, problems));
+        let port = fields.optional("port").and_then(|port| parse_port(port, problems));
+        let may = fields.required("may", problems).and_then(|may| parse_may(may, problems));
+        let dialect = fields.optional("dialect").map(|dialect| dialect.choice(&Dialect::ALL, problems));
+        let retry = fields.optional("retry").map_or(Some(RETRY_DEFAULT), |retry| parse_retry(retry, problems));
+        fields.finish(problems);
+        let address = host.zip(port).map(|(host, port)| Address { host, port });
+        if may.is_some_and(|may| may.receive) && address.is_none() && problems.count() == before {
+            problems.add(node, "no \"host\" and \"port\"", "both for a peer that may receive");
+        }
+        if problems.count() > before {
+            return None;
+        }
+        let dialect = dialect.unwrap_or(Some(Dialect::Generic))?;
+        Some(Peer { name: name.to_owned(), ae_title: ae_title?, from, address, may: may?, dialect, retry: retry? })
+    }
+}
+
+fn parse_addresses(node: &Node, problems: &mut Problems) -> Vec<IpAddr> {
+    let items = node.array(problems).unwrap_or_default();
+    items.iter().filter_map(|item| item.parsed("an IP address", problems)).collect()
+}
+
+fn parse_host(node: &Node, problems: &mut Problems) -> Option<String> {
+    let text = node.text(problems)?;
+    let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:".contains(&byte);
+    if text.is_empty() || text.len() > HOST_LENGTH_MAX || !text.bytes().all(legal) || text.starts_with('-') {
+        problems.add(node, node.describe(), "a host name or an IP address");
+        return None;
+    }
+    Some(text.to_owned())
+}
+
+fn parse_may(node: &Node, problems: &mut Problems) -> Option<May> {
+    #[derive(Clone, Copy)]
+    enum Right {
+        Send,
+        Receive,
+        Query,
+    }
+    let words = [("send", Right::Send), ("receive", Right::Receive), ("query", Right::Query)];
+    let mut may = May::default();
+    for item in node.array(problems)? {
+        match item.choice(&words, problems) {
+            Some(Right::Send) => may.send = true,
+            Some(Right::Receive) => may.receive = true,
+            Some(Right::Query) => may.query = true,
+            None => {}
+        }
+    }
+    if matches!(&node.value, Value::Array(items) if items.is_empty()) {
+        problems.add_with_cure(node, "an empty list", "what the peer may do", "remove the file to forget the peer");
+    }
+    Some(may)
+}
+
+fn parse_retry(node: &Node, problems: &mut Problems) -> Option<RetryPolicy> {
+    let mut fields = node.object(problems)?;
+    let initial_s = seconds(&mut fields, "initial_s", RETRY_DEFAULT.initial_s, problems);
+    let multiplier = fields.optional("multiplier").and_then(|node| node.number(1.0, 100.0, problems));
+    let max_s = seconds(&mut fields, "max_s", RETRY_DEFAULT.max_s.max(initial_s), problems);
+    let hours = fields.optional("max_age_h").and_then(|node| node.number(0.0, WAIT_S_MAX / 3_600.0, problems));
+    fields.finish(problems);
+    if initial_s > max_s {
+        let found = format!("initial_s {initial_s} above max_s {max_s}");
+        problems.add_with_cure(node, found, "the first wait to be the shortest", "swap them or raise max_s");
+    }
+    let multiplier = multiplier.unwrap_or(RETRY_DEFAULT.multiplier);
+    let max_age_s = hours.map_or(RETRY_DEFAULT.max_age_s, |hours| hours * 3_600.0);
+    Some(RetryPolicy { initial_s, multiplier, max_s, max_age_s })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::document::{self, Problem};
+
+    fn check(text: &str) -> Result<Peer, Vec<String>> {
+        let mut problems = Problems::of("peers/p.json");
+        let parsed = document::parse(text, &mut problems).and_then(|node| Peer::parse("p", &node, &mut problems));
+        parsed.ok_or_else(|| {
+            problems.into_vec().iter().map(|p: &Problem| p.to_string().replace("peers/p.json:1: ", "")).collect()
+        })
+    }
+
+    #[test]
+    fn reads_senders_and_destinations() {
+        let sender = check(r#"{"ae_title": "CT01", "may": ["send"]}"#).expect("good");
+        assert_eq!((sender.may, sender.address), (May { send: true, ..May::default() }, None));
+        let text = r#"{"ae_title": "TPS", "host": "tps.example", "port": 104, "may": ["receive", "query"],
+            "dialect": "eclipse", "retry": {"initial_s": 1, "max_age_h": 1}}"#;
+        let tps = check(text).expect("good");
+        assert_eq!(tps.dialect, Dialect::Eclipse);
+        assert_eq!(tps.retry, RetryPolicy { initial_s: 1.0, max_age_s: 3_600.0, ..RETRY_DEFAULT });
+    }
+
+    #[test]
+    fn refuses_each_bad_value() {
+        for (text, expected) in [
+            (
+                r#"{"ae_title": "T", "may": ["receive"], "host": "h"}"#,
+                r#"found no "host" and "port", expected both for a peer that may receive"#,
+            ),
+            (
+                r#"{"ae_title": "T", "may": ["receive"], "host": ";rm", "port": 104}"#,
+                r#"host: found the text ";rm", expected a host name or an IP address"#,
+            ),
+            (
+                r#"{"ae_title": "T", "may": ["send"], "port": 0}"#,
+                "port: found the number 0, expected a whole number from 1 to 65535",
+            ),
+            (
+                r#"{"ae_title": "T", "may": ["sent"]}"#,
+                r#"may[0]: found "sent", expected one of send, receive, query; did you mean "send"?"#,
+            ),
+            (
+                r#"{"ae_title": "T", "may": []}"#,
+                "may: found an empty list, expected what the peer may do; remove the file to forget the peer",
+            ),
+            (
+                r#"{"ae_title": "T", "may": ["send"], "dialect": "eclips"}"#,
+                r#"dialect: found "eclips", expected one of generic, eclipse, mim, monaco, pinnacle, raystation; did you mean "eclipse"?"#,
+            ),
+            (
+                r#"{"ae_title": "T", "may": ["send"], "retry": {"initial_s": 90, "max_s": 9}}"#,
+                "retry: found initial_s 90 above max_s 9, expected the first wait to be the shortest; swap them or raise max_s",
+            ),
+            (
+                r#"{"ae_title": "T", "may": ["send"], "retry": {"multiplier": 0.5}}"#,
+                "retry.multiplier: found the number 0.5, expected a number from 1 to 100",
+            ),
+            (
+                r#"{"ae_title": "T", "may": ["send"], "aet": 1}"#,
+                r#"aet: found the unknown key "aet", expected only the keys $schema, description, ae_title, from, host, port, may, dialect, retry; did you mean "ae_title"?"#,
+            ),
+        ] {
+            let told = check(text).expect_err(text);
+            assert!(told.contains(&expected.to_owned()), "{text}\n{told:#?}");
+        }
+    }
+}

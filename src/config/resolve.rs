@@ -1,0 +1,253 @@
+//! Holds the files against each other: identities, references, network files; and chooses which version is used.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use super::loader::{Digests, Kind, stem};
+use super::{Gateway, Loaded, Peer};
+use crate::document::{Node, Problem, Problems, Value, nearest};
+use crate::pipeline::{Action, Model, Pipeline, Reference, Step};
+
+type Chosen<T> = BTreeMap<String, Loaded<T>>;
+
+/// For each file the version on disk when the check finds nothing, else the one before when it still holds.
+fn choose<T>(
+    kind: Kind<T>,
+    problems: &mut Vec<Problem>,
+    mut check: impl FnMut(&Loaded<T>, &mut Problems, &Chosen<T>),
+) -> Chosen<T> {
+    let mut chosen = Chosen::new();
+    for (file, versions) in kind {
+        let mut passes = |loaded: &Loaded<T>, chosen: &Chosen<T>| {
+            let mut told = Problems::of(file.as_str());
+            check(loaded, &mut told, chosen);
+            (told.is_empty(), told.into_vec())
+        };
+        let (good, told) = versions.now.as_ref().map_or((false, Vec::new()), |now| passes(now, &chosen));
+        problems.extend(told);
+        let used = if good { versions.now } else { versions.before.filter(|before| passes(before, &chosen).0) };
+        if let Some(used) = used {
+            chosen.insert(file, used);
+        }
+    }
+    chosen
+}
+
+pub(super) fn check_gateway(kind: Kind<Gateway>) -> Chosen<Gateway> {
+    choose(kind, &mut Vec::new(), |_, _, _| {})
+}
+
+/// A destination that is ourselves would feed us our own results.
+pub(super) fn check_peers(
+    kind: Kind<Peer>,
+    gateway: Option<&Loaded<Gateway>>,
+    problems: &mut Vec<Problem>,
+) -> Chosen<Peer> {
+    choose(kind, problems, |loaded, told, chosen| {
+        let peer = &loaded.value;
+        let same = |other: &&Loaded<Peer>| other.value.name.eq_ignore_ascii_case(&peer.name);
+        if let Some(other) = chosen.values().find(same) {
+            told.add(
+                &loaded.document,
+                format!("the name {:?} beside {}", peer.name, other.file),
+                "names that differ by more than case",
+            );
+        }
+        let Some(gateway) = gateway else { return };
+        let ours = gateway.value.ae_titles.contains(&peer.ae_title);
+        if ours && peer.address.as_ref().is_some_and(|address| address.port == gateway.value.port) {
+            let found = format!("{} at our port {}: this gateway itself", peer.ae_title, gateway.value.port);
+            told.add(at(&loaded.document, &["ae_title"]), found, "another node");
+        }
+    })
+}
+
+pub(super) fn check_models(
+    kind: Kind<Model>,
+    folder: &Path,
+    digests: &mut Digests,
+    problems: &mut Vec<Problem>,
+) -> Chosen<Model> {
+    choose(kind, problems, |loaded, told, chosen| {
+        let model = &loaded.value;
+        let place = loaded.file.split('/').nth(1).unwrap_or_default();
+        check_id(
+            loaded,
+            model.id(),
+            place,
+            "folder",
+            chosen.values().map(|other| (other.value.id(), other.file.as_str())),
+            told,
+        );
+        let (document, file) = (&loaded.document, format!("models/{place}/{}", model.file()));
+        match digests.of(&folder.join(&file)) {
+            Ok(digest) if digest == model.sha256() => {}
+            Ok(digest) => told.add_with_cure(
+                at(document, &["sha256"]),
+                format!("{}, which is not the digest of {file}", model.sha256()),
+                digest,
+                "put the right file there, or the digest of this one after it was checked",
+            ),
+            Err(error) => told.add(
+                at(document, &["file"]),
+                format!("{file} ({error})"),
+                "the network, an ONNX file that can be read",
+            ),
+        }
+    })
+}
+
+pub(super) fn check_pipelines(
+    kind: Kind<Pipeline>,
+    gateway: Option<&Loaded<Gateway>>,
+    peers: &Chosen<Peer>,
+    models: &Chosen<Model>,
+    problems: &mut Vec<Problem>,
+) -> Chosen<Pipeline> {
+    choose(kind, problems, |loaded, told, chosen| {
+        let others = chosen.values().map(|other| (other.value.id(), other.file.as_str()));
+        check_id(loaded, loaded.value.id(), stem(&loaded.file), "file", others, told);
+        check_titles(loaded, gateway, peers, told);
+        check_destinations(&loaded.value, peers, told);
+        check_steps(&loaded.value, models, told);
+    })
+}
+
+/// An id is that of the file or folder, and no other file has it (some file systems ignore case).
+fn check_id<'a, T>(
+    loaded: &Loaded<T>,
+    id: &str,
+    place: &str,
+    what: &str,
+    mut others: impl Iterator<Item = (&'a str, &'a str)>,
+    told: &mut Problems,
+) {
+    let node = at(&loaded.document, &["id"]);
+    if id != place {
+        told.add_with_cure(node, format!("{id:?}"), format!("{place:?}, the name of the {what}"), "rename one of them");
+    } else if let Some((_, file)) = others.find(|(other, _)| other.eq_ignore_ascii_case(id)) {
+        told.add(node, format!("{id:?}, which {file} has but for case"), "ids that differ by more than case");
+    }
+}
+
+/// A title that nobody has would make a condition that never holds.
+fn check_titles(
+    loaded: &Loaded<Pipeline>,
+    gateway: Option<&Loaded<Gateway>>,
+    peers: &Chosen<Peer>,
+    told: &mut Problems,
+) {
+    let when = loaded.value.when();
+    let ours: Vec<&str> =
+        gateway.iter().flat_map(|gateway| &gateway.value.ae_titles).map(|title| title.as_str()).collect();
+    let senders: Vec<&str> =
+        peers.values().filter(|peer| peer.value.may.send).map(|peer| peer.value.ae_title.as_str()).collect();
+    let mut check = |key: &str, titles: &[crate::dicom::AeTitle], known: &[&str], expected: &str| {
+        for (index, title) in titles.iter().enumerate().filter(|(_, title)| !known.contains(&title.as_str())) {
+            let node = item(at(&loaded.document, &["when", key]), index);
+            unknown(node, title.as_str(), known, expected, told);
+        }
+    };
+    if gateway.is_some() {
+        check("called_ae", &when.called_ae, &ours, "one of our titles in ae-config/gateway.json");
+    }
+    check("calling_ae", &when.calling_ae, &senders, "the title of a peer that may send");
+}
+
+fn check_destinations(pipeline: &Pipeline, peers: &Chosen<Peer>, told: &mut Problems) {
+    let names: Vec<&str> = peers.values().map(|peer| peer.value.name.as_str()).collect();
+    for deliver in pipeline.deliver() {
+        let node = node_of(&deliver.to);
+        match peers.values().find(|peer| peer.value.name == deliver.to.name) {
+            None => unknown(&node, &deliver.to.name, &names, "a peer of ae-config/peers", told),
+            Some(peer) if !peer.value.may.receive => {
+                let found = format!("{:?}, which may not receive", deliver.to.name);
+                let cure = format!("add \"receive\" to \"may\" of {}", peer.file);
+                told.add_with_cure(&node, found, "a peer that may receive", cure);
+            }
+            Some(_) => {}
+        }
+    }
+}
+
+fn check_steps(pipeline: &Pipeline, models: &Chosen<Model>, told: &mut Problems) {
+    let ids: Vec<&str> = models.values().map(|model| model.value.id()).collect();
+    let model_of = |step: &Step| {
+        let Action::Model(reference) = &step.action;
+        models.values().find(|model| model.value.id() == reference.name)
+    };
+    for step in pipeline.steps() {
+        let Action::Model(reference) = &step.action;
+        match model_of(step) {
+            None => unknown(&node_of(reference), &reference.name, &ids, "a model of the folder models", told),
+            Some(model) => check_slots(step, reference, model, told),
+        }
+    }
+    let wanted = pipeline.steps().iter().flat_map(|step| &step.structures);
+    for artefact in wanted.chain(pipeline.structures().iter().map(|rule| &rule.source)) {
+        let maker = pipeline.steps().iter().find(|step| step.id == artefact.step);
+        let Some(model) = maker.and_then(model_of) else { continue };
+        let labels: Vec<&str> = model.value.recipe().structures().iter().map(String::as_str).collect();
+        if !labels.contains(&artefact.label.as_str()) {
+            let node = Node { value: Value::Null, line: artefact.line, path: artefact.path.clone() };
+            unknown(&node, &artefact.label, &labels, &format!("a structure of {}", model.file), told);
+        }
+    }
+}
+
+/// The images and structures that the model needs, each once, and no others.
+fn check_slots(step: &Step, reference: &Reference, model: &Loaded<Model>, told: &mut Problems) {
+    let recipe = model.value.recipe();
+    let images: Vec<&str> = recipe.input_names().collect();
+    let structures: Vec<&str> = recipe.structure_inputs().iter().map(String::as_str).collect();
+    for (slot, input) in step.images.iter().filter(|(slot, _)| !images.contains(&slot.as_str())) {
+        unknown(&node_of(input), slot, &images, &format!("an image of {}", model.file), told);
+    }
+    for artefact in step.structures.iter().filter(|artefact| !structures.contains(&artefact.label.as_str())) {
+        let node = Node { value: Value::Null, line: artefact.line, path: artefact.path.clone() };
+        unknown(&node, &artefact.label, &structures, &format!("a structure that {} needs", model.file), told);
+    }
+    let node = node_of(reference);
+    for image in images.iter().filter(|image| !step.images.iter().any(|(slot, _)| slot == *image)) {
+        told.add(
+            &node,
+            format!("no image {image:?} in \"in\""),
+            format!("all images of {}: {}", model.file, images.join(", ")),
+        );
+    }
+    for name in structures.iter().filter(|name| !step.structures.iter().any(|artefact| artefact.label == **name)) {
+        told.add(
+            &node,
+            format!("no structure {name:?} in \"in\""),
+            format!("all structures that {} needs: {}", model.file, structures.join(", ")),
+        );
+    }
+}
+
+fn unknown(node: &Node, found: &str, known: &[&str], expected: &str, told: &mut Problems) {
+    let list = if known.is_empty() { "there is none".to_owned() } else { known.join(", ") };
+    let (text, expected) = (format!("{found:?}"), format!("{expected} ({list})"));
+    match nearest(found, known) {
+        Some(name) => told.add_with_cure(node, text, expected, format!("did you mean {name:?}?")),
+        None => told.add(node, text, expected),
+    }
+}
+
+fn node_of(reference: &Reference) -> Node {
+    Node { value: Value::Null, line: reference.line, path: reference.path.clone() }
+}
+
+/// The node under these keys, or the deepest that is there.
+fn at<'a>(document: &'a Node, keys: &[&str]) -> &'a Node {
+    keys.iter().fold(document, |node, key| match &node.value {
+        Value::Object(fields) => fields.iter().find(|(name, _)| name == key).map_or(node, |(_, inner)| inner),
+        _ => node,
+    })
+}
+
+fn item(node: &Node, index: usize) -> &Node {
+    match &node.value {
+        Value::Array(items) => items.get(index).unwrap_or(node),
+        _ => node,
+    }
+}

@@ -1,0 +1,135 @@
+//! Watches the configuration folders and reads them again when something in them changes; it decides nothing.
+
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread;
+use std::time::Duration;
+
+use notify_debouncer_full::notify::{self, EventKind, RecommendedWatcher, RecursiveMode};
+use notify_debouncer_full::{DebounceEventResult, Debouncer, RecommendedCache, new_debouncer};
+use thiserror::Error;
+
+use super::{Configuration, Loader};
+use crate::document::Problem;
+use crate::limits::CONFIGURATION_SETTLE_MS;
+
+/// The folders whose content is configuration.
+const FOLDERS: [&str; 3] = ["ae-config", "pipelines", "models"];
+
+/// Why a folder cannot be watched.
+#[derive(Debug, Error)]
+pub enum WatchError {
+    #[error("cannot watch {folder}: {source}; changes there need a restart")]
+    Folder { folder: PathBuf, source: notify::Error },
+    #[error("cannot start the thread that reads changed configuration: {0}")]
+    Thread(#[from] std::io::Error),
+}
+
+/// Watches until it is dropped.
+pub struct Watcher {
+    stop: Sender<Signal>,
+}
+
+enum Signal {
+    Changed(DebounceEventResult),
+    Stop,
+}
+
+impl Drop for Watcher {
+    fn drop(&mut self) {
+        // The thread may be gone already; then there is nothing to stop.
+        let _ = self.stop.send(Signal::Stop);
+    }
+}
+
+/// Watches the folders of a configuration. `tell` is called on a thread of the watcher, once for every change after
+/// which the configuration or its problems differ: a bad file leaves its last good version in place and its problems
+/// in the result. `loader` is the one that loaded `current`, which is in use; what changed since then is told first.
+///
+/// # Errors
+/// [`WatchError`] when the configuration folder cannot be watched.
+pub fn watch(
+    loader: Loader,
+    current: &Configuration,
+    tell: impl FnMut(Result<Configuration, Vec<Problem>>) + Send + 'static,
+) -> Result<Watcher, WatchError> {
+    let folder = current.folder.clone();
+    let seen = fingerprint(current);
+    let (sender, receiver) = channel();
+    let events = sender.clone();
+    let settle = Duration::from_millis(CONFIGURATION_SETTLE_MS);
+    let told = |source| WatchError::Folder { folder: folder.clone(), source };
+    let mut debouncer = new_debouncer(settle, None, move |result| {
+        // The receiver ends with the watcher; events after that have no use.
+        let _ = events.send(Signal::Changed(result));
+    })
+    .map_err(told)?;
+    // The folder itself tells when one of the three is replaced or made later.
+    debouncer.watch(&folder, RecursiveMode::NonRecursive).map_err(told)?;
+    follow(&mut debouncer, &folder);
+    thread::Builder::new()
+        .name("configuration".to_owned())
+        .spawn(move || Follower { folder, loader, debouncer, seen }.run(&receiver, tell))?;
+    Ok(Watcher { stop: sender })
+}
+
+/// Watches those of the three folders that are there; watching one again follows its replacement.
+fn follow(debouncer: &mut Debouncer<RecommendedWatcher, RecommendedCache>, folder: &Path) {
+    for name in FOLDERS {
+        let inner = folder.join(name);
+        if inner.is_dir() {
+            let _ = debouncer.unwatch(&inner);
+            if let Err(error) = debouncer.watch(&inner, RecursiveMode::Recursive) {
+                tracing::warn!(folder = %inner.display(), %error, "cannot watch this folder; changes in it need a restart");
+            }
+        }
+    }
+}
+
+struct Follower {
+    folder: PathBuf,
+    loader: Loader,
+    debouncer: Debouncer<RecommendedWatcher, RecommendedCache>,
+    /// What was told last.
+    seen: Vec<String>,
+}
+
+impl Follower {
+    fn run(mut self, signals: &Receiver<Signal>, mut tell: impl FnMut(Result<Configuration, Vec<Problem>>)) {
+        self.read(&mut tell);
+        while let Ok(Signal::Changed(result)) = signals.recv() {
+            if self.concerns(&result) {
+                follow(&mut self.debouncer, &self.folder);
+                self.read(&mut tell);
+            }
+        }
+    }
+
+    fn read(&mut self, tell: &mut impl FnMut(Result<Configuration, Vec<Problem>>)) {
+        let loaded = self.loader.load();
+        let found = match &loaded {
+            Ok(configuration) => fingerprint(configuration),
+            Err(problems) => problems.iter().map(Problem::to_string).collect(),
+        };
+        if self.seen != found {
+            self.seen = found;
+            tell(loaded);
+        }
+    }
+
+    /// Whether something changed in the three folders. Reading makes events too, which must not make us read.
+    fn concerns(&self, result: &DebounceEventResult) -> bool {
+        let Ok(events) = result else { return true };
+        let ours = |path: &PathBuf| FOLDERS.iter().any(|name| path.starts_with(self.folder.join(name)));
+        events.iter().any(|event| !matches!(event.kind, EventKind::Access(_)) && event.paths.iter().any(ours))
+    }
+}
+
+/// What a configuration consists of, to see whether it has changed.
+fn fingerprint(configuration: &Configuration) -> Vec<String> {
+    let mut parts: Vec<String> = configuration.problems.iter().map(Problem::to_string).collect();
+    parts.push(format!("{:?} {:?}", configuration.gateway, configuration.peers));
+    parts.extend(configuration.pipelines.values().map(|pipeline| configuration.digest(pipeline)));
+    parts.extend(configuration.models.values().map(|model| model.digest.clone()));
+    parts
+}
