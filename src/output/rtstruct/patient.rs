@@ -24,9 +24,9 @@ const ALWAYS: [Tag; 9] = [
     tags::STUDY_ID,
 ];
 
-/// Attributes of Type 3 and 1C of the patient and study modules: written where the images have them. All are text.
-const WHERE_PRESENT: [Tag; 41] = [
-    tags::TIMEZONE_OFFSET_FROM_UTC,
+/// Attributes of Type 3 of the patient and study modules: written where the images have them, empty or not, so that all
+/// objects of the study agree. All are text.
+const WHERE_PRESENT: [Tag; 21] = [
     tags::STUDY_DESCRIPTION,
     tags::PHYSICIANS_OF_RECORD,
     tags::NAME_OF_PHYSICIANS_READING_STUDY,
@@ -38,16 +38,23 @@ const WHERE_PRESENT: [Tag; 41] = [
     tags::PATIENT_AGE,
     tags::PATIENT_SIZE,
     tags::PATIENT_WEIGHT,
-    tags::ETHNIC_GROUP,
+    Tag(0x0010, 0x2160), // Ethnic Group, retired in 2024 and still in images
     tags::OCCUPATION,
     tags::ADDITIONAL_PATIENT_HISTORY,
-    tags::PATIENT_SPECIES_DESCRIPTION,
     tags::PATIENT_SEX_NEUTERED,
     tags::PATIENT_BREED_DESCRIPTION,
     tags::RESPONSIBLE_PERSON,
-    tags::RESPONSIBLE_PERSON_ROLE,
     tags::RESPONSIBLE_ORGANIZATION,
     tags::PATIENT_COMMENTS,
+    tags::SERVICE_EPISODE_ID,
+    tags::SERVICE_EPISODE_DESCRIPTION,
+];
+
+/// Attributes of Type 1C and 1 of the same modules and of clinical trials, which may not be empty.
+const WHERE_FILLED: [Tag; 20] = [
+    tags::TIMEZONE_OFFSET_FROM_UTC,
+    tags::PATIENT_SPECIES_DESCRIPTION,
+    tags::RESPONSIBLE_PERSON_ROLE,
     tags::CLINICAL_TRIAL_SPONSOR_NAME,
     tags::CLINICAL_TRIAL_PROTOCOL_ID,
     tags::CLINICAL_TRIAL_PROTOCOL_NAME,
@@ -65,8 +72,6 @@ const WHERE_PRESENT: [Tag; 41] = [
     tags::ISSUER_OF_CLINICAL_TRIAL_SITE_ID,
     tags::ISSUER_OF_CLINICAL_TRIAL_SUBJECT_ID,
     tags::LONGITUDINAL_TEMPORAL_INFORMATION_MODIFIED,
-    tags::SERVICE_EPISODE_ID,
-    tags::SERVICE_EPISODE_DESCRIPTION,
 ];
 
 /// Sequences of the same modules, taken over where all text in them is ASCII.
@@ -128,6 +133,11 @@ pub fn copy(instances: &[&Instance], set: &mut DataSet) {
         set.raw(tag, &value(tag).unwrap_or_default());
     }
     for tag in WHERE_PRESENT {
+        if let Some(bytes) = value(tag) {
+            set.raw(tag, &bytes);
+        }
+    }
+    for tag in WHERE_FILLED {
         if let Some(bytes) = value(tag).filter(|bytes| !trimmed(bytes).is_empty()) {
             set.raw(tag, &bytes);
         }

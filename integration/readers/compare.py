@@ -1,0 +1,152 @@
+#!/usr/bin/env python3
+"""Reads structure sets with pydicom, and compares the masks of foreign readers with ours on our grid.
+
+    compare.py FOLDER            every case under FOLDER: CASE/rtstruct.dcm, CASE/ct/*.dcm, CASE/masks/NAME.nii.gz
+                                 (or NAME.raw: bytes in the order slice, row, column, where slices are uneven),
+                                 CASE/plastimatch/NAME.nii.gz, CASE/rtstruct2nii/mask_NAME.nii.gz
+    compare.py FOLDER --min 0.999
+
+The third reader is here: contours by pydicom, filled slice by slice by the centres of pixels (numpy), which is the only
+one of them that does not need even spacing.
+
+A case whose folder of a reader holds a file `expected-to-fail` is printed and not judged.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import SimpleITK as sitk
+from pydicom import config
+
+READERS = {"plastimatch": "{}.nii.gz", "rtstruct2nii": "mask_{}.nii.gz"}
+
+
+class Case:
+    """The images and the structure set of one folder."""
+
+    def __init__(self, folder):
+        config.settings.reading_validation_mode = config.RAISE
+        self.ds = pydicom.dcmread(folder / "rtstruct.dcm")
+        config.settings.reading_validation_mode = config.WARN
+        images = [pydicom.dcmread(path, stop_before_pixels=True) for path in (folder / "ct").glob("*.dcm")]
+        directions = np.array(images[0].ImageOrientationPatient, dtype=float).reshape(2, 3)
+        self.directions = directions / np.linalg.norm(directions, axis=1, keepdims=True)
+        self.normal = np.cross(*self.directions)
+        images.sort(key=lambda image: np.array(image.ImagePositionPatient, dtype=float) @ self.normal)
+        self.images = images
+        self.slices = {image.SOPInstanceUID: k for k, image in enumerate(images)}
+
+    def shape(self):
+        return len(self.images), self.images[0].Rows, self.images[0].Columns
+
+    def check(self):
+        """Everything that a validator of single attributes does not see."""
+        ds, first = self.ds, self.images[0]
+        for keyword in ("PatientName", "PatientID", "StudyInstanceUID", "FrameOfReferenceUID", "StudyDate"):
+            assert ds[keyword].value == first[keyword].value if keyword in first else not ds[keyword].value, keyword
+        series = ds.ReferencedFrameOfReferenceSequence[0].RTReferencedStudySequence[0].RTReferencedSeriesSequence[0]
+        assert series.SeriesInstanceUID == first.SeriesInstanceUID
+        assert {item.ReferencedSOPInstanceUID for item in series.ContourImageSequence} == set(self.slices)
+        numbers = [roi.ROINumber for roi in ds.StructureSetROISequence]
+        assert len(set(numbers)) == len(numbers)
+        assert numbers == [item.ReferencedROINumber for item in ds.ROIContourSequence]
+        assert numbers == [item.ReferencedROINumber for item in ds.RTROIObservationsSequence]
+        assert all(roi.ReferencedFrameOfReferenceUID == ds.FrameOfReferenceUID for roi in ds.StructureSetROISequence)
+
+    def masks(self):
+        """Every ROI, filled by pixel centres: even-odd in a contour, the union of the contours of a slice."""
+        names = {roi.ROINumber: roi.ROIName for roi in self.ds.StructureSetROISequence}
+        return {names[item.ReferencedROINumber]: self.mask(item) for item in self.ds.ROIContourSequence}
+
+    def mask(self, item):
+        mask = np.zeros(self.shape(), dtype=bool)
+        for contour in item.get("ContourSequence", []):
+            k = self.slices[contour.ContourImageSequence[0].ReferencedSOPInstanceUID]
+            image = self.images[k]
+            points = np.array(contour.ContourData, dtype=float).reshape(-1, 3)
+            assert len(points) == contour.NumberOfContourPoints >= 3
+            offset = points - np.array(image.ImagePositionPatient, dtype=float)
+            assert np.abs(offset @ self.normal).max() < 0.005, "a contour off the plane of its image"
+            down, across = (float(mm) for mm in image.PixelSpacing)
+            polygon = np.stack([offset @ self.directions[0] / across, offset @ self.directions[1] / down], axis=1)
+            mask[k] |= fill(polygon, mask[k].shape)
+        return mask
+
+
+def fill(polygon, shape):
+    """Pixels whose centres see an odd number of edges on their left."""
+    flips = np.zeros((shape[0], shape[1] + 1), dtype=int)
+    for (x0, y0), (x1, y1) in zip(polygon, np.roll(polygon, -1, axis=0)):
+        if y0 > y1:
+            x0, y0, x1, y1 = x1, y1, x0, y0
+        rows = np.arange(max(0, int(np.ceil(y0))), min(shape[0], int(np.ceil(y1))))
+        columns = np.ceil(x0 + (rows - y0) * (x1 - x0) / (y1 - y0)) if len(rows) else rows
+        np.add.at(flips, (rows, np.clip(columns, 0, shape[1]).astype(int)), 1)
+    return np.cumsum(flips, axis=1)[:, :-1] % 2 == 1
+
+
+def on_grid(mask, image):
+    """A mask of another reader on our grid."""
+    same = (
+        image.GetSize() == mask.GetSize()
+        and np.allclose(image.GetOrigin(), mask.GetOrigin(), atol=1e-2)
+        and np.allclose(image.GetDirection(), mask.GetDirection(), atol=1e-4)
+    )
+    if not same:
+        image = sitk.Resample(image, mask, sitk.Transform(), sitk.sitkNearestNeighbor, 0)
+    return sitk.GetArrayFromImage(image) > 0
+
+
+def dice(a, b):
+    both = a.sum() + b.sum()
+    return 2.0 * (a & b).sum() / both if both else 1.0
+
+
+def ours(case, name, shape):
+    """Our mask as (array, image); there is no image where slices are uneven."""
+    path = case / "masks" / f"{name}.nii.gz"
+    if path.exists():
+        image = sitk.ReadImage(str(path))
+        return sitk.GetArrayFromImage(image) > 0, image
+    return np.fromfile(case / "masks" / f"{name}.raw", dtype=np.uint8).reshape(shape) > 0, None
+
+
+def values(case, folder, name):
+    """Pairs of reader and Dice for one ROI."""
+    mask, image = ours(folder, name, case.shape())
+    yield "pydicom", mask, dice(mask, case.filled[name])
+    for reader, pattern in READERS.items():
+        theirs = folder / reader / pattern.format(name)
+        if image is not None and mask.any():
+            yield reader, mask, dice(mask, on_grid(image, sitk.ReadImage(str(theirs)))) if theirs.exists() else 0.0
+
+
+def main():
+    arguments = argparse.ArgumentParser()
+    arguments.add_argument("folder", type=Path)
+    arguments.add_argument("--min", type=float, default=0.999)
+    arguments = arguments.parse_args()
+    failures, judged = 0, 0
+    for folder in sorted(path.parent for path in arguments.folder.glob("*/rtstruct.dcm")):
+        case = Case(folder)
+        case.check()
+        case.filled = case.masks()
+        print(f"{folder.name}: {len(case.images)} images, {len(case.filled)} ROIs")
+        for name in case.filled:
+            for reader, mask, value in values(case, folder, name):
+                if (folder / reader / "expected-to-fail").exists():
+                    verdict = "not judged"
+                else:
+                    verdict = "ok" if value >= arguments.min else "FAILED"
+                failures += verdict == "FAILED"
+                judged += verdict != "not judged"
+                print(f"  {reader:13} {name:12} {mask.sum():8d} voxels  Dice {value:.6f}  {verdict}")
+    print(f"{judged} masks compared, {failures} below {arguments.min}")
+    return 1 if failures or not judged else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

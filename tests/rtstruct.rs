@@ -1,0 +1,584 @@
+//! RT Structure Sets of synthetic series: what is in them, that they repeat, and the files for foreign readers.
+
+mod series;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use contourd::contour::{Contour, rasterise, trace};
+use contourd::dicom::Instance;
+use contourd::output::nifti;
+use contourd::output::rtstruct::{
+    Algorithm, AlgorithmFamily, Equipment, Options, ParsedStructureSet, Provenance, Roi, RtstructError, SliceReference,
+    StructureSet, encode, read,
+};
+use contourd::structure::{Color, RoiStyle, RoiType, lookup};
+use contourd::volume::{Mask, VolumeGeometry};
+use dicom_dictionary_std::tags;
+use ndarray::Array3;
+use series::Recipe;
+
+/// Everything that a structure set borrows.
+struct Job {
+    name: String,
+    instances: Vec<Instance>,
+    slices: Vec<SliceReference>,
+    geometry: Arc<VolumeGeometry>,
+    masks: Vec<(&'static str, Mask)>,
+    rois: Vec<Roi>,
+    provenance: Provenance,
+    equipment: Equipment,
+    options: Options,
+}
+
+impl Job {
+    fn new(recipe: Recipe) -> Job {
+        let geometry = recipe.geometry();
+        let masks = masks(&geometry);
+        Job::of(recipe.name, recipe.instances(), geometry, masks)
+    }
+
+    fn of(
+        name: &str,
+        instances: Vec<Instance>,
+        geometry: Arc<VolumeGeometry>,
+        masks: Vec<(&'static str, Mask)>,
+    ) -> Job {
+        let slice = |instance: &Instance| SliceReference {
+            sop_class_uid: instance.sop_class_uid.clone(),
+            sop_instance_uid: instance.sop_instance_uid.clone(),
+            frame_number: None,
+        };
+        Job {
+            name: name.to_owned(),
+            slices: instances.iter().map(slice).collect(),
+            rois: masks.iter().map(|(name, mask)| roi(name, mask)).collect(),
+            provenance: Provenance {
+                pipeline_id: "ct-basic".into(),
+                pipeline_revision: "1".into(),
+                model_digests: vec!["ab12".into()],
+                program_version: "0.1.0".into(),
+            },
+            equipment: Equipment {
+                manufacturer: "contourd".into(),
+                model_name: "contourd".into(),
+                software_versions: vec!["0.1.0".into()],
+                station_name: None,
+                institution_name: None,
+            },
+            options: Options::default(),
+            instances,
+            geometry,
+            masks,
+        }
+    }
+
+    fn encode(&self) -> Result<Vec<u8>, RtstructError> {
+        let instances: Vec<&Instance> = self.instances.iter().collect();
+        encode(&StructureSet {
+            instances: &instances,
+            slices: &self.slices,
+            geometry: &self.geometry,
+            rois: &self.rois,
+            label: "AUTO",
+            name: "ct-basic 1",
+            description: "Made by an algorithm, not reviewed",
+            series_number: 9001,
+            series_description: "contourd ct-basic (not reviewed)",
+            provenance: &self.provenance,
+            created: jiff::civil::date(2026, 1, 2).at(3, 4, 5, 0),
+            equipment: &self.equipment,
+            options: self.options,
+        })
+    }
+
+    fn encoded(&self) -> Vec<u8> {
+        self.encode().unwrap_or_else(|error| panic!("{}: {error}", self.name))
+    }
+}
+
+fn roi(name: &str, mask: &Mask) -> Roi {
+    let structure = lookup(name);
+    let color = structure.map_or(Color([200, 10, 0]), |structure| structure.color);
+    let roi_type = structure.map_or(RoiType::Organ, |structure| structure.roi_type);
+    Roi {
+        style: RoiStyle { name: name.into(), roi_type, color },
+        structure,
+        contours: trace(mask),
+        volume_cm3: Some(mask.volume_cm3()),
+        description: String::new(),
+        generation_description: "contourd 0.1.0 ct-basic 1".into(),
+        algorithm: Algorithm {
+            family: AlgorithmFamily::ArtificialIntelligence,
+            name: "ct-classes".into(),
+            version: "1".into(),
+            source: "contourd".into(),
+            parameters: "{\"sha256\":\"ab12\"}".into(),
+        },
+    }
+}
+
+/// A body with holes, lungs with vessels, rings in rings, a ball, one voxel, nothing.
+fn masks(geometry: &Arc<VolumeGeometry>) -> Vec<(&'static str, Mask)> {
+    let [slices, rows, columns] = geometry.shape();
+    let (cy, cx) = (rows as f64 / 2.0, columns as f64 / 2.0);
+    let (h, v) = (columns as f64 / 40.0, rows as f64 / 40.0);
+    let disc = |r: usize, c: usize, x: f64, y: f64, radius: f64| {
+        (((c as f64 - cx) / h - x).hypot((r as f64 - cy) / v - y)) < radius
+    };
+    let make = |inside: &dyn Fn(usize, usize, usize) -> bool| {
+        let voxels = Array3::from_shape_fn(geometry.shape(), |(s, r, c)| inside(s, r, c));
+        Mask::new(Arc::clone(geometry), voxels)
+    };
+    let vessel = |s: usize, r: usize, c: usize| {
+        (0..6).any(|k| disc(r, c, -9.0 + f64::from(k % 3) * 2.5, -4.0 + f64::from(k) * 1.7 + s as f64 * 0.05, 0.7))
+    };
+    let middle = slices / 2;
+    vec![
+        ("BODY", make(&|s, r, c| s > 0 && disc(r, c, 0.0, 0.0, 17.0) && !disc(r, c, 2.0, 12.0, 1.5))),
+        ("Lung_R", make(&|s, r, c| s > 1 && s + 2 < slices && disc(r, c, -7.0, 0.0, 6.0) && !vessel(s, r, c))),
+        ("Lung_L", make(&|s, r, c| s > 1 && s + 2 < slices && disc(r, c, 8.0, 0.5, 5.5) && (r + s) % 9 != 0)),
+        (
+            "Rings",
+            make(&|s, r, c| {
+                s == middle && (0..9).filter(|&k| disc(r, c, 0.0, 0.0, 1.0 + 2.0 * f64::from(k))).count() % 2 == 1
+            }),
+        ),
+        (
+            "Heart",
+            make(&|s, r, c| {
+                let z = (s as f64 - middle as f64) * 3.0;
+                disc(r, c, 1.0, 5.0, (36.0 - z * z).max(0.0).sqrt())
+            }),
+        ),
+        ("Speck", make(&|s, r, c| s == middle && (r, c) == (rows / 3, columns / 4))),
+        ("SpinalCord", make(&|_, _, _| false)),
+    ]
+}
+
+fn recipes() -> Vec<Recipe> {
+    let even = |gap: f64, slices: usize| (0..slices).map(|k| gap * k as f64).collect();
+    let (sin, cos) = 0.3_f64.sin_cos();
+    let mut oblique = Recipe::axial("oblique", [20, 72, 80], ["1.25", "0.9765625"], even(2.5, 20));
+    oblique.orientation = [cos, sin, 0.0, -sin * 0.8, cos * 0.8, 0.6];
+    let uneven = vec![0.0, 2.5, 5.0, 7.5, 12.5, 17.5, 20.0, 22.5, 27.0, 28.0];
+    let mut sagittal = Recipe::axial("sagittal", [12, 64, 70], ["1.1", "0.9"], even(3.0, 12));
+    sagittal.orientation = [0.0, 1.0, 0.0, 0.0, 0.0, -1.0];
+    vec![
+        Recipe::axial("axial", [24, 128, 128], ["0.9765625", "0.9765625"], even(3.0, 24)),
+        Recipe::axial("nonsquare", [20, 96, 128], ["1.25", "0.9765625"], even(2.5, 20)),
+        Recipe::axial("uneven", [10, 96, 128], ["1.25", "0.9765625"], uneven),
+        oblique,
+        sagittal,
+    ]
+}
+
+fn parsed(bytes: &[u8]) -> ParsedStructureSet {
+    read(bytes).expect("our own structure set")
+}
+
+/// The raw value of a top-level element of a file.
+fn raw(bytes: &[u8], tag: dicom_core::Tag) -> Vec<u8> {
+    let instance = Instance::read_part10(bytes).expect("a file");
+    instance.raw(tag).unwrap_or_default().to_vec()
+}
+
+#[test]
+fn masks_come_back_from_the_file_on_every_kind_of_stack() {
+    for recipe in recipes() {
+        let job = Job::new(recipe);
+        check_masks(&job);
+        if let Some(folder) = std::env::var_os("CONTOURD_READERS_DIR") {
+            let folder = PathBuf::from(folder).join(&job.name);
+            let recipe = recipes().into_iter().find(|recipe| recipe.name == job.name).expect("the same recipe");
+            recipe.write_to(&folder.join("ct"));
+            write_case(&folder, &job);
+        }
+    }
+}
+
+#[test]
+fn masks_of_real_series_come_back_from_the_file() {
+    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/series");
+    for name in ["02_ct_abdomen_crlm1004_ge", "10_ct_chest_cptac_siemens", "07_mr_brain_oblique_papaya_ge"] {
+        let Some((files, job)) = real_job(&data.join(name)) else {
+            println!("skipped: {name} is not here");
+            continue;
+        };
+        check_masks(&job);
+        if let Some(folder) = std::env::var_os("CONTOURD_READERS_DIR") {
+            let folder = PathBuf::from(folder).join(name);
+            fs::create_dir_all(folder.join("ct")).expect("a folder");
+            for (k, bytes) in files.iter().enumerate() {
+                fs::write(folder.join(format!("ct/{k:04}.dcm")), bytes).expect("written");
+            }
+            write_case(&folder, &job);
+        }
+    }
+}
+
+fn check_masks(job: &Job) {
+    let set = parsed(&job.encoded());
+    assert_eq!(set.rois.len(), job.masks.len());
+    for (found, (name, mask)) in set.rois.iter().zip(&job.masks) {
+        assert_eq!(found.name, *name);
+        let (contours, off) = found.contours_on(&job.geometry, 0.005);
+        assert_eq!(off, 0, "{}: {name}", job.name);
+        let back = rasterise(&contours, &job.geometry);
+        assert!(back.voxels == mask.voxels, "{}: {name}: Dice {}", job.name, back.dice(mask));
+    }
+}
+
+/// A whole uncompressed series with two regions by threshold, smoothed, with their islands and holes.
+fn real_job(folder: &Path) -> Option<(Vec<Vec<u8>>, Job)> {
+    let mut found: Vec<(f64, Vec<u8>, Instance)> = Vec::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for path in fs::read_dir(folder).ok()?.flatten().map(|entry| entry.path()) {
+            if path.is_dir() {
+                folders.push(path);
+            } else if let Ok(bytes) = fs::read(&path)
+                && let Ok(instance) = Instance::read_part10(&bytes[..])
+                && instance.pixel_data.is_some()
+            {
+                found.push((0.0, bytes, instance));
+            }
+        }
+    }
+    let numbers = |instance: &Instance, tag| instance.f64s(tag).expect("numbers");
+    let three = |v: &[f64]| [v[0], v[1], v[2]];
+    let orientation = numbers(&found.first()?.2, tags::IMAGE_ORIENTATION_PATIENT);
+    let normal = contourd::volume::cross(three(&orientation), three(&orientation[3..]));
+    for (position, _, instance) in &mut found {
+        *position = contourd::volume::dot(normal, three(&numbers(instance, tags::IMAGE_POSITION_PATIENT)));
+    }
+    found.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let first = &found[0].2;
+    let size = |tag| first.integer(tag).expect("a size") as usize;
+    let (rows, columns) = (size(tags::ROWS), size(tags::COLUMNS));
+    let spacing = numbers(first, tags::PIXEL_SPACING);
+    let origins = found.iter().map(|(_, _, i)| three(&numbers(i, tags::IMAGE_POSITION_PATIENT))).collect();
+    let directions = (three(&orientation), three(&orientation[3..]));
+    let geometry = VolumeGeometry::new((rows, columns), [spacing[0], spacing[1]], directions.0, directions.1, origins);
+    let geometry = Arc::new(geometry.expect("a legal geometry"));
+    let stored = |slice: usize, row: usize, column: usize| {
+        let bytes = &found[slice].1;
+        let at = bytes.len() - 2 * (rows * columns - row * columns - column);
+        f64::from(i16::from_le_bytes([bytes[at], bytes[at + 1]]))
+    };
+    let intercept = first.f64s(tags::RESCALE_INTERCEPT).map_or(0.0, |values| values[0]);
+    let threshold = |low: f64| majority(&geometry, &|s, r, c| stored(s, r, c) + intercept > low);
+    let masks =
+        vec![("BODY", threshold(-300.0 + if intercept == 0.0 { 400.0 } else { 0.0 })), ("Bone", threshold(180.0))];
+    let (files, instances) = found.into_iter().map(|(_, bytes, instance)| (bytes, instance)).unzip();
+    let name = folder.file_name()?.to_string_lossy().into_owned();
+    Some((files, Job::of(&name, instances, geometry, masks)))
+}
+
+/// Voxels around which most of 9 x 9 pixels are inside: without it, noise makes tens of thousands of contours, for
+/// which one of the foreign readers needs hours.
+fn majority(geometry: &Arc<VolumeGeometry>, inside: &dyn Fn(usize, usize, usize) -> bool) -> Mask {
+    let [_, rows, columns] = geometry.shape();
+    let mut mask = Mask::empty(Arc::clone(geometry));
+    for (s, mut slice) in mask.voxels.outer_iter_mut().enumerate() {
+        let mut sums = vec![vec![0_u32; columns + 1]; rows + 1];
+        for r in 0..rows {
+            for c in 0..columns {
+                sums[r + 1][c + 1] = sums[r][c + 1] + sums[r + 1][c] - sums[r][c] + u32::from(inside(s, r, c));
+            }
+        }
+        for ((r, c), voxel) in slice.indexed_iter_mut() {
+            let (top, left) = (r.saturating_sub(4), c.saturating_sub(4));
+            let (bottom, right) = ((r + 5).min(rows), (c + 5).min(columns));
+            let count = sums[bottom][right] + sums[top][left] - sums[top][right] - sums[bottom][left];
+            *voxel = count as usize * 2 > (bottom - top) * (right - left);
+        }
+    }
+    mask
+}
+
+/// The structure set and the masks of one case, for `integration/readers/run.sh`: as NIfTI where the slices are
+/// even, and always as bytes in the order slice, row, column.
+fn write_case(folder: &Path, job: &Job) {
+    fs::write(folder.join("rtstruct.dcm"), job.encoded()).expect("written");
+    fs::create_dir_all(folder.join("masks")).expect("a folder");
+    for (name, mask) in &job.masks {
+        let voxels: Vec<u8> = mask.voxels.iter().map(|&inside| u8::from(inside)).collect();
+        fs::write(folder.join(format!("masks/{name}.raw")), voxels).expect("written");
+        match nifti::encode_mask(mask) {
+            Ok(bytes) => fs::write(folder.join(format!("masks/{name}.nii.gz")), nifti::gzip(&bytes)).expect("written"),
+            Err(error) => println!("{}: {name}: no NIfTI: {error}", job.name),
+        }
+    }
+}
+
+#[test]
+fn the_same_input_gives_the_same_bytes_and_other_input_another_uid() {
+    let job = || Job::new(recipes().remove(1));
+    let bytes = job().encoded();
+    assert!(bytes == job().encoded());
+    let uid = |change: fn(&mut Job)| {
+        let mut job = job();
+        change(&mut job);
+        parsed(&job.encoded()).sop_instance_uid
+    };
+    let first = uid(|_| ());
+    assert_eq!(first, parsed(&bytes).sop_instance_uid);
+    assert_ne!(first, uid(|job| job.provenance.pipeline_revision = "2".into()));
+    assert_ne!(first, uid(|job| job.provenance.model_digests.push("cd34".into())));
+    assert_ne!(first, uid(|job| job.provenance.program_version = "0.1.1".into()));
+    assert_ne!(first, uid(|job| *job = Job::new(recipes().remove(0))));
+}
+
+#[test]
+fn contours_repeat_the_position_of_their_image_as_it_is_written() {
+    let job = Job::new(recipes().remove(2));
+    let bytes = job.encoded();
+    let text = String::from_utf8_lossy(&bytes);
+    // Six decimals, as the images have it; -104.5 + 12.5.
+    assert!(text.contains("\\-92.000000\\"), "z of slice 4");
+    let set = parsed(&bytes);
+    for (roi, meant) in set.rois.iter().zip(&job.rois) {
+        for (found, contour) in roi.contours.iter().zip(&meant.contours) {
+            let image = &job.slices[contour.slice];
+            assert_eq!(found.sop_instance_uid.as_ref(), Some(&image.sop_instance_uid));
+            assert!(found.points.iter().all(|point| point[2] == job.geometry.slice_origins()[contour.slice][2]));
+        }
+    }
+}
+
+#[test]
+fn every_component_of_contour_data_is_a_short_plain_decimal() {
+    for recipe in recipes() {
+        let job = Job::new(recipe);
+        let bytes = job.encoded();
+        let object = Instance::read_part10(&bytes[..]).expect("a file").header;
+        let items = |object: &dicom_object::InMemDicomObject, tag| {
+            object.get(tag).and_then(|e| e.items().map(<[_]>::to_vec)).unwrap_or_default()
+        };
+        let mut components = 0;
+        for roi in items(&object, tags::ROI_CONTOUR_SEQUENCE) {
+            for contour in items(&roi, tags::CONTOUR_SEQUENCE) {
+                let data = contour.get(tags::CONTOUR_DATA).expect("data").to_str().expect("text").into_owned();
+                for component in data.trim_end().split('\\') {
+                    components += 1;
+                    assert!(component.len() <= 16, "{component}");
+                    assert!(component.bytes().all(|b| b.is_ascii_digit() || b"-.".contains(&b)), "{component}");
+                }
+            }
+        }
+        assert!(components > 1000, "{}", job.name);
+    }
+}
+
+#[test]
+fn an_empty_region_is_listed_without_contours() {
+    let set = parsed(&Job::new(recipes().remove(1)).encoded());
+    let cord = set.rois.iter().find(|roi| roi.name == "SpinalCord").expect("listed");
+    assert!(cord.contours.is_empty());
+    assert_eq!(
+        (cord.interpreted_type.as_str(), cord.color),
+        ("ORGAN", Some(lookup("SpinalCord").expect("known").color))
+    );
+}
+
+#[test]
+fn patient_and_study_are_taken_over_byte_for_byte() {
+    // ISO 2022 with escapes and a backslash byte inside; GB18030; Cyrillic; UTF-8; a charset nobody knows.
+    let names: [(&[u8], &[u8]); 6] = [
+        (b"\\ISO 2022 IR 87", b"Yamada^Tarou=\x1b$B;3ED\x1b(B^\x1b$BB@O:\x1b(B"),
+        (b"GB18030", b"Wang^XiaoDong=\xcd\xf5^\xd0\xa1\x81\x30\x81\x30"),
+        (b"ISO_IR 144", b"\xbb\xee\xda\x63\x65\xdc\xd1\x79\x70\xd3"),
+        (b"ISO_IR 192", "Müller^Jörg".as_bytes()),
+        (b"ISO_IR 148", b"\xdeenol^\xddsmail"),
+        (b"", b"Plain^Name"),
+    ];
+    for (character_set, patient_name) in names {
+        let mut recipe = Recipe::axial("charset", [3, 24, 30], ["1.25", "0.9765625"], vec![0.0, 2.5, 5.0]);
+        (recipe.character_set, recipe.patient_name) = (character_set.to_vec(), patient_name.to_vec());
+        check_copied(&Job::new(recipe));
+    }
+}
+
+#[test]
+fn real_character_sets_are_taken_over_byte_for_byte() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/quirks/charset");
+    let files = [
+        "chrArab.dcm",
+        "chrFren.dcm",
+        "chrFrenMulti.dcm",
+        "chrGerm.dcm",
+        "chrGreek.dcm",
+        "chrH31.dcm",
+        "chrH32.dcm",
+        "chrHbrw.dcm",
+        "chrI2.dcm",
+        "chrJapMulti.dcm",
+        "chrJapMultiExplicitIR6.dcm",
+        "chrKoreanMulti.dcm",
+        "chrRuss.dcm",
+        "chrX1.dcm",
+        "chrX2.dcm",
+    ];
+    for file in files {
+        let Ok(bytes) = fs::read(folder.join(file)) else {
+            println!("skipped: {file} is not here");
+            continue;
+        };
+        let scan = contourd::dicom::part10::read_part10(&bytes[..]).expect("a file").scan;
+        let value = |tag| {
+            let element = scan.elements.iter().find(|element| element.tag == tag);
+            element.map_or(Vec::new(), |element| scan.header[element.value.clone()].to_vec())
+        };
+        let mut recipe = Recipe::axial("charset", [3, 24, 30], ["1.25", "0.9765625"], vec![0.0, 2.5, 5.0]);
+        recipe.character_set = value(tags::SPECIFIC_CHARACTER_SET);
+        recipe.patient_name = value(tags::PATIENT_NAME);
+        assert!(!recipe.patient_name.is_empty(), "{file}");
+        check_copied(&Job::new(recipe));
+    }
+}
+
+fn check_copied(job: &Job) {
+    let bytes = job.encoded();
+    let image = &job.instances[0];
+    for tag in [
+        tags::SPECIFIC_CHARACTER_SET,
+        tags::PATIENT_NAME,
+        tags::PATIENT_ID,
+        tags::PATIENT_BIRTH_DATE,
+        tags::PATIENT_AGE,
+        tags::ACCESSION_NUMBER,
+        tags::STUDY_DESCRIPTION,
+        tags::STUDY_INSTANCE_UID,
+        tags::FRAME_OF_REFERENCE_UID,
+    ] {
+        assert_eq!(raw(&bytes, tag), image.raw(tag).unwrap_or_default(), "{tag}");
+    }
+}
+
+#[test]
+fn refuses_what_is_no_structure_set() {
+    let check = |change: fn(&mut Job), expected: fn(&RtstructError) -> bool| {
+        let mut job = Job::new(recipes().remove(1));
+        change(&mut job);
+        let error = job.encode().expect_err("refused");
+        assert!(expected(&error), "{error}");
+    };
+    check(|job| job.rois.clear(), |e| matches!(e, RtstructError::Empty));
+    check(|job| job.instances.clear(), |e| matches!(e, RtstructError::UnknownImage { slice: 0, .. }));
+    check(|job| drop(job.slices.pop()), |e| matches!(e, RtstructError::SliceReferences { references: 19, slices: 20 }));
+    check(
+        |job| job.rois[1].style.name = "body".into(),
+        |e| matches!(e, RtstructError::Names(problems) if problems.len() == 1),
+    );
+    check(|job| job.rois[0].algorithm.version = " ".into(), |e| matches!(e, RtstructError::Algorithm { .. }));
+    check(|job| job.rois[0].contours[0].slice = 20, |e| matches!(e, RtstructError::Slice { slice: 20, .. }));
+    check(|job| job.rois[0].contours[0].points[3][2] += 0.01, |e| matches!(e, RtstructError::OffPlane { .. }));
+    check(|job| job.rois[0].contours[0].points[3][0] = f64::NAN, |e| matches!(e, RtstructError::Coordinate { .. }));
+    check(|job| job.rois[0].contours[0].points[3][0] = 1e17, |e| matches!(e, RtstructError::Coordinate { .. }));
+    check(
+        |job| job.rois[0].contours[0].points.truncate(2),
+        |e| matches!(e, RtstructError::TooFewPoints { points: 2, .. }),
+    );
+    check(|job| job.options.points_max = Some(20), |e| matches!(e, RtstructError::TooManyPoints { most: 20, .. }));
+    let other =
+        || Recipe::axial("other", [20, 96, 128], ["1.25", "0.9765625"], (0..20).map(|k| 2.5 * f64::from(k)).collect());
+    let mut job = Job::new(recipes().remove(1));
+    job.instances.push(other().instances().remove(0));
+    let error = job.encode().expect_err("two series");
+    assert!(matches!(error, RtstructError::Disagreement { name: "Study Instance UID", .. }), "{error}");
+}
+
+#[test]
+fn simplifies_only_contours_above_the_limit_and_within_the_tolerance() {
+    let mut job = Job::new(recipes().remove(0));
+    let count = |job: &Job| -> Vec<usize> {
+        parsed(&job.encoded()).rois.iter().flat_map(|roi| &roi.contours).map(|contour| contour.points.len()).collect()
+    };
+    let before = count(&job);
+    let most = before.iter().max().expect("contours") - 1;
+    job.options.points_max = Some(most);
+    job.options.tolerance_mm = 0.3;
+    let after = count(&job);
+    assert!(after.iter().all(|&points| points <= most));
+    assert!(before.iter().zip(&after).all(|(before, after)| before == after || *before > most));
+    let set = parsed(&job.encoded());
+    for (found, (name, mask)) in set.rois.iter().zip(&job.masks) {
+        let back = rasterise(&found.contours_on(&job.geometry, 0.005).0, &job.geometry);
+        assert!(back.voxels == mask.voxels, "{name}");
+    }
+}
+
+#[test]
+fn reads_structure_sets_of_other_makers() {
+    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/series");
+    let expected: [(&str, &[(&str, usize)]); 4] = [
+        ("01_ct_thorax_4dlung_pinnacle", &[("Tumor_c40", 28), ("LN_c40", 21), ("Carina_c40", 1), ("Vertebra_c40", 5)]),
+        ("03_mr_thigh_sts001_siemens", &[("GTV_Mass", 20), ("GTV_Edema", 32)]),
+        ("04_pet_sts002_crop_ge", &[("GTV_Mass_PET", 16)]),
+        ("05_ct_thigh_sts002_crop", &[("GTV_Mass_CT", 16)]),
+    ];
+    for (folder, rois) in expected {
+        let Some(bytes) = find_rtstruct(&data.join(folder)) else {
+            println!("skipped: no structure set under {folder}");
+            continue;
+        };
+        let set = read(&bytes).expect("a structure set");
+        let found: Vec<(&str, usize)> = set.rois.iter().map(|roi| (roi.name.as_str(), roi.contours.len())).collect();
+        for roi in rois {
+            assert!(found.contains(roi), "{folder}: {roi:?} is not among {found:?}");
+        }
+        assert_eq!(set.left_out, 0, "{folder}");
+    }
+}
+
+fn find_rtstruct(folder: &Path) -> Option<Vec<u8>> {
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).ok()?.flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if let Some(bytes) = fs::read(&path).ok().filter(|bytes| read(bytes).is_ok()) {
+                return Some(bytes);
+            }
+        }
+    }
+    None
+}
+
+#[test]
+fn reading_anything_ends_in_a_value_or_an_error() {
+    let bytes = Job::new(Recipe::axial("tiny", [3, 24, 30], ["1.25", "0.9765625"], vec![0.0, 2.5, 5.0])).encoded();
+    let mut random = fastrand::Rng::with_seed(5);
+    for _ in 0..300 {
+        let mut broken = bytes.clone();
+        for _ in 0..random.usize(1..6) {
+            let at = random.usize(132..broken.len());
+            broken[at] = random.u8(..);
+        }
+        broken.truncate(random.usize(0..=broken.len()));
+        let _ = read(&broken);
+    }
+    assert!(read(b"").is_err());
+    assert!(read(&Recipe::axial("ct", [1, 8, 8], ["1", "1"], vec![0.0]).file(0)).is_err());
+}
+
+#[test]
+fn a_contour_given_to_a_slice_is_read_on_that_slice() {
+    let job = Job::new(recipes().remove(2));
+    let square = |slice: usize| -> Contour {
+        let corner = |r: f64, c: f64| {
+            let origin = job.geometry.slice_origins()[slice];
+            [origin[0] + c, origin[1] + r, origin[2]]
+        };
+        Contour { slice, points: vec![corner(1.0, 1.0), corner(1.0, 9.0), corner(9.0, 9.0)] }
+    };
+    let mut one = Job::new(recipes().remove(2));
+    one.rois.truncate(1);
+    one.rois[0].contours = (0..10).map(square).collect();
+    let set = parsed(&one.encoded());
+    let slices: Vec<usize> = set.rois[0].contours_on(&job.geometry, 0.005).0.iter().map(|c| c.slice).collect();
+    assert_eq!(slices, (0..10).collect::<Vec<_>>());
+}
