@@ -12,6 +12,8 @@ mod native;
 mod placement;
 mod plan;
 mod series;
+#[cfg(test)]
+mod tests;
 
 pub use checks::{Finding, Refusal};
 pub use codec::{DECODABLE, decodable};

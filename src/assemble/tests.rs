@@ -1,0 +1,286 @@
+//! Synthetic series, made by hand, with known answers.
+
+use dicom_core::Tag;
+use dicom_dictionary_std::tags;
+
+use super::*;
+use crate::dicom::build::{item, long, part10, text, us};
+use crate::dicom::{Instance, Uid};
+
+const EXPLICIT: &str = "1.2.840.10008.1.2.1";
+const CT: &str = "1.2.840.10008.5.1.4.1.1.2";
+
+/// One slice of 2 rows and 3 columns; each field can be spoiled.
+#[derive(Clone)]
+struct Slice {
+    uid: u32,
+    class: &'static str,
+    patient: &'static str,
+    image_type: &'static str,
+    photometric: &'static str,
+    frame_of_reference: &'static str,
+    orientation: &'static str,
+    position: [f64; 3],
+    spacing: &'static str,
+    rows: u16,
+    intercept: &'static str,
+    padding: Option<i16>,
+    pixels: [i16; 6],
+}
+
+impl Slice {
+    fn at(number: u32, z: f64) -> Slice {
+        Slice {
+            uid: number,
+            class: CT,
+            patient: "ONE",
+            image_type: "ORIGINAL\\PRIMARY\\AXIAL",
+            photometric: "MONOCHROME2",
+            frame_of_reference: "1.2.3",
+            orientation: "1\\0\\0\\0\\1\\0",
+            position: [-10.0, 5.0, z],
+            spacing: "2.5\\0.75",
+            rows: 2,
+            intercept: "-1000",
+            padding: None,
+            pixels: [number as i16, 1, 2, 3, 4, 5],
+        }
+    }
+
+    fn file(&self) -> Vec<u8> {
+        let mut bytes = text(tags::IMAGE_TYPE, "CS", self.image_type);
+        bytes.extend(text(tags::SOP_CLASS_UID, "UI", self.class));
+        bytes.extend(text(tags::SOP_INSTANCE_UID, "UI", &format!("1.2.3.{}", self.uid)));
+        bytes.extend(text(tags::MODALITY, "CS", "CT"));
+        bytes.extend(text(tags::PATIENT_ID, "LO", self.patient));
+        bytes.extend(text(tags::PATIENT_POSITION, "CS", "HFS"));
+        bytes.extend(text(tags::STUDY_INSTANCE_UID, "UI", "1.2.8"));
+        bytes.extend(text(tags::SERIES_INSTANCE_UID, "UI", "1.2.9"));
+        bytes.extend(text(tags::INSTANCE_NUMBER, "IS", &self.uid.to_string()));
+        let [x, y, z] = self.position;
+        bytes.extend(text(tags::IMAGE_POSITION_PATIENT, "DS", &format!("{x}\\{y}\\{z}")));
+        bytes.extend(text(tags::IMAGE_ORIENTATION_PATIENT, "DS", self.orientation));
+        bytes.extend(text(tags::FRAME_OF_REFERENCE_UID, "UI", self.frame_of_reference));
+        bytes.extend(us(tags::SAMPLES_PER_PIXEL, 1));
+        bytes.extend(text(tags::PHOTOMETRIC_INTERPRETATION, "CS", self.photometric));
+        bytes.extend(us(tags::ROWS, self.rows));
+        bytes.extend(us(tags::COLUMNS, 3));
+        bytes.extend(text(tags::PIXEL_SPACING, "DS", self.spacing));
+        for (tag, value) in [(0x0100, 16), (0x0101, 16), (0x0102, 15), (0x0103, 1)] {
+            bytes.extend(us(Tag(0x0028, tag), value));
+        }
+        if let Some(padding) = self.padding {
+            bytes.extend(us(tags::PIXEL_PADDING_VALUE, padding as u16));
+        }
+        bytes.extend(text(tags::RESCALE_INTERCEPT, "DS", self.intercept));
+        bytes.extend(text(tags::RESCALE_SLOPE, "DS", "1"));
+        let pixels: Vec<u8> = self.pixels.iter().flat_map(|pixel| pixel.to_le_bytes()).collect();
+        bytes.extend(long(tags::PIXEL_DATA, "OW", pixels.len() as u32, &pixels));
+        part10(EXPLICIT, &bytes)
+    }
+}
+
+fn stack() -> Vec<Slice> {
+    (0..5).map(|number| Slice::at(number, 3.0 * f64::from(number))).collect()
+}
+
+fn instances(files: &[Vec<u8>]) -> Vec<Instance> {
+    files.iter().map(|file| Instance::read_part10(file.as_slice()).unwrap_or_else(|error| panic!("{error}"))).collect()
+}
+
+fn files(slices: &[Slice]) -> Vec<Vec<u8>> {
+    slices.iter().map(Slice::file).collect()
+}
+
+fn planned(slices: &[Slice]) -> SeriesPlan {
+    plan(&instances(&files(slices))).unwrap_or_else(|refusals| panic!("{}", refusals[0]))
+}
+
+/// Spoils one slice of a good stack and names the rule that must refuse the series.
+fn check(rule: &str, spoil: impl FnOnce(&mut Vec<Slice>)) {
+    let mut slices = stack();
+    spoil(&mut slices);
+    let Err(refusals) = plan(&instances(&files(&slices))) else { panic!("{rule} did not refuse") };
+    let rules: Vec<&str> = refusals.iter().map(|refusal| refusal.rule).collect();
+    assert!(rules.contains(&rule), "{rules:?}");
+}
+
+fn warned(rule: &str, spoil: impl FnOnce(&mut Vec<Slice>)) -> SeriesPlan {
+    let mut slices = stack();
+    spoil(&mut slices);
+    let plan = planned(&slices);
+    let rules: Vec<&str> = plan.warnings.iter().map(|warning| warning.rule).collect();
+    assert_eq!(rules, [rule]);
+    plan
+}
+
+#[test]
+fn slices_in_any_order_make_one_volume_along_the_normal() {
+    let mut slices = stack();
+    slices.reverse();
+    slices.swap(0, 3);
+    let files = files(&slices);
+    let plan = plan(&instances(&files)).unwrap_or_else(|refusals| panic!("{}", refusals[0]));
+    assert!(plan.warnings.is_empty(), "{}", plan.warnings[0]);
+    assert_eq!(plan.geometry.shape(), [5, 2, 3]);
+    assert_eq!((plan.geometry.row_spacing_mm(), plan.geometry.column_spacing_mm()), (2.5, 0.75));
+    assert_eq!(plan.geometry.positions_mm(), [0.0, 3.0, 6.0, 9.0, 12.0]);
+    let volume = load(&plan, &|index| Ok(files[index].clone())).unwrap_or_else(|error| panic!("{error}"));
+    for slice in 0..5 {
+        assert_eq!(volume.pixels[[slice, 0, 0]], slice as f32 - 1000.0);
+        assert_eq!(volume.pixels[[slice, 1, 2]], -995.0);
+        assert_eq!(plan.slices[slice].sop_instance_uid.as_str(), format!("1.2.3.{slice}"));
+        assert_eq!(plan.slices[slice].frame_number, None);
+    }
+}
+
+#[test]
+fn a_series_with_a_flipped_normal_is_ordered_along_it() {
+    let mut slices = stack();
+    slices.iter_mut().for_each(|slice| slice.orientation = "1\\0\\0\\0\\-1\\0");
+    let plan = planned(&slices);
+    assert_eq!(plan.geometry.slice_origins()[0], [-10.0, 5.0, 12.0]);
+}
+
+#[test]
+fn what_makes_no_volume_is_refused_by_its_rule() {
+    check("series.no_image", |slices| slices.iter_mut().for_each(|s| s.class = "1.2.840.10008.5.1.4.1.1.7"));
+    check("series.no_image", Vec::clear);
+    check("series.localizer", |slices| slices.iter_mut().for_each(|s| s.image_type = "ORIGINAL\\PRIMARY\\LOCALIZER"));
+    check("series.identity", |slices| slices[2].patient = "TWO");
+    check("series.modality", |slices| slices[2].class = "1.2.840.10008.5.1.4.1.1.4");
+    check("series.photometric", |slices| slices[2].photometric = "MONOCHROME1");
+    check("series.photometric", |slices| slices[2].photometric = "RGB");
+    check("series.pixel_length", |slices| slices[2].rows = 4);
+    check("series.pixel_format", |slices| slices[2].rows = 0);
+    check("series.size", |slices| slices[2].rows = 4);
+    check("series.rescale", |slices| slices[2].intercept = "1,5");
+    check("series.rescale", |slices| slices[2].intercept = "");
+    check("series.frame_of_reference", |slices| slices[2].frame_of_reference = "1.2.4");
+    check("series.frame_of_reference", |slices| slices[2].frame_of_reference = "");
+    check("series.placement", |slices| slices[2].orientation = "1\\0\\0\\0\\1");
+    check("series.placement", |slices| slices[2].position[0] = f64::NAN);
+    check("series.placement", |slices| slices[2].spacing = "1");
+    check("series.directions", |slices| slices.iter_mut().for_each(|s| s.orientation = "1\\0\\0\\0.1\\1\\0"));
+    check("series.orientation", |slices| slices[2].orientation = "0\\1\\0\\0\\0\\-1");
+    check("series.pixel_spacing", |slices| slices[2].spacing = "2.5\\0.76");
+    check("series.pixel_spacing", |slices| slices.iter_mut().for_each(|s| s.spacing = "0\\0"));
+    check("series.duplicate_position", |slices| slices[2].position[2] = 3.0);
+    check("series.too_few", |slices| slices.truncate(2));
+    check("series.gap", |slices| drop(slices.remove(2)));
+    check("series.spacing", |slices| slices[4].position[2] = 12.8);
+}
+
+#[test]
+fn the_refusal_of_two_patients_names_neither() {
+    let mut slices = stack();
+    slices[1].patient = "TWO";
+    let Err(refusals) = plan(&instances(&files(&slices))) else { panic!("two patients") };
+    let message = refusals[0].to_string();
+    assert!(!message.contains("ONE") && !message.contains("TWO"), "{message}");
+    assert!(message.contains("1.2.3.0, 1.2.3.1"), "{message}");
+}
+
+#[test]
+fn oddities_are_accepted_with_a_warning() {
+    warned("series.sheared", |slices| {
+        slices.iter_mut().for_each(|slice| slice.position[1] += slice.position[2] / 4.0);
+    });
+    warned("series.spacing_varies", |slices| slices[4].position[2] = 12.1);
+    warned("series.rescale_varies", |slices| slices[4].intercept = "-1024");
+    let plan = warned("series.set_aside", |slices| {
+        let mut localizer = Slice::at(9, 100.0);
+        localizer.image_type = "ORIGINAL\\PRIMARY\\LOCALIZER";
+        localizer.orientation = "0\\1\\0\\0\\0\\-1";
+        slices.push(localizer);
+    });
+    assert_eq!(plan.geometry.slices(), 5);
+}
+
+#[test]
+fn the_same_image_under_two_uids_is_kept_once() {
+    let plan = warned("series.repeated", |slices| {
+        let mut again = slices[2].clone();
+        again.uid = 77;
+        slices.insert(0, again);
+    });
+    assert_eq!(plan.geometry.slices(), 5);
+    assert_eq!(plan.slices[2].sop_instance_uid.as_str(), "1.2.3.2");
+}
+
+#[test]
+fn a_gap_is_accepted_only_where_allowed() {
+    let mut slices = stack();
+    slices.remove(1);
+    let allowed = Allowed { uneven_spacing: true, ..Allowed::default() };
+    let plan = plan_with(&instances(&files(&slices)), allowed).unwrap_or_else(|refusals| panic!("{}", refusals[0]));
+    assert_eq!(plan.geometry.positions_mm(), [0.0, 6.0, 9.0, 12.0]);
+}
+
+#[test]
+fn padding_becomes_air_unless_it_lies_in_tissue() {
+    let value = |padding: i16| {
+        let mut slices = stack();
+        slices.iter_mut().for_each(|slice| slice.padding = Some(padding));
+        slices.iter_mut().for_each(|slice| slice.pixels[5] = padding);
+        let files = files(&slices);
+        let plan = plan(&instances(&files)).unwrap_or_else(|refusals| panic!("{}", refusals[0]));
+        let warnings = plan.warnings.iter().map(|warning| warning.rule).collect::<Vec<_>>();
+        let volume = load(&plan, &|index| Ok(files[index].clone())).unwrap_or_else(|error| panic!("{error}"));
+        (volume.pixels[[0, 1, 2]], warnings)
+    };
+    assert_eq!(value(-2000), (-1024.0, vec![]));
+    assert_eq!(value(1000), (0.0, vec!["series.padding"]));
+}
+
+#[test]
+fn loading_refuses_another_file_than_the_planned_one() {
+    let files = files(&stack());
+    let plan = plan(&instances(&files)).unwrap_or_else(|refusals| panic!("{}", refusals[0]));
+    let swapped = load(&plan, &|index| Ok(files[(index + 1) % 5].clone()));
+    assert!(matches!(swapped, Err(AssembleError::Changed { .. })));
+    let cut = load(&plan, &|index| Ok(files[index][..files[index].len() - 2].to_vec()));
+    assert!(matches!(cut, Err(AssembleError::Scan { .. })));
+    let gone = load(&plan, &|_| Err(std::io::ErrorKind::NotFound.into()));
+    assert!(matches!(gone, Err(AssembleError::Read { .. })));
+}
+
+#[test]
+fn a_crafted_codestream_costs_one_error() {
+    let with = |transfer_syntax: &str, codestream: &[u8]| {
+        let slices = stack();
+        let files: Vec<Vec<u8>> = slices
+            .iter()
+            .map(|slice| {
+                let native = slice.file();
+                // The meta group is 8 + 20 bytes behind the preamble, the pixels are the last 24 bytes.
+                let mut data_set = native[132 + 8 + 20..native.len() - 24].to_vec();
+                data_set.extend(long(tags::PIXEL_DATA, "OB", u32::MAX, &item(Tag(0xfffe, 0xe000), 0, &[])));
+                data_set.extend(item(Tag(0xfffe, 0xe000), codestream.len() as u32, codestream));
+                data_set.extend(item(Tag(0xfffe, 0xe0dd), 0, &[]));
+                part10(transfer_syntax, &data_set)
+            })
+            .collect();
+        let plan = plan(&instances(&files)).unwrap_or_else(|refusals| panic!("{}", refusals[0]));
+        let failed = load(&plan, &|index| Ok(files[index].clone())).err().map(|error| error.to_string());
+        failed.unwrap_or_default()
+    };
+    // A frame header that claims 65535 x 65535 pixels.
+    let huge = [0xff, 0xd8, 0xff, 0xc3, 0, 11, 16, 0xff, 0xff, 0xff, 0xff, 1, 1, 0x11, 0, 0];
+    assert!(with("1.2.840.10008.1.2.4.70", &huge).contains("found 65535 x 65535 pixels"));
+    let right = [0xff, 0xd8, 0xff, 0xc3, 0, 11, 16, 0, 2, 0, 3, 1, 1, 0x11, 0, 0];
+    assert!(with("1.2.840.10008.1.2.4.70", &right).contains("JPEG codestream"));
+    assert!(with("1.2.840.10008.1.2.4.90", &[0xff, 0x4f, 0xff, 0x51, 0, 0]).contains("no legal size marker"));
+    assert!(with("1.2.840.10008.1.2.4.80", &right).contains("JPEG-LS"));
+    assert!(with("1.2.840.10008.1.2.5", &[2; 66]).contains("RLE"));
+}
+
+#[test]
+fn placements_of_an_arriving_series_tell_its_gaps() {
+    let mut slices = stack();
+    slices.remove(3);
+    let placements: Vec<Placement> = instances(&files(&slices)).iter().filter_map(placement).collect();
+    assert_eq!(placements[1].frame_of_reference_uid, "1.2.3".parse::<Uid>().ok());
+    let found = spacing(&placements);
+    assert_eq!((found.gap_free, found.missing), (false, 1));
+}
