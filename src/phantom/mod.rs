@@ -104,3 +104,130 @@ pub fn render(thorax: &Thorax, progress: impl Fn(usize) + Sync) -> Result<Phanto
     });
     Ok(Phantom { thorax: thorax.clone(), geometry, hounsfield, truth })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn small(thorax: Thorax) -> Phantom {
+        render(&thorax.coarser(4).with_slice_spacing(10.0), |_| ()).expect("a legal geometry")
+    }
+
+    fn truth(phantom: &Phantom, name: &str) -> Mask {
+        phantom.truth(name).expect("a known structure")
+    }
+
+    fn count_both(a: &Mask, b: &Mask) -> usize {
+        a.voxels.iter().zip(&b.voxels).filter(|(a, b)| **a && **b).count()
+    }
+
+    /// Mean patient point of a mask.
+    fn middle(mask: &Mask) -> [f64; 3] {
+        let inside = mask.voxels.indexed_iter().filter(|(_, inside)| **inside);
+        let points = inside.map(|((k, j, i), _)| mask.geometry.index_to_patient([k as f64, j as f64, i as f64]));
+        let sum = points.fold([0.0; 3], |sum, point| std::array::from_fn(|axis| sum[axis] + point[axis]));
+        sum.map(|total| total / mask.count() as f64)
+    }
+
+    #[test]
+    fn is_the_same_for_the_same_seed_and_another_for_another() {
+        let (a, b, other) = (small(Thorax::random(4)), small(Thorax::random(4)), small(Thorax::random(5)));
+        assert!(a.hounsfield == b.hounsfield && a.truth == b.truth);
+        assert!(a.hounsfield != other.hounsfield);
+        let identity = Identity::of(&a.thorax);
+        assert!(identity == Identity::of(&b.thorax) && identity != Identity::of(&other.thorax));
+    }
+
+    #[test]
+    fn truths_are_nested_and_disjoint_as_in_a_body() {
+        for seed in 1..=3 {
+            let phantom = small(Thorax::random(seed));
+            let body = truth(&phantom, "BODY");
+            let organs =
+                ["Lung_L", "Lung_R", "Bone", "Heart", "SpinalCord", "Trachea"].map(|name| truth(&phantom, name));
+            for (index, organ) in organs.iter().enumerate() {
+                assert!(organ.count() > 0);
+                assert_eq!(count_both(organ, &body), organ.count(), "seed {seed}: organ {index} lies in the body");
+                for other in &organs[..index] {
+                    assert_eq!(count_both(organ, other), 0, "seed {seed}: organ {index} overlaps one before it");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn volumes_are_those_of_adults() {
+        for seed in 1..=3 {
+            let phantom = small(Thorax::random(seed));
+            let volume = |name: &str| truth(&phantom, name).volume_cm3();
+            let ranges = [
+                ("External", 14_000.0, 48_000.0),
+                ("Lung_L", 1_300.0, 3_800.0),
+                ("Lung_R", 1_300.0, 3_800.0),
+                ("Bone", 700.0, 2_500.0),
+                ("Heart", 300.0, 800.0),
+                ("SpinalCord", 15.0, 60.0),
+                ("Trachea", 25.0, 90.0),
+            ];
+            for (name, low, high) in ranges {
+                assert!((low..high).contains(&volume(name)), "seed {seed}: {name} has {} cm3", volume(name));
+            }
+        }
+    }
+
+    #[test]
+    fn left_is_the_patients_left_in_every_position() {
+        use PatientPosition::*;
+        for position in [HeadFirstSupine, HeadFirstProne, FeetFirstSupine, FeetFirstProne] {
+            let phantom = small(Thorax { position, ..Thorax::standard() });
+            let [left, right, cord, heart] =
+                ["Lung_L", "Lung_R", "SpinalCord", "Heart"].map(|name| middle(&truth(&phantom, name)));
+            assert!(left[0] > cord[0] + 40.0 && right[0] < cord[0] - 40.0, "{position:?}");
+            assert!(heart[1] < cord[1] - 50.0, "{position:?}: the heart lies before the spine");
+            let lowest_row = phantom.hounsfield.shape()[1] * 9 / 10;
+            let under = phantom.geometry.index_to_patient([5.0, lowest_row as f64, 64.0]);
+            assert!(under[1] * position.couch_side() > 0.0, "{position:?}: the couch is below in the image");
+        }
+    }
+
+    #[test]
+    fn tissues_have_their_hounsfield_units() {
+        let phantom = small(Thorax::standard());
+        let mean = |name: &str| {
+            let mask = truth(&phantom, name);
+            let inside = phantom.hounsfield.iter().zip(&mask.voxels).filter(|(_, inside)| **inside);
+            inside.map(|(hu, _)| f64::from(*hu)).sum::<f64>() / mask.count() as f64
+        };
+        for (name, low, high) in [("Lung_L", -880.0, -700.0), ("Heart", 20.0, 70.0), ("Bone", 180.0, 600.0)] {
+            assert!((low..high).contains(&mean(name)), "{name} has {} HU", mean(name));
+        }
+        let corner = phantom.hounsfield[[0, 0, 0]];
+        assert_eq!(corner, -1024, "scanners fill the corners outside their circle");
+    }
+
+    #[test]
+    fn instances_say_where_each_slice_lies_and_what_it_holds() {
+        let thorax =
+            Thorax { position: PatientPosition::FeetFirstSupine, spacing_mm: [1.25, 0.9], ..Thorax::standard() };
+        let phantom = small(thorax);
+        let identity = Identity::of(&phantom.thorax);
+        let files: Vec<_> = instances(&phantom, &identity).map(|item| item.expect("encodes")).collect();
+        assert_eq!(files.len(), phantom.geometry.slices());
+        let (uid, bytes) = &files[7];
+        let object = dicom_object::from_reader(&bytes[..]).expect("a Part 10 file");
+        assert_eq!(object.meta().media_storage_sop_instance_uid(), uid.as_str());
+        let numbers = |name: &str| object.element_by_name(name).expect(name).to_multi_float64().expect(name);
+        let origin = phantom.geometry.slice_origins()[7];
+        assert!(numbers("ImagePositionPatient").iter().zip(origin).all(|(a, b)| (a - b).abs() < 1e-6));
+        assert_eq!(numbers("PixelSpacing"), [5.0, 3.6]);
+        let pixels: Vec<u16> = object.element_by_name("PixelData").expect("pixels").to_multi_int().expect("u16");
+        let expected = phantom.hounsfield.index_axis(ndarray::Axis(0), 7);
+        assert!(pixels.iter().zip(expected).all(|(stored, hu)| i32::from(*stored) - 1024 == i32::from(*hu)));
+    }
+
+    #[test]
+    fn refuses_a_grid_without_voxels() {
+        let nothing = Thorax { rows: 0, ..Thorax::standard() };
+        assert!(matches!(render(&nothing, |_| ()), Err(GeometryError::Size { .. })));
+    }
+}

@@ -130,8 +130,10 @@ impl<'a> Plane<'a> {
         tissue.lay(FAT_HU + 10.0 * fine, 2.0 - depth);
         self.lay_gland(&mut tissue, [x, y], depth, fine);
         tissue.lay(MUSCLE_HU + 10.0 * (coarse - 0.5), 2.0 + fat_mm - depth);
-        let streak = ((0.6 * fine + 0.4 * coarse - 0.55) * 9.0).clamp(0.0, 0.85);
-        tissue.hu = mix(tissue.hu, FAT_HU, streak * coverage(5.0 + fat_mm - depth, 1.0));
+        // Fat in the muscle: in lumps, and as a thin sheet between two layers of muscle.
+        let lumps = ((0.6 * fine + 0.4 * coarse - 0.6) * 7.0).clamp(0.0, 0.6) * coverage(5.0 + fat_mm - depth, 1.0);
+        let sheet = 0.7 * coverage((depth - fat_mm - 13.0 - 10.0 * coarse).abs() - 1.0, 1.5);
+        tissue.hu = mix(tissue.hu, FAT_HU, lumps.max(sheet));
         if let Some(ring) = &self.ring {
             let beyond = ring.distance(x, y);
             if beyond < 1.0 {
