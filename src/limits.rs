@@ -195,3 +195,9 @@ pub const REQUEST_POLL_MS: u64 = 1_000;
 
 /// Wait after a failed write of the ledger: a full disk is not cured faster.
 pub const LEDGER_RETRY_MS: u64 = 1_000;
+
+/// Longest side of a picture in a report, in pixels: finer than the pixels of most images, small enough to mail.
+pub const PICTURE_SIDE: usize = 480;
+
+/// Most slices in a montage: a hundred structures do not make a page that nobody scrolls.
+pub const PICTURES_MAX: usize = 24;

@@ -1,4 +1,6 @@
 //! What a job hands on: RT Structure Sets, and masks for people with other tools; it writes no files.
 
 pub mod nifti;
+pub mod picture;
+pub mod report;
 pub mod rtstruct;

@@ -1,0 +1,523 @@
+//! Slices of a volume with the outlines of structures, as PNG, for people to look at; it writes no files.
+//!
+//! Pictures follow the radiological convention, however the images were stored: the patient's right is on the left,
+//! the front on top, in sagittal pictures the front on the left, in coronal and sagittal pictures the head on top.
+//! Letters at the borders say so. Millimetres are square: pixels are scaled by their spacing.
+
+use ndarray::Axis;
+use thiserror::Error;
+
+use crate::limits::{PICTURE_SIDE, PICTURES_MAX};
+use crate::structure::Color;
+use crate::volume::{Mask, Volume, VolumeGeometry};
+
+/// A structure to outline.
+#[derive(Clone, Copy)]
+pub struct Outline<'a> {
+    pub color: Color,
+    pub mask: &'a Mask,
+}
+
+/// A plane through the voxels, along the axes of the array.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum View {
+    /// One slice of the stack, by its index.
+    Slice(usize),
+    /// The plane through one row of every slice (coronal where the slices are axial).
+    Row(usize),
+    /// The plane through one column of every slice (sagittal where the slices are axial).
+    Column(usize),
+}
+
+/// Values shown from black to white.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Window {
+    pub center: f32,
+    pub width: f32,
+}
+
+/// An image of palette indices, row by row.
+#[derive(Clone, PartialEq)]
+pub struct Picture {
+    pub width: usize,
+    pub height: usize,
+    pub palette: Vec<[u8; 3]>,
+    pub pixels: Vec<u8>,
+}
+
+/// Why a picture could not be encoded.
+#[derive(Debug, Error)]
+#[error("a picture of {width} x {height} pixels could not be encoded as PNG ({reason})")]
+pub struct PictureError {
+    width: usize,
+    height: usize,
+    reason: String,
+}
+
+/// Grey levels of the palette; the rest of its 256 entries is for structures and letters.
+const GREYS: usize = 160;
+/// Space left round the structures when a picture is cut to them.
+const MARGIN_MM: f64 = 12.0;
+
+impl Window {
+    /// Soft tissue with some of the lungs and of bone: all structures of a CT show their edges in it.
+    pub const CT: Window = Window { center: -20.0, width: 760.0 };
+
+    /// From the 1st to the 99.5th percentile of the image, for modalities without a fixed scale.
+    pub fn of(volume: &Volume) -> Window {
+        let step = (volume.pixels.len() / 50_000).max(1);
+        let mut sample: Vec<f32> = volume.pixels.iter().step_by(step).copied().filter(|x| x.is_finite()).collect();
+        sample.sort_by(f32::total_cmp);
+        let at = |share: f64| sample.get((sample.len() as f64 * share) as usize).or(sample.last()).copied();
+        let (low, high) = (at(0.01).unwrap_or(0.0), at(0.995).unwrap_or(1.0));
+        Window { center: (low + high) / 2.0, width: (high - low).max(1e-6) }
+    }
+
+    fn grey(self, value: f32) -> u8 {
+        let share = ((value - self.center) / self.width + 0.5).clamp(0.0, 1.0);
+        if share.is_nan() { 0 } else { (share * (GREYS - 1) as f32).round() as u8 }
+    }
+}
+
+/// One axis of a picture: which axis of the array it shows, and the index at each pixel.
+struct Side {
+    axis: usize,
+    indices: Vec<f64>,
+    /// The patient's direction at the low end and at the high end of the picture.
+    letters: [char; 2],
+}
+
+/// Draws one view, cut to the structures (to the whole image when there are none).
+pub fn draw(volume: &Volume, outlines: &[Outline<'_>], view: View, window: Window) -> Picture {
+    let [down, across] = sides(&volume.geometry, outlines, view);
+    let (height, width) = (down.indices.len(), across.indices.len());
+    let colors: Vec<Color> = outlines.iter().map(|outline| outline.color).collect();
+    let palette = palette(&colors);
+    let mut pixels = Vec::with_capacity(width * height);
+    for &v in &down.indices {
+        for &u in &across.indices {
+            pixels.push(window.grey(interpolate(volume, view, [(down.axis, v), (across.axis, u)])));
+        }
+    }
+    let mut picture = Picture { width, height, palette, pixels };
+    for (number, outline) in outlines.iter().enumerate() {
+        let color = (GREYS + number).min(254) as u8;
+        trace(&mut picture, outline.mask, view, [&down, &across], color);
+    }
+    let (middle_x, middle_y) = (width / 2, height / 2);
+    picture.letter(down.letters[0], middle_x, 6);
+    picture.letter(down.letters[1], middle_x, height.saturating_sub(7));
+    picture.letter(across.letters[0], 6, middle_y);
+    picture.letter(across.letters[1], width.saturating_sub(7), middle_y);
+    picture
+}
+
+/// Greys, then the colours of the structures, white last.
+fn palette(colors: &[Color]) -> Vec<[u8; 3]> {
+    let grey = |level: usize| [(level * 255 / (GREYS - 1)) as u8; 3];
+    let mut palette: Vec<[u8; 3]> = (0..GREYS).map(grey).collect();
+    palette.extend(colors.iter().map(|color| color.0).chain(std::iter::repeat([255; 3])).take(255 - GREYS));
+    palette.push([255, 255, 160]);
+    palette
+}
+
+fn fixed(view: View) -> (usize, usize) {
+    match view {
+        View::Slice(index) => (0, index),
+        View::Row(index) => (1, index),
+        View::Column(index) => (2, index),
+    }
+}
+
+fn sides(geometry: &VolumeGeometry, outlines: &[Outline<'_>], view: View) -> [Side; 2] {
+    let axes = match view {
+        View::Slice(_) => [1, 2],
+        View::Row(_) => [0, 2],
+        View::Column(_) => [0, 1],
+    };
+    let bounds = bounds(geometry, outlines);
+    let extents = axes.map(|axis| extent_mm(geometry, axis, bounds[axis]));
+    let longest = extents.iter().map(|[low, high]| high - low).fold(1e-3, f64::max);
+    let pixel_mm = longest / PICTURE_SIDE as f64;
+    [0, 1].map(|k| side(geometry, axes[k], extents[k], pixel_mm))
+}
+
+fn side(geometry: &VolumeGeometry, axis: usize, [low, high]: [f64; 2], pixel_mm: f64) -> Side {
+    let count = (((high - low) / pixel_mm).round() as usize).clamp(1, PICTURE_SIDE);
+    let place = |pixel: usize| index_at(geometry, axis, low + (pixel as f64 + 0.5) * pixel_mm);
+    let mut indices: Vec<f64> = (0..count).map(place).collect();
+    let letter = direction_letter(direction(geometry, axis));
+    let mut letters = [opposite(letter), letter];
+    // Right, front and head come first: on the left or on top.
+    if matches!(letter, 'R' | 'A' | 'H') {
+        indices.reverse();
+        letters.reverse();
+    }
+    Side { axis, indices, letters }
+}
+
+fn direction(geometry: &VolumeGeometry, axis: usize) -> [f64; 3] {
+    match axis {
+        0 => geometry.normal(),
+        1 => geometry.column_direction(),
+        _ => geometry.row_direction(),
+    }
+}
+
+/// The patient direction that a vector points to most (PS3.3 C.7.6.1.1.1).
+fn direction_letter(vector: [f64; 3]) -> char {
+    let letters = [['L', 'R'], ['P', 'A'], ['H', 'F']];
+    let largest = (0..3).max_by(|&a, &b| vector[a].abs().total_cmp(&vector[b].abs())).unwrap_or(0);
+    letters[largest][usize::from(vector[largest] < 0.0)]
+}
+
+fn opposite(letter: char) -> char {
+    match letter {
+        'L' => 'R',
+        'R' => 'L',
+        'P' => 'A',
+        'A' => 'P',
+        'H' => 'F',
+        _ => 'H',
+    }
+}
+
+/// First and last index with any structure, by axis; the whole image when there is none.
+fn bounds(geometry: &VolumeGeometry, outlines: &[Outline<'_>]) -> [[usize; 2]; 3] {
+    let shape = geometry.shape();
+    let mut bounds = [[usize::MAX, 0]; 3];
+    for outline in outlines {
+        for (axis, bound) in bounds.iter_mut().enumerate() {
+            let occupied =
+                |&index: &usize| outline.mask.voxels.index_axis(Axis(axis), index).iter().any(|&inside| inside);
+            let Some(first) = (0..shape[axis]).find(occupied) else { break };
+            let last = (0..shape[axis]).rev().find(occupied).unwrap_or(first);
+            *bound = [bound[0].min(first), bound[1].max(last)];
+        }
+    }
+    if bounds[0][0] == usize::MAX { shape.map(|length| [0, length - 1]) } else { bounds }
+}
+
+/// Position in mm along an axis of the array; for slices along the normal, whatever their spacing.
+fn position_mm(geometry: &VolumeGeometry, axis: usize, index: usize) -> f64 {
+    match axis {
+        0 => geometry.positions_mm()[index],
+        1 => index as f64 * geometry.row_spacing_mm(),
+        _ => index as f64 * geometry.column_spacing_mm(),
+    }
+}
+
+fn extent_mm(geometry: &VolumeGeometry, axis: usize, [first, last]: [usize; 2]) -> [f64; 2] {
+    let half = match axis {
+        0 => geometry.slice_spacing_mm() / 2.0,
+        1 => geometry.row_spacing_mm() / 2.0,
+        _ => geometry.column_spacing_mm() / 2.0,
+    };
+    let end = geometry.shape()[axis] - 1;
+    let (lowest, highest) = (position_mm(geometry, axis, 0) - half, position_mm(geometry, axis, end) + half);
+    let low = position_mm(geometry, axis, first) - half - MARGIN_MM;
+    let high = position_mm(geometry, axis, last) + half + MARGIN_MM;
+    [low.max(lowest), high.min(highest)]
+}
+
+/// Fractional index at a position in mm.
+fn index_at(geometry: &VolumeGeometry, axis: usize, mm: f64) -> f64 {
+    let last = (geometry.shape()[axis] - 1) as f64;
+    let index = match axis {
+        0 => {
+            let positions = geometry.positions_mm();
+            let above = positions.partition_point(|&position| position <= mm).clamp(1, positions.len().max(2) - 1);
+            match positions.get(above) {
+                Some(next) => above as f64 - 1.0 + (mm - positions[above - 1]) / (next - positions[above - 1]),
+                None => 0.0,
+            }
+        }
+        1 => mm / geometry.row_spacing_mm(),
+        _ => mm / geometry.column_spacing_mm(),
+    };
+    index.clamp(0.0, last)
+}
+
+fn voxel(view: View, places: [(usize, usize); 2]) -> [usize; 3] {
+    let mut index = [0; 3];
+    let (axis, at) = fixed(view);
+    index[axis] = at;
+    for (axis, at) in places {
+        index[axis] = at;
+    }
+    index
+}
+
+fn interpolate(volume: &Volume, view: View, [(a, v), (b, u)]: [(usize, f64); 2]) -> f32 {
+    let shape = volume.geometry.shape();
+    let (j, i) = (v as usize, u as usize);
+    let (t, s) = (v.fract() as f32, u.fract() as f32);
+    let value = |down: usize, right: usize| {
+        volume
+            .pixels
+            .get(voxel(view, [(a, down.min(shape[a] - 1)), (b, right.min(shape[b] - 1))]))
+            .copied()
+            .unwrap_or(f32::NAN)
+    };
+    let row = |j: usize| value(j, i) * (1.0 - s) + value(j, i + 1) * s;
+    row(j) * (1.0 - t) + row(j + 1) * t
+}
+
+/// Colours the pixels of a mask that have a neighbour outside.
+fn trace(picture: &mut Picture, mask: &Mask, view: View, [down, across]: [&Side; 2], color: u8) {
+    let nearest = |side: &Side| -> Vec<usize> { side.indices.iter().map(|index| index.round() as usize).collect() };
+    let (rows, columns) = (nearest(down), nearest(across));
+    let inside = |y: usize, x: usize| match (rows.get(y), columns.get(x)) {
+        (Some(&j), Some(&i)) => {
+            mask.voxels.get(voxel(view, [(down.axis, j), (across.axis, i)])).copied().unwrap_or(false)
+        }
+        _ => false,
+    };
+    for y in 0..picture.height {
+        for x in 0..picture.width {
+            let around = [(y.wrapping_sub(1), x), (y + 1, x), (y, x.wrapping_sub(1)), (y, x + 1)];
+            if inside(y, x) && around.iter().any(|&(y, x)| !inside(y, x)) {
+                picture.pixels[y * picture.width + x] = color;
+            }
+        }
+    }
+}
+
+impl Picture {
+    /// The colour of a pixel.
+    pub fn rgb(&self, x: usize, y: usize) -> [u8; 3] {
+        self.palette[usize::from(self.pixels[y * self.width + x])]
+    }
+
+    /// The picture as a PNG file.
+    ///
+    /// # Errors
+    /// [`PictureError`] when the encoder refuses, which it does not for the sizes that [`draw`] makes.
+    pub fn png(&self) -> Result<Vec<u8>, PictureError> {
+        let failed = |error: png::EncodingError| {
+            let (width, height) = (self.width, self.height);
+            PictureError { width, height, reason: error.to_string() }
+        };
+        let mut bytes = Vec::new();
+        let mut encoder = png::Encoder::new(&mut bytes, self.width as u32, self.height as u32);
+        encoder.set_color(png::ColorType::Indexed);
+        encoder.set_depth(png::BitDepth::Eight);
+        encoder.set_palette(self.palette.concat());
+        let mut writer = encoder.write_header().map_err(failed)?;
+        writer.write_image_data(&self.pixels).map_err(failed)?;
+        writer.finish().map_err(failed)?;
+        Ok(bytes)
+    }
+
+    /// Writes a letter of 5 x 7 pixels, doubled, centred at a pixel, on a dark ground.
+    fn letter(&mut self, letter: char, x: usize, y: usize) {
+        let glyph = glyph(letter);
+        for dy in 0..14 {
+            for dx in 0..10 {
+                let (px, py) = ((x + dx).wrapping_sub(5), (y + dy).wrapping_sub(7));
+                let lit = glyph[dy / 2] >> (4 - dx / 2) & 1 == 1;
+                if lit && px < self.width && py < self.height {
+                    self.pixels[py * self.width + px] = 255;
+                }
+            }
+        }
+    }
+}
+
+/// The six letters of directions, one row of five pixels a byte.
+fn glyph(letter: char) -> [u8; 7] {
+    match letter {
+        'A' => [0b01110, 0b10001, 0b10001, 0b11111, 0b10001, 0b10001, 0b10001],
+        'P' => [0b11110, 0b10001, 0b10001, 0b11110, 0b10000, 0b10000, 0b10000],
+        'L' => [0b10000, 0b10000, 0b10000, 0b10000, 0b10000, 0b10000, 0b11111],
+        'R' => [0b11110, 0b10001, 0b10001, 0b11110, 0b10100, 0b10010, 0b10001],
+        'H' => [0b10001, 0b10001, 0b10001, 0b11111, 0b10001, 0b10001, 0b10001],
+        _ => [0b11111, 0b10000, 0b10000, 0b11110, 0b10000, 0b10000, 0b10000],
+    }
+}
+
+/// The views that together show every structure: slices first, in their order, then a row and a column.
+///
+/// A structure counts as shown in a slice where it has at least half of its largest area. Slices are added until all
+/// are shown and until there are `at_least`, spread over the structures.
+pub fn montage(geometry: &VolumeGeometry, outlines: &[Outline<'_>], at_least: usize) -> Vec<View> {
+    let areas: Vec<Vec<f64>> = outlines.iter().map(|outline| shares(outline.mask, 0)).collect();
+    let mut chosen = cover(&areas, geometry.slices());
+    spread(&mut chosen, &areas, geometry.slices(), at_least.min(PICTURES_MAX));
+    chosen.sort_unstable();
+    let mut views: Vec<View> = chosen.into_iter().map(View::Slice).collect();
+    views.push(View::Row(richest(outlines, 1, geometry.rows())));
+    views.push(View::Column(richest(outlines, 2, geometry.columns())));
+    views
+}
+
+/// Area of a mask in each plane across an axis, as a share of its largest; all 0 for an empty mask.
+fn shares(mask: &Mask, axis: usize) -> Vec<f64> {
+    let count = |plane: ndarray::ArrayView2<'_, bool>| plane.iter().filter(|&&inside| inside).count() as f64;
+    let areas: Vec<f64> = mask.voxels.axis_iter(Axis(axis)).map(count).collect();
+    let largest = areas.iter().copied().fold(0.0, f64::max);
+    areas.iter().map(|area| if largest > 0.0 { area / largest } else { 0.0 }).collect()
+}
+
+fn cover(areas: &[Vec<f64>], slices: usize) -> Vec<usize> {
+    let mut open: Vec<&Vec<f64>> = areas.iter().filter(|shares| shares.iter().any(|&share| share > 0.0)).collect();
+    let mut chosen = Vec::new();
+    while !open.is_empty() && chosen.len() < PICTURES_MAX {
+        let worth = |slice: usize| {
+            let shown = open.iter().filter(|shares| shares[slice] >= 0.5).count() as f64;
+            shown * 1000.0 + open.iter().map(|shares| shares[slice]).sum::<f64>()
+        };
+        let Some(best) = (0..slices).max_by(|&a, &b| worth(a).total_cmp(&worth(b))) else { break };
+        chosen.push(best);
+        open.retain(|shares| shares[best] < 0.5);
+    }
+    chosen
+}
+
+/// Adds slices, each as far as can be from those there, within the slices that hold a structure.
+fn spread(chosen: &mut Vec<usize>, areas: &[Vec<f64>], slices: usize, at_least: usize) {
+    let held: Vec<usize> = (0..slices).filter(|&slice| areas.iter().any(|shares| shares[slice] > 0.0)).collect();
+    let within = if held.is_empty() { (0..slices).collect() } else { held };
+    let inner = &within[within.len() / 20..within.len() - within.len() / 20];
+    while chosen.len() < at_least.min(inner.len()) {
+        let far = |slice: usize| chosen.iter().map(|&other| other.abs_diff(slice)).min().unwrap_or(slices);
+        let Some(&next) = inner.iter().max_by_key(|&&slice| far(slice)) else { break };
+        if chosen.contains(&next) {
+            break;
+        }
+        chosen.push(next);
+    }
+}
+
+/// The plane across an axis in which most of the structures show the most.
+fn richest(outlines: &[Outline<'_>], axis: usize, planes: usize) -> usize {
+    let all: Vec<Vec<f64>> = outlines.iter().map(|outline| shares(outline.mask, axis)).collect();
+    let worth = |plane: usize| all.iter().map(|shares| shares[plane].sqrt()).sum::<f64>();
+    let best = (0..planes).max_by(|&a, &b| worth(a).total_cmp(&worth(b)));
+    best.filter(|&plane| worth(plane) > 0.0).unwrap_or(planes / 2)
+}
+
+/// What a view is called, for captions: `axial, slice 12 of 120, z = -34.5 mm`.
+pub fn caption(geometry: &VolumeGeometry, view: View) -> String {
+    let (axis, index) = fixed(view);
+    let plane = match direction_letter(direction(geometry, axis)) {
+        'H' | 'F' => "axial",
+        'A' | 'P' => "coronal",
+        _ => "sagittal",
+    };
+    let count = geometry.shape()[axis];
+    let mut middle = geometry.shape().map(|length| (length as f64 - 1.0) / 2.0);
+    middle[axis] = index as f64;
+    let point = geometry.index_to_patient(middle);
+    let (name, mm) = match plane {
+        "axial" => ("z", point[2]),
+        "coronal" => ("y", point[1]),
+        _ => ("x", point[0]),
+    };
+    let what = ["slice", "row", "column"][axis];
+    format!("{plane}, {what} {} of {count}, {name} = {mm:.1} mm", index + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ndarray::Array3;
+    use std::sync::Arc;
+
+    fn geometry(row: [f64; 3], column: [f64; 3]) -> Arc<VolumeGeometry> {
+        let normal = crate::volume::cross(row, column);
+        let origins = (0..10).map(|k| normal.map(|n| n * 5.0 * k as f64)).collect();
+        Arc::new(VolumeGeometry::new((40, 50), [2.0, 1.0], row, column, origins).expect("legal"))
+    }
+
+    fn block(geometry: &Arc<VolumeGeometry>, low: [usize; 3], high: [usize; 3]) -> Mask {
+        let inside = |(k, j, i): (usize, usize, usize)| {
+            [k, j, i].iter().zip(low.iter().zip(&high)).all(|(at, (low, high))| low <= at && at < high)
+        };
+        Mask::new(Arc::clone(geometry), Array3::from_shape_fn(geometry.shape(), inside))
+    }
+
+    fn flat(geometry: &Arc<VolumeGeometry>) -> Volume {
+        Volume::new(Arc::clone(geometry), Array3::zeros(geometry.shape()))
+    }
+
+    /// Bounding box of a colour: left, top, right, bottom.
+    fn bounding_box(picture: &Picture, color: [u8; 3]) -> [usize; 4] {
+        let places = (0..picture.width * picture.height).map(|n| (n % picture.width, n / picture.width));
+        let hits: Vec<(usize, usize)> = places.filter(|&(x, y)| picture.rgb(x, y) == color).collect();
+        assert!(!hits.is_empty(), "the colour {color:?} is in the picture");
+        let xs = || hits.iter().map(|hit| hit.0);
+        let ys = || hits.iter().map(|hit| hit.1);
+        [xs().min(), ys().min(), xs().max(), ys().max()].map(|value| value.expect("not empty"))
+    }
+
+    const RED: Color = Color([255, 0, 0]);
+
+    #[test]
+    fn millimetres_are_square_in_every_view() {
+        let geometry = geometry([1.0, 0.0, 0.0], [0.0, 1.0, 0.0]);
+        // 20 mm in each direction: 4 slices of 5 mm, 10 rows of 2 mm, 20 columns of 1 mm.
+        let mask = block(&geometry, [3, 10, 15], [7, 20, 35]);
+        let outlines = [Outline { color: RED, mask: &mask }];
+        for view in [View::Slice(5), View::Row(15), View::Column(20)] {
+            let [left, top, right, bottom] = bounding_box(&draw(&flat(&geometry), &outlines, view, Window::CT), RED.0);
+            let (width, height) = (right - left + 1, bottom - top + 1);
+            assert!(width.abs_diff(height) <= 2, "{view:?}: {width} x {height}");
+        }
+    }
+
+    #[test]
+    fn right_is_on_the_left_and_front_on_top_however_images_are_stored() {
+        let stored = [
+            ([1.0, 0.0, 0.0], [0.0, 1.0, 0.0]),
+            ([-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]),
+            ([-1.0, 0.0, 0.0], [0.0, 1.0, 0.0]),
+        ];
+        for (row, column) in stored {
+            let geometry = geometry(row, column);
+            let everything = block(&geometry, [0, 0, 0], [10, 40, 50]);
+            // A corner towards the patient's right front head.
+            let towards = |axis: usize, length: usize| {
+                let wanted = matches!(direction_letter(direction(&geometry, axis)), 'R' | 'A' | 'H');
+                if wanted { (length * 3 / 5, length) } else { (0, length * 2 / 5) }
+            };
+            let bounds = [towards(0, 10), towards(1, 40), towards(2, 50)];
+            let mask = block(&geometry, bounds.map(|b| b.0), bounds.map(|b| b.1));
+            let blue = Color([0, 0, 255]);
+            let outlines = [Outline { color: blue, mask: &everything }, Outline { color: RED, mask: &mask }];
+            let middle = bounds.map(|(low, high)| (low + high) / 2);
+            for view in [View::Slice(middle[0]), View::Row(middle[1]), View::Column(middle[2])] {
+                let picture = draw(&flat(&geometry), &outlines, view, Window::CT);
+                let [left, top, ..] = bounding_box(&picture, RED.0);
+                assert!(left <= 1 && top <= 1, "{row:?} {column:?} {view:?}: corner at {left}, {top}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_montage_shows_every_structure() {
+        let geometry = geometry([1.0, 0.0, 0.0], [0.0, 1.0, 0.0]);
+        let masks = [
+            block(&geometry, [0, 5, 5], [1, 9, 9]),
+            block(&geometry, [8, 5, 5], [10, 9, 9]),
+            Mask::empty(Arc::clone(&geometry)),
+        ];
+        let outlines: Vec<Outline<'_>> = masks.iter().map(|mask| Outline { color: RED, mask }).collect();
+        let views = montage(&geometry, &outlines, 2);
+        assert!(views.contains(&View::Slice(0)), "{views:?}");
+        assert!(views.iter().any(|view| matches!(view, View::Slice(8 | 9))), "{views:?}");
+        assert_eq!(montage(&geometry, &[], 3).len(), 5);
+    }
+
+    #[test]
+    fn survives_a_single_slice_and_values_that_are_no_numbers() {
+        let geometry = Arc::new(
+            VolumeGeometry::new((3, 4), [1.0, 1.0], [1.0, 0.0, 0.0], [0.0, 0.0, -1.0], vec![[0.0; 3]]).expect("legal"),
+        );
+        let volume = Volume::new(Arc::clone(&geometry), Array3::from_elem(geometry.shape(), f32::NAN));
+        let png = draw(&volume, &[], View::Slice(0), Window::of(&volume)).png().expect("encodes");
+        assert_eq!(&png[1..4], b"PNG");
+        draw(&volume, &[], View::Row(1), Window::CT);
+        assert_eq!(caption(&geometry, View::Slice(0)), "coronal, slice 1 of 1, y = 0.0 mm");
+    }
+}

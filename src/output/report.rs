@@ -1,0 +1,124 @@
+//! The page that tells what a job did: series, pipeline, structures, pictures, warnings, provenance; it writes no files.
+//!
+//! A report is one HTML page without links to anything else, so that it can be mailed, archived and printed. It names
+//! no patient unless the caller puts that in: [`Report::patient`] is empty by default.
+
+mod html;
+
+use std::sync::Arc;
+
+pub use html::html;
+
+use super::picture::{Outline, PictureError, Window, caption, draw, montage};
+use crate::job::{Stage, StructureResult};
+use crate::structure::{Color, RoiStyle};
+use crate::volume::{Mask, Volume, VolumeGeometry};
+
+/// A line of facts: what it is and what it says.
+pub type Fact = (String, String);
+
+/// Everything that a page says. Texts are plain: they are escaped when the page is made.
+#[derive(Clone, Default)]
+pub struct Report {
+    /// What the page is about, such as the pipeline and the modality.
+    pub title: String,
+    /// Name of the job.
+    pub job: String,
+    /// Date and time of the result, as it is to be read.
+    pub created: String,
+    /// What identifies the patient, where the site wants that; empty otherwise.
+    pub patient: Vec<Fact>,
+    /// What is known of the images.
+    pub series: Vec<Fact>,
+    /// Pipeline, revision, mode.
+    pub pipeline: Vec<Fact>,
+    /// Why the pipeline matched, one finding a line.
+    pub reasons: Vec<String>,
+    pub structures: Vec<StructureRow>,
+    pub figures: Vec<Figure>,
+    pub warnings: Vec<String>,
+    /// Versions, model names, digests, objects made.
+    pub provenance: Vec<Fact>,
+    pub stages: Vec<Stage>,
+}
+
+/// One structure of the table.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StructureRow {
+    pub name: String,
+    /// RT ROI Interpreted Type; empty where none applies.
+    pub roi_type: String,
+    pub color: Color,
+    pub volume_cm3: f64,
+    pub contours: usize,
+    /// First and last slice number (1-based, from the first slice of the geometry); `None` when empty.
+    pub slices: Option<(usize, usize)>,
+    /// Lowest and highest centre of such a slice along the normal, in mm.
+    pub reach_mm: Option<(f64, f64)>,
+    /// Why it is empty, or what to look at.
+    pub note: String,
+}
+
+/// A picture with the line under it.
+#[derive(Clone, PartialEq)]
+pub struct Figure {
+    pub caption: String,
+    pub png: Vec<u8>,
+}
+
+impl StructureRow {
+    /// The row of a structure from its voxels and what the run says of it.
+    pub fn of(style: &RoiStyle, mask: &Mask, result: &StructureResult) -> StructureRow {
+        let occupied = |plane: &ndarray::ArrayView2<'_, bool>| plane.iter().any(|&inside| inside);
+        let planes: Vec<bool> = mask.voxels.outer_iter().map(|plane| occupied(&plane)).collect();
+        let ends = planes.iter().position(|&yes| yes).zip(planes.iter().rposition(|&yes| yes));
+        let positions = mask.geometry.positions_mm();
+        StructureRow {
+            name: style.name.clone(),
+            roi_type: style.roi_type.dicom_term().to_owned(),
+            color: style.color,
+            volume_cm3: result.volume_cm3,
+            contours: result.contours,
+            slices: ends.map(|(first, last)| (first + 1, last + 1)),
+            reach_mm: ends.map(|(first, last)| (positions[first], positions[last])),
+            note: result.note.clone(),
+        }
+    }
+}
+
+/// The pictures of a report: six slices or more, so that every structure is shown, then one plane in each other
+/// direction. CT is shown in a fixed window, other modalities by their values.
+///
+/// # Errors
+/// [`PictureError`] when a picture cannot be encoded.
+pub fn figures(volume: &Volume, is_ct: bool, outlines: &[Outline<'_>]) -> Result<Vec<Figure>, PictureError> {
+    use rayon::prelude::*;
+    let window = if is_ct { Window::CT } else { Window::of(volume) };
+    let views = montage(&volume.geometry, outlines, 6);
+    let figure = |view| {
+        let png = draw(volume, outlines, view, window).png()?;
+        Ok(Figure { caption: caption(&volume.geometry, view), png })
+    };
+    views.into_par_iter().map(figure).collect()
+}
+
+/// What a geometry says of itself, for [`Report::series`].
+pub fn geometry_facts(geometry: &Arc<VolumeGeometry>) -> Vec<Fact> {
+    let [slices, rows, columns] = geometry.shape();
+    let mut spacing = format!("{:.3} mm", geometry.slice_spacing_mm());
+    if geometry.slice_spacing_deviation_mm() > 0.01 {
+        spacing.push_str(&format!(" (varies by up to {:.2} mm)", geometry.slice_spacing_deviation_mm()));
+    }
+    let pixel = format!(
+        "{:.4} x {:.4} mm (between rows, between columns)",
+        geometry.row_spacing_mm(),
+        geometry.column_spacing_mm()
+    );
+    let fact = |name: &str, value: String| (name.to_owned(), value);
+    vec![
+        fact("Slices", slices.to_string()),
+        fact("Rows x columns", format!("{rows} x {columns}")),
+        fact("Distance of slices", spacing),
+        fact("Pixel spacing", pixel),
+    ]
+}

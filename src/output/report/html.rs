@@ -1,0 +1,241 @@
+//! A report as one HTML page with its pictures inside; every text is escaped here and nowhere else.
+
+use std::fmt::Write;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
+use super::{Fact, Report, StructureRow};
+
+const STYLE: &str = "\
+:root{--ink:#1c2430;--soft:#5b6675;--line:#d9dee5;--ground:#f4f6f8;--warn:#8a4b00;--warnground:#fff4e0}\
+*{box-sizing:border-box}body{margin:0;background:var(--ground);color:var(--ink);\
+font:15px/1.5 system-ui,'Segoe UI',Roboto,'Helvetica Neue',Arial,sans-serif}\
+main{max-width:1120px;margin:0 auto;padding:28px 24px 56px}\
+header{display:flex;justify-content:space-between;align-items:flex-end;gap:24px;flex-wrap:wrap;margin-bottom:14px}\
+h1{font-size:26px;line-height:1.2;margin:0}h2{font-size:17px;margin:0 0 12px}\
+.by{color:var(--soft)}.review{background:var(--warnground);color:var(--warn);border:1px solid #f0c98a;border-radius:8px;\
+padding:10px 16px;font-weight:600;margin:0 0 18px}\
+section{background:#fff;border:1px solid var(--line);border-radius:10px;padding:18px 20px;margin-top:16px}\
+.two{display:grid;grid-template-columns:repeat(auto-fit,minmax(340px,1fr));gap:16px;margin-top:16px}.two section{margin:0}\
+table{border-collapse:collapse;width:100%}th{font-weight:600;text-align:left;color:var(--soft);font-size:13px}\
+th,td{padding:6px 10px 6px 0;border-bottom:1px solid var(--line);vertical-align:top}tr:last-child td{border-bottom:0}\
+.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}td.k{color:var(--soft);width:38%}\
+td.v{overflow-wrap:anywhere}.chip{display:inline-block;width:14px;height:14px;border-radius:3px;margin-right:9px;\
+vertical-align:-2px;border:1px solid rgba(0,0,0,.25)}.note{color:var(--warn)}.empty td{color:var(--warn)}\
+.pictures{display:grid;grid-template-columns:repeat(auto-fill,minmax(300px,1fr));gap:14px}\
+figure{margin:0;background:#0b0d10;border-radius:8px;overflow:hidden;display:flex;flex-direction:column}\
+figure img{width:100%;flex:1;object-fit:contain;display:block;min-height:0}\
+figcaption{color:#c5cdd8;font-size:13px;padding:7px 11px;background:#171b21}\
+ul{margin:0;padding-left:20px}li{margin:3px 0}.bar{height:8px;border-radius:4px;background:#4a7bd0;min-width:1px}\
+td.w{width:45%}footer{color:var(--soft);font-size:13px;margin-top:20px}\
+@media print{body{background:#fff}main{max-width:none;padding:0}section,figure,tr{break-inside:avoid}\
+.pictures{grid-template-columns:repeat(3,1fr)}*{print-color-adjust:exact;-webkit-print-color-adjust:exact}}";
+
+/// The page.
+pub fn html(report: &Report) -> String {
+    let mut page = String::new();
+    let title = escape(&report.title);
+    page.push_str("<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">");
+    page.push_str("<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">");
+    // Nothing may be loaded from anywhere, whatever a text holds.
+    page.push_str("<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none';img-src data:;style-src 'unsafe-inline'\">");
+    put(&mut page, format_args!("<title>{title} - contourd</title><style>{STYLE}</style></head><body><main>\n"));
+    let (job, created) = (escape(&report.job), escape(&report.created));
+    put(&mut page, format_args!("<header><h1>{title}</h1><div class=\"by\">job {job}<br>{created}</div></header>\n"));
+    page.push_str("<p class=\"review\">AI generated, not reviewed. Check and approve every contour before use.</p>\n");
+    warnings(&mut page, &report.warnings);
+    structures(&mut page, &report.structures);
+    figures(&mut page, report);
+    page.push_str("<div class=\"two\">\n");
+    facts(&mut page, "Patient", &report.patient);
+    facts(&mut page, "Series", &report.series);
+    pipeline(&mut page, report);
+    facts(&mut page, "Provenance", &report.provenance);
+    stages(&mut page, report);
+    page.push_str("</div>\n");
+    if report.patient.is_empty() {
+        page.push_str("<footer>This page names no patient; the job and the UIDs lead to the images.</footer>\n");
+    }
+    page.push_str("</main></body></html>\n");
+    page
+}
+
+fn put(page: &mut String, text: std::fmt::Arguments<'_>) {
+    page.write_fmt(text).expect("a String takes any text");
+}
+
+/// A text as it may stand between tags and in quoted attributes.
+fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for letter in text.chars() {
+        match letter {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '"' => escaped.push_str("&quot;"),
+            '\'' => escaped.push_str("&#39;"),
+            control if control.is_control() && control != '\n' => escaped.push('\u{fffd}'),
+            other => escaped.push(other),
+        }
+    }
+    escaped
+}
+
+fn list(page: &mut String, lines: &[String]) {
+    page.push_str("<ul>");
+    for line in lines {
+        put(page, format_args!("<li>{}</li>", escape(line)));
+    }
+    page.push_str("</ul>");
+}
+
+fn warnings(page: &mut String, warnings: &[String]) {
+    if warnings.is_empty() {
+        return;
+    }
+    page.push_str("<section><h2 class=\"note\">Warnings</h2>");
+    list(page, warnings);
+    page.push_str("</section>\n");
+}
+
+fn structures(page: &mut String, rows: &[StructureRow]) {
+    page.push_str(
+        "<section><h2>Structures</h2><table><tr><th>Name</th><th>Type</th><th class=\"n\">Volume, cm\u{b3}</th>",
+    );
+    page.push_str("<th class=\"n\">Slices</th><th class=\"n\">Along the stack, mm</th><th class=\"n\">Contours</th><th>Note</th></tr>\n");
+    for row in rows {
+        structure(page, row);
+    }
+    page.push_str("</table></section>\n");
+}
+
+fn structure(page: &mut String, row: &StructureRow) {
+    let class = if row.slices.is_none() { " class=\"empty\"" } else { "" };
+    let (color, name, roi_type) = (row.color, escape(&row.name), escape(&row.roi_type));
+    put(page, format_args!("<tr{class}><td><span class=\"chip\" style=\"background:{color}\"></span>{name}</td>"));
+    let volume = if row.slices.is_some() { format!("{:.1}", row.volume_cm3) } else { "empty".to_owned() };
+    put(page, format_args!("<td>{roi_type}</td><td class=\"n\">{volume}</td>"));
+    let slices = row.slices.map_or(String::new(), |(first, last)| format!("{first} to {last}"));
+    let reach = row.reach_mm.map_or(String::new(), |(low, high)| format!("{low:.1} to {high:.1}"));
+    put(
+        page,
+        format_args!("<td class=\"n\">{slices}</td><td class=\"n\">{reach}</td><td class=\"n\">{}</td>", row.contours),
+    );
+    put(page, format_args!("<td class=\"note\">{}</td></tr>\n", escape(&row.note)));
+}
+
+fn figures(page: &mut String, report: &Report) {
+    if report.figures.is_empty() {
+        return;
+    }
+    page.push_str("<section><h2>Pictures</h2><div class=\"pictures\">\n");
+    for figure in &report.figures {
+        let (caption, data) = (escape(&figure.caption), STANDARD.encode(&figure.png));
+        put(page, format_args!("<figure><img alt=\"{caption}\" src=\"data:image/png;base64,{data}\">"));
+        put(page, format_args!("<figcaption>{caption}</figcaption></figure>\n"));
+    }
+    page.push_str("</div></section>\n");
+}
+
+fn rows(page: &mut String, facts: &[Fact]) {
+    page.push_str("<table>");
+    for (name, value) in facts {
+        put(page, format_args!("<tr><td class=\"k\">{}</td><td class=\"v\">{}</td></tr>", escape(name), escape(value)));
+    }
+    page.push_str("</table>");
+}
+
+fn facts(page: &mut String, title: &str, facts: &[Fact]) {
+    if facts.is_empty() {
+        return;
+    }
+    put(page, format_args!("<section><h2>{}</h2>", escape(title)));
+    rows(page, facts);
+    page.push_str("</section>\n");
+}
+
+fn pipeline(page: &mut String, report: &Report) {
+    page.push_str("<section><h2>Pipeline, and why it ran</h2>");
+    rows(page, &report.pipeline);
+    if !report.reasons.is_empty() {
+        list(page, &report.reasons);
+    }
+    page.push_str("</section>\n");
+}
+
+fn stages(page: &mut String, report: &Report) {
+    if report.stages.is_empty() {
+        return;
+    }
+    let total: f64 = report.stages.iter().map(|stage| stage.seconds).sum();
+    let longest = report.stages.iter().map(|stage| stage.seconds).fold(1e-9, f64::max);
+    put(page, format_args!("<section><h2>Time, {total:.1} s in all</h2><table>"));
+    for stage in &report.stages {
+        let width = (stage.seconds / longest * 100.0).clamp(0.0, 100.0);
+        put(page, format_args!("<tr><td>{}</td><td class=\"n\">{:.2} s</td>", escape(&stage.name), stage.seconds));
+        put(page, format_args!("<td class=\"w\"><div class=\"bar\" style=\"width:{width:.0}%\"></div></td></tr>"));
+    }
+    page.push_str("</table></section>\n");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Figure;
+    use super::*;
+    use crate::structure::Color;
+
+    fn row(name: &str, slices: Option<(usize, usize)>) -> StructureRow {
+        StructureRow {
+            name: name.to_owned(),
+            roi_type: "ORGAN".to_owned(),
+            color: Color([0, 128, 255]),
+            volume_cm3: 12.345,
+            contours: 3,
+            slices,
+            reach_mm: slices.map(|_| (-10.0, 20.0)),
+            note: String::new(),
+        }
+    }
+
+    #[test]
+    fn escapes_whatever_a_header_or_a_pipeline_says() {
+        let evil = "<script>alert('x\"&')</script>".to_owned();
+        let report = Report {
+            title: evil.clone(),
+            job: evil.clone(),
+            created: evil.clone(),
+            patient: vec![(evil.clone(), evil.clone())],
+            series: vec![(evil.clone(), evil.clone())],
+            pipeline: vec![(evil.clone(), evil.clone())],
+            reasons: vec![evil.clone()],
+            structures: vec![StructureRow { roi_type: evil.clone(), note: evil.clone(), ..row(&evil, None) }],
+            figures: vec![Figure { caption: evil.clone(), png: vec![1] }],
+            warnings: vec![evil.clone()],
+            provenance: vec![(evil.clone(), evil.clone())],
+            stages: vec![crate::job::Stage { name: evil, seconds: 1.0 }],
+        };
+        let page = html(&report);
+        assert!(!page.contains("<script") && !page.contains("x\"&"));
+        assert_eq!(page.matches("&lt;script&gt;").count(), 19);
+    }
+
+    #[test]
+    fn says_that_a_structure_is_empty_and_that_nobody_reviewed() {
+        let page =
+            html(&Report { structures: vec![row("Heart", None), row("Lung_L", Some((3, 9)))], ..Report::default() });
+        assert!(page.contains("class=\"empty\"") && page.contains(">empty<"));
+        assert!(page.contains(">12.3<") && page.contains(">3 to 9<") && page.contains("#0080ff"));
+        assert!(page.contains("AI generated, not reviewed"));
+        assert!(page.contains("names no patient"));
+    }
+
+    #[test]
+    fn a_page_refers_to_nothing_outside_itself() {
+        let report =
+            Report { figures: vec![Figure { caption: "axial".to_owned(), png: vec![1, 2, 3] }], ..Report::default() };
+        let page = html(&report);
+        assert!(page.contains("data:image/png;base64,AQID"));
+        assert!(!page.contains("http:") && !page.contains("https:") && !page.contains("href"));
+    }
+}
