@@ -48,7 +48,7 @@ impl Ledger {
             }
             Record::Series(series) => drop(self.series.insert(series.series.clone(), series)),
             Record::Job(job) => drop(self.jobs.insert(job.id.clone(), *job)),
-            Record::History { .. } => {}
+            Record::Forget(_) | Record::History { .. } => {}
         }
     }
 }
@@ -169,12 +169,13 @@ impl World {
         for effect in effects {
             match effect {
                 Effect::Record(record) => self.ledger.apply(record),
-                Effect::Assess { series, revision, instances } => {
+                Effect::Assess { series, revision, instances, .. } => {
                     let assessment = Box::new(self.assess(&instances));
                     self.answers.push(Event::Assessed { series, revision, assessment });
                 }
                 Effect::Infer { job } => self.infer(&job),
                 Effect::Send { job, to } => self.deliver(job, to),
+                Effect::Remove { .. } => unreachable!("nothing expires in these lives"),
             }
             if self.rng.u64(0..1000) < self.crash {
                 return self.crash();

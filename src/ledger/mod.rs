@@ -129,7 +129,11 @@ impl Ledger {
     pub fn restore(&self) -> Result<Restored, LedgerError> {
         Ok(Restored {
             instances: self.documents("instance", "SELECT document FROM instance", &[])?,
-            series: self.documents("series", "SELECT document FROM series", &[])?,
+            series: self.documents(
+                "series",
+                "SELECT document FROM series WHERE (study, series) IN (SELECT study, series FROM instance)",
+                &[],
+            )?,
             jobs: self.documents(
                 "job",
                 "SELECT document FROM job WHERE state NOT IN ('delivered', 'failed') ORDER BY created_at, id",
@@ -283,6 +287,11 @@ fn write_record(transaction: &Transaction<'_>, record: &Record) -> rusqlite::Res
             transaction.prepare_cached(sql)?.execute(values)?;
         }
         Record::Job(job) => write_job(transaction, job)?,
+        Record::Forget(key) => {
+            let sql = "DELETE FROM instance WHERE study = ?1 AND series = ?2";
+            let values = params![key.study_instance_uid.as_str(), key.series_instance_uid.as_str()];
+            transaction.prepare_cached(sql)?.execute(values)?;
+        }
         Record::History { at, series, job, text } => {
             let sql = "INSERT INTO history (at, study, series, job, text) VALUES (:at, :study, :series, :job, :text)";
             transaction.prepare_cached(sql)?.execute(named_params! {
@@ -358,7 +367,16 @@ mod tests {
     fn series() -> SeriesRecord {
         let at = Timestamp::UNIX_EPOCH;
         let (state, note) = (SeriesState::Held, "n".to_owned());
-        SeriesRecord { series: key(), revision: 2, state, note, first_at: at, last_at: at, assessment: None }
+        SeriesRecord {
+            series: key(),
+            revision: 2,
+            state,
+            note,
+            first_at: at,
+            last_at: at,
+            assessment: None,
+            jobs: Vec::new(),
+        }
     }
 
     fn job(state: JobState) -> Job {
@@ -401,7 +419,7 @@ mod tests {
                 text: "t".to_owned(),
             };
             let jobs = [&open, &done].map(|job| Record::Job(Box::new(job.clone())));
-            ledger.apply(&[Record::Instance(stored("1.4")), Record::Series(series()), history]).expect("applies");
+            ledger.apply(&[Record::Series(series()), Record::Instance(stored("1.4")), history]).expect("applies");
             ledger.apply(&jobs).expect("applies");
         }
         let ledger = Ledger::open(&path).expect("opens again");

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::dicom::{AeTitle, SeriesKey, Uid};
 use crate::job::{Delivery, DeliveryState, Job, JobEvent, JobId, JobState, RetryPolicy, Run};
 use crate::pipeline::Completeness;
+use crate::route::Arrival;
 
 pub use arrival::{Association, Placed};
 pub use series::{SeriesRecord, SeriesState};
@@ -43,6 +44,8 @@ pub enum Event {
     Retry { job: Box<Job>, objects: bool },
     /// A new configuration is active.
     Settings(Box<Settings>),
+    /// Series that have been at rest since before this time are to be removed.
+    Expire { before: Timestamp },
     /// Time has passed.
     Tick,
 }
@@ -53,11 +56,13 @@ pub enum Effect {
     /// Make this durable before anything after it is done.
     Record(Record),
     /// Read the series from the spool, try to make a volume of it and match it to the pipelines.
-    Assess { series: SeriesKey, revision: u32, instances: Vec<Uid> },
+    Assess { series: SeriesKey, revision: u32, instances: Vec<Uid>, arrivals: Vec<Arrival> },
     /// Give the job to a free worker.
     Infer { job: Box<Job> },
     /// Send the objects of the job to one destination.
     Send { job: JobId, to: String },
+    /// Remove the instances of a series and the objects of its jobs: they are older than the site keeps them.
+    Remove { series: SeriesKey, jobs: Vec<JobId> },
 }
 
 /// One thing to be written to the ledger.
@@ -66,6 +71,8 @@ pub enum Record {
     Instance(Stored),
     Series(SeriesRecord),
     Job(Box<Job>),
+    /// The instances of a series are about to be removed. The series, its jobs and its history stay.
+    Forget(SeriesKey),
     /// A line for people, about a series or a job. Holds no patient attribute.
     History {
         at: Timestamp,
@@ -226,6 +233,7 @@ impl Node {
                 self.settings = *settings;
                 Vec::new()
             }
+            Event::Expire { before } => self.expire(before, now),
             Event::Tick => Vec::new(),
         };
         effects.extend(self.proceed(now));
@@ -268,11 +276,11 @@ impl Node {
         };
         let orders = assessment.orders.clone();
         let text = gathering.conclude(assessment);
-        let concluded = [Effect::Record(Record::Series(gathering.record())), gathering.note(now, text)];
         let instances = gathering.digests();
         let mut effects = Vec::new();
         for order in orders {
             let id = JobId::derived(key, &order.digest, instances.iter().map(|(uid, digest)| (uid, digest.as_str())));
+            gathering.made(id.clone());
             if self.known.insert(id.clone()) {
                 let mut job = new_job(id.clone(), key, revision, order, now);
                 job.instances = instances.iter().map(|(uid, _)| uid.clone()).collect();
@@ -282,7 +290,7 @@ impl Node {
             }
         }
         // After its jobs: after a crash between them the series is assessed again, and finds its jobs by their names.
-        effects.extend(concluded);
+        effects.extend([Effect::Record(Record::Series(gathering.record())), gathering.note(now, text)]);
         effects
     }
 
@@ -330,6 +338,20 @@ impl Node {
         let effects = self.advance(&id, &JobEvent::Retried { objects }, now);
         if effects.is_empty() {
             self.jobs.remove(&id); // It had not failed.
+        }
+        effects
+    }
+
+    fn expire(&mut self, before: Timestamp, now: Timestamp) -> Vec<Effect> {
+        let busy: BTreeSet<&SeriesKey> = self.jobs.values().map(|job| &job.series).collect();
+        let old = self.series.iter().filter(|(key, g)| g.rests_since_before(before) && !busy.contains(*key));
+        let old: Vec<SeriesKey> = old.map(|(key, _)| key.clone()).collect();
+        let mut effects = Vec::new();
+        for key in old {
+            let Some(gathering) = self.series.remove(&key) else { continue };
+            effects.push(Effect::Record(Record::Forget(key.clone())));
+            effects.push(gathering.note(now, "removed: older than the retention time".to_owned()));
+            effects.push(Effect::Remove { series: key, jobs: gathering.jobs() });
         }
         effects
     }

@@ -8,7 +8,9 @@ use serde::{Deserialize, Serialize};
 use super::arrival::{Decision, Stack, could_end, decide, judge};
 use super::{Assessment, Effect, Record, Stored};
 use crate::dicom::{AeTitle, SeriesKey, Uid};
+use crate::job::JobId;
 use crate::pipeline::{Completeness, OnTimeout};
+use crate::route::Arrival;
 
 /// Where a series stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,6 +59,8 @@ pub struct SeriesRecord {
     pub first_at: Timestamp,
     pub last_at: Timestamp,
     pub assessment: Option<Assessment>,
+    /// Jobs made of any of its revisions.
+    pub jobs: Vec<JobId>,
 }
 
 /// A series while the node knows it.
@@ -80,6 +84,7 @@ impl Gathering {
             first_at: now,
             last_at: now,
             assessment: None,
+            jobs: Vec::new(),
         };
         Gathering { record, assessing: false, instances: BTreeMap::new(), associations: BTreeMap::new() }
     }
@@ -147,6 +152,20 @@ impl Gathering {
         self.instances.iter().map(|(uid, instance)| (uid.clone(), instance.digest.clone())).collect()
     }
 
+    pub(super) fn made(&mut self, job: JobId) {
+        if !self.record.jobs.contains(&job) {
+            self.record.jobs.push(job);
+        }
+    }
+
+    pub(super) fn jobs(&self) -> Vec<JobId> {
+        self.record.jobs.clone()
+    }
+
+    pub(super) fn rests_since_before(&self, time: Timestamp) -> bool {
+        self.is_settled() && self.record.last_at < time
+    }
+
     pub(super) fn is_settled(&self) -> bool {
         self.record.state != SeriesState::Arriving
     }
@@ -206,7 +225,15 @@ impl Gathering {
     fn assess(&mut self) -> Vec<Effect> {
         self.assessing = true;
         let instances = self.instances.keys().cloned().collect();
-        vec![Effect::Assess { series: self.record.series.clone(), revision: self.record.revision, instances }]
+        let mut arrivals: Vec<Arrival> = Vec::new();
+        for stored in self.instances.values() {
+            let arrival = Arrival { called_ae: stored.called_ae.clone(), calling_ae: stored.calling_ae.clone() };
+            if !arrivals.contains(&arrival) {
+                arrivals.push(arrival);
+            }
+        }
+        let (series, revision) = (self.record.series.clone(), self.record.revision);
+        vec![Effect::Assess { series, revision, instances, arrivals }]
     }
 
     fn set_aside(&mut self, state: SeriesState, note: String, now: Timestamp) -> Vec<Effect> {
