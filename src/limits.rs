@@ -201,3 +201,8 @@ pub const PICTURE_SIDE: usize = 480;
 
 /// Most slices in a montage: a hundred structures do not make a page that nobody scrolls.
 pub const PICTURES_MAX: usize = 24;
+/// Most notices of the receiver that wait for the loop.
+pub const NOTICE_QUEUE_MAX: usize = 256;
+
+/// Deliveries that go on at the same time, all destinations together: a slow one must not hold the others back.
+pub const DELIVERIES_MAX: usize = 16;

@@ -1,21 +1,20 @@
 //! `contourd jobs`: what the gateway has done and is doing, and the series that became no job, with the reason.
 
 use std::fmt::Write;
-use std::path::PathBuf;
 
 use clap::Args;
 use serde_json::json;
 
+use super::check::ConfigArgs;
 use super::{EXIT_OK, open_ledger};
 use crate::job::{Job, JobState};
 use crate::node::{SeriesRecord, SeriesState};
 
 /// List jobs, and series that became none.
 #[derive(Debug, Args)]
-pub struct Arguments {
-    /// Folder that holds ae-config/, pipelines/ and models/
-    #[arg(long, default_value = ".", value_name = "DIR")]
-    config: PathBuf,
+pub(super) struct JobsArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
     /// How many of the latest to list
     #[arg(long, default_value_t = 30, value_name = "COUNT")]
     last: u32,
@@ -24,19 +23,17 @@ pub struct Arguments {
     json: bool,
 }
 
-/// Runs the command.
-///
-/// # Errors
-/// When the configuration or the ledger cannot be read.
-pub fn run(arguments: &Arguments) -> anyhow::Result<u8> {
-    let ledger = open_ledger(&arguments.config)?;
-    let (jobs, series) = (ledger.jobs(arguments.last)?, ledger.series(arguments.last)?);
-    if arguments.json {
-        println!("{}", serde_json::to_string_pretty(&json!({ "jobs": jobs, "series": series }))?);
-    } else {
-        print!("{}", table(&jobs, &series));
+impl JobsArgs {
+    pub(super) fn run(&self) -> anyhow::Result<u8> {
+        let ledger = open_ledger(&self.config.folder)?;
+        let (jobs, series) = (ledger.jobs(self.last)?, ledger.series(self.last)?);
+        if self.json {
+            println!("{}", serde_json::to_string_pretty(&json!({ "jobs": jobs, "series": series }))?);
+        } else {
+            print!("{}", table(&jobs, &series));
+        }
+        Ok(EXIT_OK)
     }
-    Ok(EXIT_OK)
 }
 
 fn table(jobs: &[Job], series: &[SeriesRecord]) -> String {

@@ -3,14 +3,25 @@
 mod check;
 mod echo;
 mod explain;
+mod jobs;
 mod receive;
+mod retry;
 mod send;
+mod serve;
+mod show;
 mod worker;
 
 use std::io::IsTerminal;
+use std::path::Path;
 use std::process::ExitCode;
 
+use anyhow::bail;
 use clap::{Parser, Subcommand};
+
+use crate::config;
+use crate::daemon::LEDGER_FILE;
+use crate::job::Job;
+use crate::ledger::Ledger;
 
 /// Everything went as asked.
 pub const EXIT_OK: u8 = 0;
@@ -33,9 +44,13 @@ enum Command {
     Check(check::CheckArgs),
     Echo(echo::EchoArgs),
     Explain(explain::ExplainArgs),
+    Jobs(jobs::JobsArgs),
     #[command(hide = true)]
     Receive(receive::ReceiveArgs),
+    Retry(retry::RetryArgs),
     Send(send::SendArgs),
+    Serve(serve::ServeArgs),
+    Show(show::ShowArgs),
     #[command(hide = true)]
     Worker(worker::WorkerArgs),
 }
@@ -58,8 +73,12 @@ fn dispatch(command: Command) -> anyhow::Result<u8> {
         Command::Check(args) => args.run(),
         Command::Echo(args) => args.run(),
         Command::Explain(args) => args.run(),
+        Command::Jobs(args) => args.run(),
         Command::Receive(args) => args.run(),
+        Command::Retry(args) => args.run(),
         Command::Send(args) => args.run(),
+        Command::Serve(args) => args.run(),
+        Command::Show(args) => args.run(),
         Command::Worker(args) => args.run(),
     }
 }
@@ -73,5 +92,24 @@ fn log_to_stderr() {
         builder.with_target(false).init();
     } else {
         builder.json().flatten_event(true).init();
+    }
+}
+
+/// The ledger of the gateway that is configured in a folder; it may be running.
+fn open_ledger(folder: &Path) -> anyhow::Result<Ledger> {
+    let storage = match config::Loader::new(folder).load() {
+        Ok(configuration) => configuration.storage_folder(),
+        Err(problems) => bail!("{}", check::told(&problems).trim_end()),
+    };
+    Ok(Ledger::open_existing(&storage.join(LEDGER_FILE))?)
+}
+
+/// The one job whose name begins so.
+fn find_job(ledger: &Ledger, beginning: &str) -> anyhow::Result<Job> {
+    let mut found = ledger.jobs_beginning(beginning)?;
+    match (found.pop(), found.pop()) {
+        (Some(job), None) => Ok(job),
+        (Some(_), Some(_)) => bail!("more than one job begins with {beginning:?}; give more of its name"),
+        (None, _) => bail!("no job begins with {beginning:?}; `contourd jobs` lists them"),
     }
 }

@@ -1,12 +1,11 @@
 //! `contourd show JOB`: everything that is known of one job, for a person or as JSON.
 
 use std::fmt::Write;
-use std::path::PathBuf;
 
-use anyhow::bail;
 use clap::Args;
 use serde_json::json;
 
+use super::check::ConfigArgs;
 use super::{EXIT_OK, find_job, open_ledger};
 use crate::job::{DeliveryState, Job, JobState, Run};
 use crate::ledger::HistoryLine;
@@ -14,33 +13,28 @@ use crate::node::SeriesRecord;
 
 /// Show one job: series, stages with their times, structures, deliveries, history.
 #[derive(Debug, Args)]
-pub struct Arguments {
+pub(super) struct ShowArgs {
     /// Name of the job, or the beginning of it
     job: String,
-    /// Folder that holds ae-config/, pipelines/ and models/
-    #[arg(long, default_value = ".", value_name = "DIR")]
-    config: PathBuf,
+    #[command(flatten)]
+    config: ConfigArgs,
     /// Print JSON
     #[arg(long)]
     json: bool,
 }
 
-/// Runs the command.
-///
-/// # Errors
-/// When the configuration or the ledger cannot be read, or there is no such job.
-pub fn run(arguments: &Arguments) -> anyhow::Result<u8> {
-    let ledger = open_ledger(&arguments.config)?;
-    let Some(job) = find_job(&ledger, &arguments.job)? else {
-        bail!("no job begins with {:?}; `contourd jobs` lists them", arguments.job);
-    };
-    let (series, history) = (ledger.one_series(&job.series)?, ledger.history(&job.series)?);
-    if arguments.json {
-        println!("{}", serde_json::to_string_pretty(&json!({ "job": job, "series": series, "history": history }))?);
-    } else {
-        print!("{}", page(&job, series.as_ref(), &history));
+impl ShowArgs {
+    pub(super) fn run(&self) -> anyhow::Result<u8> {
+        let ledger = open_ledger(&self.config.folder)?;
+        let job = find_job(&ledger, &self.job)?;
+        let (series, history) = (ledger.one_series(&job.series)?, ledger.history(&job.series)?);
+        if self.json {
+            println!("{}", serde_json::to_string_pretty(&json!({ "job": job, "series": series, "history": history }))?);
+        } else {
+            print!("{}", page(&job, series.as_ref(), &history));
+        }
+        Ok(EXIT_OK)
     }
-    Ok(EXIT_OK)
 }
 
 fn page(job: &Job, series: Option<&SeriesRecord>, history: &[HistoryLine]) -> String {

@@ -31,6 +31,12 @@ impl Engine {
         self.carry_out(effects);
     }
 
+    /// Takes one event before the loop begins.
+    pub fn take(&mut self, event: Event) {
+        let effects = self.node.handle(event, self.clock.now());
+        self.carry_out(effects);
+    }
+
     /// Runs until `stop` is true or nobody can send events any more.
     pub fn run(mut self, runtime: &Handle, spool: &Spool) {
         let mut requests_at = self.clock.now();
@@ -66,7 +72,7 @@ impl Engine {
         });
         let mut effects = Vec::new();
         for job in jobs {
-            let objects = job.run.is_some() && spool.has_objects(&job.id);
+            let objects = job.run.is_some() && spool.objects(&job.id).is_ok_and(|objects| !objects.is_empty());
             effects.extend(self.node.handle(Event::Retry { job: Box::new(job), objects }, now));
         }
         effects

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::dicom::AeTitle;
+use crate::assemble;
+use crate::dicom::{AeTitle, Instance};
 use crate::pipeline::Completeness;
 
 /// Which senders a rule is for; an empty list means all.
@@ -38,6 +39,17 @@ fn seconds(from: Timestamp, to: Timestamp) -> f64 {
 pub struct Placed {
     pub stack: String,
     pub position_mm: f64,
+}
+
+impl Placed {
+    /// Where the slice of an instance lies; none for what is no single slice in space.
+    pub fn of(instance: &Instance) -> Option<Placed> {
+        let placement = assemble::placement(instance)?;
+        // Rounded so that noise in the last digits, which scanners write, does not make two stacks of one.
+        let direction = placement.normal.map(|x| format!("{x:.3}")).join(" ");
+        let frame = placement.frame_of_reference_uid.as_ref().map_or("", |uid| uid.as_str());
+        Some(Placed { stack: format!("{frame} {direction}"), position_mm: placement.position_mm })
+    }
 }
 
 /// What the positions of the slices say.

@@ -311,6 +311,8 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Association<'a, S> {
             sop_class_uid: sop_class_uid.clone(),
             sop_instance_uid: sop_instance_uid.clone(),
             transfer_syntax_uid: context.transfer_syntax.clone(),
+            calling_ae: Some(self.negotiated.calling.clone()),
+            called_ae: Some(self.negotiated.called.clone()),
         })
     }
 

@@ -43,9 +43,11 @@ pub enum Commit {
 }
 
 /// What is in a file of ours.
-pub(super) struct Digested {
+pub struct Digested {
     pub meta: Meta,
+    /// SHA-256 of the data set, hexadecimal.
     pub digest: String,
+    /// Length of the data set.
     pub size_bytes: u64,
 }
 

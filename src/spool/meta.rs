@@ -1,10 +1,11 @@
 //! The file meta group of stored instances (PS3.10 7.1), written by us in front of the bytes as they came.
 
 use std::io::Read;
+use std::str::FromStr;
 
 use bytes::BufMut;
 
-use crate::dicom::Uid;
+use crate::dicom::{AeTitle, Uid};
 use crate::dimse::{IMPLEMENTATION_VERSION_NAME, implementation_class_uid};
 use crate::limits::META_BYTES_MAX;
 
@@ -17,6 +18,10 @@ pub struct Meta {
     pub sop_class_uid: Uid,
     pub sop_instance_uid: Uid,
     pub transfer_syntax_uid: Uid,
+    /// Who sent it (Source Application Entity Title), where it came over an association.
+    pub calling_ae: Option<AeTitle>,
+    /// Which of our titles it was sent to (Receiving Application Entity Title), likewise.
+    pub called_ae: Option<AeTitle>,
 }
 
 impl Meta {
@@ -29,6 +34,11 @@ impl Meta {
         put_text(&mut group, 0x0010, *b"UI", self.transfer_syntax_uid.as_str(), 0);
         put_text(&mut group, 0x0012, *b"UI", implementation_class_uid().as_str(), 0);
         put_text(&mut group, 0x0013, *b"SH", IMPLEMENTATION_VERSION_NAME, b' ');
+        for (element, title) in [(0x0016, &self.calling_ae), (0x0018, &self.called_ae)] {
+            if let Some(title) = title {
+                put_text(&mut group, element, *b"AE", title.as_str(), b' ');
+            }
+        }
         let mut bytes = vec![0; 128];
         bytes.put_slice(b"DICM");
         bytes.put_slice(&[2, 0, 0, 0, b'U', b'L', 4, 0]);
@@ -54,6 +64,8 @@ impl Meta {
             sop_class_uid: find(&group, 0x0002)?,
             sop_instance_uid: find(&group, 0x0003)?,
             transfer_syntax_uid: find(&group, 0x0010)?,
+            calling_ae: find(&group, 0x0016),
+            called_ae: find(&group, 0x0018),
         })
     }
 }
@@ -68,7 +80,7 @@ fn put_text(out: &mut Vec<u8>, element: u16, vr: [u8; 2], text: &str, padding: u
     out.put_bytes(padding, odd);
 }
 
-fn find(group: &[u8], wanted: u16) -> Option<Uid> {
+fn find<T: FromStr>(group: &[u8], wanted: u16) -> Option<T> {
     let mut rest = group;
     loop {
         let (head, after) = rest.split_at_checked(8)?;
@@ -98,6 +110,8 @@ mod tests {
             sop_class_uid: uid("1.2.840.10008.5.1.4.1.1.2"),
             sop_instance_uid: uid("1.2.3"),
             transfer_syntax_uid: uid("1.2.840.10008.1.2"),
+            calling_ae: "CT1".parse().ok(),
+            called_ae: "CONTOURD".parse().ok(),
         };
         let mut file = meta.encode();
         file.extend_from_slice(b"data");

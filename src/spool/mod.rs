@@ -30,7 +30,7 @@ use thiserror::Error;
 use crate::dicom::{SeriesKey, Uid};
 use crate::limits::{QUARANTINE_FILES_MAX, SERIES_FOLDERS_KNOWN_MAX};
 
-pub use incoming::{Commit, Incoming};
+pub use incoming::{Commit, Digested, Incoming};
 pub use meta::Meta;
 
 use durable::{make_folder, remove_if_there, sync_folder};
@@ -139,14 +139,12 @@ impl Spool {
         Ok(())
     }
 
-    /// SHA-256 (hexadecimal) and length in bytes of the data set of a stored instance, for the instance that a crash
-    /// kept out of the ledger.
+    /// What a stored instance is, for one that a crash kept out of the ledger.
     ///
     /// # Errors
     /// The file cannot be read, or was not written here.
-    pub fn digest(&self, listed: &Listed) -> Result<(String, u64), SpoolError> {
-        let stored = incoming::digest_file(&listed.path)?;
-        Ok((stored.digest, stored.size_bytes))
+    pub fn digest(&self, listed: &Listed) -> Result<Digested, SpoolError> {
+        incoming::digest_file(&listed.path)
     }
 
     /// Removes a series with all its instances. A crash in the middle leaves all of it or nothing.

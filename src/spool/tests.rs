@@ -20,6 +20,8 @@ fn meta(syntax: &str) -> Meta {
         sop_class_uid: uid("1.2.840.10008.5.1.4.1.1.2"),
         sop_instance_uid: uid("1.1.2.3"),
         transfer_syntax_uid: uid(syntax),
+        calling_ae: "CT1".parse().ok(),
+        called_ae: "CONTOURD".parse().ok(),
     }
 }
 
@@ -47,7 +49,7 @@ fn stores_the_bytes_as_they_came_and_lists_them() {
     let mut scanned = Vec::new();
     spool.scan(|listed| scanned.push(listed)).expect("a scan");
     assert_eq!(scanned, listed);
-    let (digest, size_bytes) = spool.digest(&listed[0]).expect("a digest");
+    let Digested { digest, size_bytes, .. } = spool.digest(&listed[0]).expect("a digest");
     assert_eq!((digest.len(), size_bytes), (64, 12));
 }
 

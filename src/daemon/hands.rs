@@ -1,0 +1,161 @@
+//! Carries out what the node asks for: assessments, runs, deliveries. Each answer goes back as an event.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio::sync::{Mutex, Semaphore, mpsc, watch};
+
+use super::assess::assess;
+use crate::config::Configuration;
+use crate::deliver::{self, Outcome as Delivered};
+use crate::dicom::{SeriesKey, Uid};
+use crate::job::{Job, JobId};
+use crate::limits::DELIVERIES_MAX;
+use crate::node::{Answer, Assessment, Effect, Event};
+use crate::route::Arrival;
+use crate::spool::Spool;
+use crate::worker::{Outcome, Supervisor, WorkOrder, read_instances};
+
+/// What the hands need; cheap to clone into each task.
+#[derive(Clone)]
+pub(super) struct Hands {
+    pub spool: Arc<Spool>,
+    pub configuration: watch::Receiver<Arc<Configuration>>,
+    pub events: mpsc::Sender<Event>,
+    pub runs: mpsc::UnboundedSender<Box<Job>>,
+    pub deliveries: Arc<Semaphore>,
+}
+
+/// How many deliveries go on at the same time.
+pub(super) fn delivery_places() -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(DELIVERIES_MAX))
+}
+
+impl Hands {
+    /// Works until the loop ends.
+    pub async fn work(self, mut orders: mpsc::UnboundedReceiver<Effect>) {
+        while let Some(order) = orders.recv().await {
+            match order {
+                Effect::Record(_) => {} // The loop has done it.
+                Effect::Assess { series, revision, instances, arrivals } => {
+                    tokio::spawn(self.clone().assess(series, revision, instances, arrivals));
+                }
+                Effect::Infer { job } => {
+                    if self.runs.send(job).is_err() {
+                        return; // The workers are gone: the gateway ends.
+                    }
+                }
+                Effect::Send { job, to } => {
+                    tokio::spawn(self.clone().send(job, to));
+                }
+                Effect::Remove { series, jobs } => {
+                    let spool = Arc::clone(&self.spool);
+                    tokio::task::spawn_blocking(move || remove(&spool, &series, &jobs));
+                }
+            }
+        }
+    }
+
+    /// The gateway ends when nobody takes events any more; an answer is then found out again after the restart.
+    async fn tell(&self, event: Event) {
+        let _ = self.events.send(event).await;
+    }
+
+    async fn assess(self, series: SeriesKey, revision: u32, instances: Vec<Uid>, arrivals: Vec<Arrival>) {
+        let files: Vec<PathBuf> = instances.iter().map(|uid| self.spool.instance_path(&series, uid)).collect();
+        let configuration = self.configuration.borrow().clone();
+        let work = tokio::task::spawn_blocking(move || match read_instances(&files) {
+            Ok(instances) => assess(&instances, Some(&arrivals), &configuration),
+            Err(error) => Assessment { refusals: vec![error.to_string()], ..Assessment::default() },
+        });
+        let assessment = work.await.unwrap_or_else(|error| {
+            let refusals = vec![format!("the assessment ended early ({error}); report it with these images")];
+            Assessment { refusals, ..Assessment::default() }
+        });
+        self.tell(Event::Assessed { series, revision, assessment: Box::new(assessment) }).await;
+    }
+
+    async fn send(self, job: JobId, to: String) {
+        // The semaphore is never closed; without a place there would be no limit, but the delivery still goes out.
+        let _place = self.deliveries.acquire().await;
+        let answer = self.deliver(&job, &to).await;
+        self.tell(Event::Answered { job, to, answer }).await;
+    }
+
+    async fn deliver(&self, job: &JobId, to: &str) -> Answer {
+        let configuration = self.configuration.borrow().clone();
+        let Some(destination) = configuration.destination(to) else {
+            let reason =
+                format!("no peer {to:?} with an address in ae-config/peers; add it or retry after naming another");
+            return Answer::Again { reason };
+        };
+        let objects = match self.spool.objects(job) {
+            Ok(objects) if !objects.is_empty() => objects,
+            Ok(_) => return Answer::Refused { reason: "its objects are gone; retry runs the job again".to_owned() },
+            Err(error) => return Answer::Again { reason: error.to_string() },
+        };
+        match deliver::dicom::store(&destination, &objects).await {
+            Delivered::Delivered { warnings } => {
+                for warning in warnings {
+                    tracing::warn!(job = job.as_str(), to, "{warning}");
+                }
+                Answer::Sent
+            }
+            Delivered::Retry { reason, .. } => Answer::Again { reason },
+            Delivered::Refused { reason, .. } => Answer::Refused { reason },
+        }
+    }
+
+    /// One worker: takes runs from the queue it shares with the others, one after another.
+    pub async fn run_jobs(self, queue: Arc<Mutex<mpsc::UnboundedReceiver<Box<Job>>>>, mut worker: Supervisor) {
+        loop {
+            let next = queue.lock().await.recv().await;
+            let Some(job) = next else { return worker.stop().await };
+            let event = self.run(&job, &mut worker).await;
+            self.tell(event).await;
+        }
+    }
+
+    async fn run(&self, job: &Job, worker: &mut Supervisor) -> Event {
+        let id = job.id.clone();
+        let configuration = self.configuration.borrow().clone();
+        let folder = match self.spool.work_folder(&id) {
+            Ok(folder) => folder,
+            Err(error) => return Event::WorkerLost { job: id, cause: error.to_string() },
+        };
+        let order = WorkOrder {
+            job: id.clone(),
+            created_at: job.created_at,
+            instances: job.instances.iter().map(|uid| self.spool.instance_path(&job.series, uid)).collect(),
+            pipeline_source: job.pipeline_source.clone(),
+            models: configuration.folder.join("models"),
+            folder,
+            masks: false,
+        };
+        let limits = configuration.worker_limits();
+        let outcome = worker.run(&order, limits, |stage, fraction| {
+            tracing::debug!(job = id.as_str(), stage, fraction);
+        });
+        match outcome.await {
+            Outcome::Done(run) => {
+                let (spool, adopted) = (Arc::clone(&self.spool), id.clone());
+                match tokio::task::spawn_blocking(move || spool.adopt(&adopted)).await {
+                    Ok(Ok(_)) => Event::Produced { job: id, run: Box::new(run) },
+                    Ok(Err(error)) => Event::WorkerLost { job: id, cause: error.to_string() },
+                    Err(error) => {
+                        Event::WorkerLost { job: id, cause: format!("its objects could not be kept: {error}") }
+                    }
+                }
+            }
+            Outcome::Failed(cause) => Event::RunFailed { job: id, cause },
+            Outcome::Lost(cause) => Event::WorkerLost { job: id, cause },
+        }
+    }
+}
+
+fn remove(spool: &Spool, series: &SeriesKey, jobs: &[JobId]) {
+    let removed = spool.remove_series(series).and_then(|()| jobs.iter().try_for_each(|job| spool.remove_objects(job)));
+    if let Err(error) = removed {
+        tracing::warn!(series = series.series_instance_uid.as_str(), "{error}");
+    }
+}

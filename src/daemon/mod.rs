@@ -1,0 +1,251 @@
+//! Starts the parts of the gateway, runs them, reloads the configuration, and ends in order.
+//!
+//! Order of the start: configuration, storage, ledger, what the last life left behind, and only then the port. Order
+//! of the end: no new associations, a grace time for open ones, then the loop; a run under way is done again at the
+//! next start.
+
+mod assess;
+mod clock;
+mod engine;
+mod hands;
+mod restore;
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use thiserror::Error;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{Mutex, mpsc, watch};
+
+use crate::config::{self, Configuration, Loader};
+use crate::document::Problem;
+use crate::ledger::{Ledger, LedgerError};
+use crate::limits::{EVENT_QUEUE_MAX, NOTICE_QUEUE_MAX};
+use crate::node::{Event, Node, Placed, Stored};
+use crate::onnx::{self, OnnxError};
+use crate::receive::{self, Notice, StoredInstance};
+use crate::spool::{Spool, SpoolError};
+use crate::worker::Supervisor;
+
+pub use assess::assess;
+
+use clock::Clock;
+use engine::Engine;
+use hands::Hands;
+
+/// Name of the ledger in the storage folder.
+pub const LEDGER_FILE: &str = "ledger.sqlite";
+
+/// Why the gateway does not start.
+#[derive(Debug, Error)]
+pub enum DaemonError {
+    /// Nothing was started; exit code 78.
+    #[error("the configuration has {} problems", .0.len())]
+    Configuration(Vec<Problem>),
+    #[error(transparent)]
+    Runtime(#[from] OnnxError),
+    #[error(transparent)]
+    Spool(#[from] SpoolError),
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    #[error("cannot listen at {address}: {source}; stop what uses the port, or change ae-config/gateway.json")]
+    Listen { address: SocketAddr, source: io::Error },
+    #[error("cannot start: {0}")]
+    System(#[from] io::Error),
+}
+
+/// Runs the gateway until it is told to stop (SIGTERM, SIGINT).
+///
+/// # Errors
+/// [`DaemonError`] when it cannot start.
+pub fn run(folder: &Path) -> Result<(), DaemonError> {
+    let mut loader = Loader::new(folder);
+    let configuration = loader.load().map_err(DaemonError::Configuration)?;
+    if !configuration.problems.is_empty() {
+        return Err(DaemonError::Configuration(configuration.problems));
+    }
+    if !configuration.models.is_empty() {
+        onnx::check_library()?;
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(NETWORK_THREADS).enable_all().build()?;
+    let result = start(&runtime, loader, configuration);
+    // A blocking thread that waits for a disk must not keep the process; all that counts is durable.
+    runtime.shutdown_background();
+    result
+}
+
+/// One worker for the one device, the processor; a run uses all of its cores already.
+const WORKERS: usize = 1;
+
+/// The network needs little; pixels and models are elsewhere.
+const NETWORK_THREADS: usize = 2;
+
+fn start(runtime: &tokio::runtime::Runtime, loader: Loader, configuration: Configuration) -> Result<(), DaemonError> {
+    let gateway = &configuration.gateway;
+    let spool = Spool::open(&configuration.storage_folder(), gateway.free_floor_mb << 20)?;
+    let ledger = Ledger::open(&configuration.storage_folder().join(LEDGER_FILE))?;
+    let clock = Clock::start();
+    let restored = ledger.restore()?;
+    let orphans = restore::orphans(&spool, &restored, clock.now())?;
+    let (node, effects) = Node::restore(configuration.node_settings(WORKERS), restored, clock.now());
+    let address = SocketAddr::new(gateway.bind, gateway.port);
+    let listener = runtime.block_on(TcpListener::bind(address));
+    let listener = listener.map_err(|source| DaemonError::Listen { address, source })?;
+    let titles: Vec<&str> = gateway.ae_titles.iter().map(|title| title.as_str()).collect();
+    tracing::info!("contourd {} listens at {address} as {}", env!("CARGO_PKG_VERSION"), titles.join(", "));
+
+    let (events, inbox) = mpsc::channel(EVENT_QUEUE_MAX);
+    let (orders, effects_out) = mpsc::unbounded_channel();
+    let (stop_loop, loop_stopped) = watch::channel(false);
+    let (stop_listener, listener_stopped) = watch::channel(false);
+    let (policy, policy_seen) = watch::channel(Arc::new(configuration.receive_policy()));
+    let (current, current_seen) = watch::channel(Arc::new(configuration.clone()));
+
+    let mut engine = Engine { node, ledger, clock, events: inbox, orders, stop: loop_stopped };
+    engine.begin(effects);
+    for orphan in orphans {
+        engine.take(Event::Stored(orphan));
+    }
+    let (handle, loop_spool) = (runtime.handle().clone(), Arc::clone(&spool));
+    let loop_thread =
+        std::thread::Builder::new().name("loop".to_owned()).spawn(move || engine.run(&handle, &loop_spool))?;
+
+    start_hands(runtime, &spool, events.clone(), current_seen, effects_out, &configuration)?;
+    let _watcher = follow_changes(loader, &configuration, current, policy, events.clone());
+    let (notices, notices_in) = mpsc::channel(NOTICE_QUEUE_MAX);
+    runtime.spawn(forward(notices_in, events.clone(), clock));
+    runtime.spawn(expire(events, clock, configuration.gateway.retention_days));
+    runtime.block_on(async {
+        let serving = receive::serve(listener, policy_seen, spool, notices, listener_stopped);
+        let signals = stop_on_signal(stop_listener)?;
+        // Without systemd there is nobody to notify.
+        let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+        serving.await;
+        signals.abort();
+        Ok::<(), io::Error>(())
+    })?;
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+    // The loop has ended already when this fails.
+    let _ = stop_loop.send(true);
+    let _ = loop_thread.join();
+    tracing::info!("stopped; what is under way goes on at the next start");
+    Ok(())
+}
+
+fn start_hands(
+    runtime: &tokio::runtime::Runtime,
+    spool: &Arc<Spool>,
+    events: mpsc::Sender<Event>,
+    configuration: watch::Receiver<Arc<Configuration>>,
+    orders: mpsc::UnboundedReceiver<crate::node::Effect>,
+    first: &Configuration,
+) -> io::Result<()> {
+    let (runs, queue) = mpsc::unbounded_channel();
+    let deliveries = hands::delivery_places();
+    let hands = Hands { spool: Arc::clone(spool), configuration, events, runs, deliveries };
+    let program = std::env::current_exe()?;
+    let queue = Arc::new(Mutex::new(queue));
+    for _ in 0..WORKERS {
+        let threads = first.gateway.worker.threads.to_string();
+        let arguments = ["worker".into(), "--threads".into(), threads.into()];
+        let worker = Supervisor::new(program.clone(), arguments.to_vec());
+        runtime.spawn(hands.clone().run_jobs(Arc::clone(&queue), worker));
+    }
+    runtime.spawn(hands.work(orders));
+    Ok(())
+}
+
+/// Makes a good change active at once; a bad one leaves the last good version in use and is told in the log.
+fn follow_changes(
+    loader: Loader,
+    configuration: &Configuration,
+    current: watch::Sender<Arc<Configuration>>,
+    policy: watch::Sender<Arc<receive::Policy>>,
+    events: mpsc::Sender<Event>,
+) -> Option<config::Watcher> {
+    let watching = config::watch(loader, configuration, move |loaded| match loaded {
+        Ok(changed) => {
+            for problem in &changed.problems {
+                tracing::error!("{problem}; the last good version stays in use");
+            }
+            let settings = changed.node_settings(WORKERS);
+            policy.send_replace(Arc::new(changed.receive_policy()));
+            current.send_replace(Arc::new(changed));
+            // Fails only when the gateway ends.
+            let _ = events.blocking_send(Event::Settings(Box::new(settings)));
+            tracing::info!("the configuration was read again; what is good in it is active");
+        }
+        Err(problems) => {
+            for problem in problems {
+                tracing::error!("{problem}; the last good version stays in use");
+            }
+        }
+    });
+    watching.inspect_err(|error| tracing::warn!("{error}")).ok()
+}
+
+/// Brings what the receiver says to the loop.
+async fn forward(mut notices: mpsc::Receiver<Notice>, events: mpsc::Sender<Event>, clock: Clock) {
+    while let Some(notice) = notices.recv().await {
+        let event = match notice {
+            Notice::Stored(stored) => Event::Stored(stored_event(&stored, clock.now())),
+            Notice::Closed { association, released, .. } => Event::Closed { association, released },
+        };
+        if events.send(event).await.is_err() {
+            return;
+        }
+    }
+}
+
+fn stored_event(stored: &StoredInstance, received_at: jiff::Timestamp) -> Stored {
+    Stored {
+        series: stored.instance.series_key(),
+        sop_instance_uid: stored.instance.sop_instance_uid.clone(),
+        digest: stored.digest.clone(),
+        size_bytes: stored.size_bytes,
+        calling_ae: stored.calling_ae.clone(),
+        called_ae: stored.called_ae.clone(),
+        association: stored.association,
+        received_at,
+        placed: Placed::of(&stored.instance),
+    }
+}
+
+/// Once an hour, asks for the removal of what is older than the site keeps it.
+async fn expire(events: mpsc::Sender<Event>, clock: Clock, retention_days: f64) {
+    let hour = std::time::Duration::from_secs(3_600);
+    loop {
+        tokio::time::sleep(hour).await;
+        let kept = jiff::SignedDuration::from_secs((retention_days * 86_400.0) as i64);
+        let Ok(before) = clock.now().checked_sub(kept) else { continue };
+        if events.send(Event::Expire { before }).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// The first signal begins the orderly end; a second one ends at once.
+fn stop_on_signal(stop: watch::Sender<bool>) -> io::Result<tokio::task::JoinHandle<()>> {
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    Ok(tokio::spawn(async move {
+        for count in 0.. {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            if count > 0 {
+                std::process::exit(130);
+            }
+            tracing::info!("told to stop: no new associations; open ones may end");
+            let _ = stop.send(true);
+        }
+    }))
+}
+
+/// Where the folder of results of a job lies.
+pub fn objects_folder(storage: &Path, job: &crate::job::JobId) -> PathBuf {
+    storage.join("objects").join(job.as_str())
+}
