@@ -33,7 +33,13 @@ fn send(port: u16, files: &[PathBuf]) -> Outcome {
 
 fn write_file(folder: &Path, uid: &str, data_set: &[u8]) -> PathBuf {
     let parse = |text: &str| text.parse().expect("a legal UID");
-    let meta = Meta { sop_class_uid: parse(CT), sop_instance_uid: parse(uid), transfer_syntax_uid: parse(IMPLICIT) };
+    let meta = Meta {
+        sop_class_uid: parse(CT),
+        sop_instance_uid: parse(uid),
+        transfer_syntax_uid: parse(IMPLICIT),
+        calling_ae: None,
+        called_ae: None,
+    };
     let path = folder.join(format!("{uid}.dcm"));
     std::fs::write(&path, [meta.encode(), data_set.to_vec()].concat()).expect("a file");
     path
