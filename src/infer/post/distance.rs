@@ -5,26 +5,96 @@
 //! matter, so each minimum looks at the few rows and slices within it; those loops run over whole rows of memory.
 //! Slices count by their own positions. A stack's lean (gantry tilt) is not counted.
 
-use ndarray::{Array2, Array3, ArrayView2, ArrayViewMut2, Axis, parallel::prelude::*};
+use std::collections::VecDeque;
+use std::ops::Range;
+
+use ndarray::{Array2, Array3, ArrayView2, ArrayView3, ArrayViewMut2, Axis, Zip, parallel::prelude::*};
+
+use crate::infer::part::part;
 
 use crate::volume::VolumeGeometry;
 
 /// Larger than any squared distance in mm, and still a number that can be added to.
 const FAR: f32 = 1e12;
 
-/// The voxels within `radius_mm` of a voxel of the mask that equals `value`, those included.
-pub fn within(mask: &Array3<bool>, value: bool, radius_mm: f64, geometry: &VolumeGeometry) -> Array3<bool> {
-    let positions = geometry.positions_mm();
+/// Index ranges of slices, rows and columns.
+type Extent = [Range<usize>; 3];
+
+/// The mask with everything within `radius_mm` of its outside removed. Beyond its edge the image counts as its own
+/// mirror: a mask that the image cuts is not worn away at the cut.
+pub fn eroded(mask: &Array3<bool>, radius_mm: f64, geometry: &VolumeGeometry) -> Array3<bool> {
+    let mut out = Array3::from_elem(mask.raw_dim(), false);
+    let Some(extent) = extent_of(mask) else { return out };
+    // One voxel around the mask is outside; farther ones are no nearer.
+    let around = widened(&extent, [1; 3], mask);
+    mark_within(mask, false, radius_mm, geometry, &around, &mut out);
+    let mut inside = part(out.view_mut(), &around);
+    Zip::from(&mut inside).and(part(mask.view(), &around)).par_for_each(|near, mask| *near = *mask && !*near);
+    out
+}
+
+/// The mask with everything within `radius_mm` of it added.
+pub fn dilated(mask: &Array3<bool>, radius_mm: f64, geometry: &VolumeGeometry) -> Array3<bool> {
+    let mut out = Array3::from_elem(mask.raw_dim(), false);
+    let Some(extent) = extent_of(mask) else { return out };
+    let reach = |step: f64| (radius_mm * (1.0 + 1e-6) / step).floor() as usize;
+    let p = geometry.positions_mm();
+    let near = |a: usize, b: usize| (p[a] - p[b]).abs() <= radius_mm * (1.0 + 1e-6);
+    let below = (0..extent[0].start).rev().take_while(|k| near(*k, extent[0].start)).count();
+    let above = (extent[0].end..p.len()).take_while(|k| near(*k, extent[0].end - 1)).count();
+    let sides = [below.max(above), reach(geometry.row_spacing_mm()), reach(geometry.column_spacing_mm())];
+    mark_within(mask, true, radius_mm, geometry, &widened(&extent, sides, mask), &mut out);
+    out
+}
+
+/// The smallest box that holds the mask.
+fn extent_of(mask: &Array3<bool>) -> Option<Extent> {
+    let none = || [(usize::MAX, 0); 3];
+    let of_slice = |(k, plane): (usize, ArrayView2<'_, bool>)| {
+        let mut found = none();
+        for (j, row) in plane.outer_iter().enumerate() {
+            let row = row.to_slice().unwrap_or_default();
+            if let Some(first) = row.iter().position(|inside| *inside) {
+                let last = row.iter().rposition(|inside| *inside).unwrap_or(first);
+                found = joined(found, [(k, k + 1), (j, j + 1), (first, last + 1)]);
+            }
+        }
+        found
+    };
+    let found = mask.axis_iter(Axis(0)).into_par_iter().enumerate().map(of_slice).reduce(none, joined);
+    (found[0].1 > 0).then(|| found.map(|(start, end)| start..end))
+}
+
+fn joined(a: [(usize, usize); 3], b: [(usize, usize); 3]) -> [(usize, usize); 3] {
+    std::array::from_fn(|axis| (a[axis].0.min(b[axis].0), a[axis].1.max(b[axis].1)))
+}
+
+fn widened(extent: &Extent, by: [usize; 3], mask: &Array3<bool>) -> Extent {
+    std::array::from_fn(|axis| {
+        extent[axis].start.saturating_sub(by[axis])..(extent[axis].end + by[axis]).min(mask.shape()[axis])
+    })
+}
+
+/// Sets, inside the extent, the voxels within `radius_mm` of a voxel that equals `value` and lies in the extent.
+fn mark_within(
+    mask: &Array3<bool>,
+    value: bool,
+    radius_mm: f64,
+    geometry: &VolumeGeometry,
+    extent: &Extent,
+    out: &mut Array3<bool>,
+) {
     // The hair makes a radius of exactly n voxels reach n voxels whatever the rounding.
     let limit = (radius_mm * radius_mm * (1.0 + 1e-6)) as f32;
-    let slices = mask.dim().0;
-    let mut out = Array3::from_elem(mask.raw_dim(), false);
-    let threads = rayon::current_num_threads().max(1);
-    let share = slices.div_ceil(threads).max(1);
-    out.axis_chunks_iter_mut(Axis(0), share).into_par_iter().enumerate().for_each(|(part, mut out)| {
-        let mut planes = Planes { mask, value, radius_mm, geometry, first: 0, held: Default::default() };
+    let positions = &geometry.positions_mm()[extent[0].clone()];
+    let mask = part(mask.view(), extent);
+    let mut out = part(out.view_mut(), extent);
+    let slices = positions.len();
+    let share = slices.div_ceil(rayon::current_num_threads()).max(1);
+    out.axis_chunks_iter_mut(Axis(0), share).into_par_iter().enumerate().for_each(|(chunk, mut out)| {
+        let mut planes = Planes { mask, value, radius_mm, geometry, first: 0, held: VecDeque::new() };
         for (offset, mut out) in out.axis_iter_mut(Axis(0)).enumerate() {
-            let slice = part * share + offset;
+            let slice = chunk * share + offset;
             let near = |k: &usize| (positions[*k] - positions[slice]).abs() <= radius_mm * (1.0 + 1e-6);
             let low = (0..=slice).rev().take_while(near).last().unwrap_or(slice);
             let high = (slice..slices).take_while(near).last().unwrap_or(slice);
@@ -35,18 +105,17 @@ pub fn within(mask: &Array3<bool>, value: bool, radius_mm: f64, geometry: &Volum
             }
         }
     });
-    out
 }
 
 /// Squared distances within each slice, for the slices that are looked at just now.
 struct Planes<'a> {
-    mask: &'a Array3<bool>,
+    mask: ArrayView3<'a, bool>,
     value: bool,
     radius_mm: f64,
     geometry: &'a VolumeGeometry,
     first: usize,
     /// `None` for a slice that holds nothing.
-    held: std::collections::VecDeque<Option<Array2<f32>>>,
+    held: VecDeque<Option<Array2<f32>>>,
 }
 
 impl Planes<'_> {
@@ -68,7 +137,7 @@ impl Planes<'_> {
     /// Sets the voxels whose squared distance within slice `k` is at most `limit`.
     fn mark(&self, k: usize, limit: f32, out: &mut ArrayViewMut2<'_, bool>) {
         if let Some(Some(plane)) = self.held.get(k - self.first) {
-            ndarray::Zip::from(out).and(plane).for_each(|out, distance| *out |= *distance <= limit);
+            Zip::from(out).and(plane).for_each(|out, distance| *out |= *distance <= limit);
         }
     }
 }
@@ -120,19 +189,6 @@ fn along_row(out: &mut [f32], voxels: &[bool], value: bool, step: f32) -> bool {
     true
 }
 
-/// The mask with everything within `radius_mm` of its outside removed. Beyond the image is not outside: a mask that
-/// the image cuts is not worn away at the cut.
-pub fn eroded(mask: &Array3<bool>, radius_mm: f64, geometry: &VolumeGeometry) -> Array3<bool> {
-    let mut out = within(mask, false, radius_mm, geometry);
-    out.par_mapv_inplace(|near| !near);
-    out
-}
-
-/// The mask with everything within `radius_mm` of it added.
-pub fn dilated(mask: &Array3<bool>, radius_mm: f64, geometry: &VolumeGeometry) -> Array3<bool> {
-    within(mask, true, radius_mm, geometry)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -166,6 +222,10 @@ mod tests {
                     .fold(f64::INFINITY, f64::min);
                 assert_eq!(near, nearest <= radius, "{nearest} mm at radius {radius} mm");
             }
+            let outside = mask.mapv(|inside| !inside);
+            let expected = dilated(&outside, radius, &geometry).mapv(|near| !near);
+            assert_eq!(eroded(&mask, radius, &geometry), expected);
+            assert_eq!(eroded(&outside, radius, &geometry), found.mapv(|near| !near));
         }
     }
 

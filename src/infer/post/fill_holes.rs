@@ -1,11 +1,12 @@
 //! Fill what the mask encloses; it knows an opening to the outside from an airway by its width.
 
-use ndarray::Array3;
+use ndarray::{Array3, Axis, parallel::prelude::*};
 
 use super::components::{Components, Neighbours, Run};
 use super::distance::{dilated, eroded};
 use super::{Context, Operation, always_consistent};
 use crate::infer::parameter::{Kind, Parameter};
+use crate::volume::{GeometryError, VolumeGeometry};
 
 pub(super) const ENTRY: Operation = Operation {
     name: "fill_holes",
@@ -77,22 +78,47 @@ fn enclosed(mask: &Array3<bool>, per_slice: bool) -> Holes {
 }
 
 /// How many voxels of each part a ball can reach that comes from the sides of the image and passes through the
-/// background of all slices.
+/// background of all slices. Asked on voxels of up to a fifth of the radius: what matters is whether the way is wide.
 fn reached_from_outside(mask: &Array3<bool>, holes: &Holes, radius_mm: f64, context: &Context<'_>) -> Vec<f64> {
-    let mut background = mask.clone();
-    background.par_mapv_inplace(|inside| !inside);
-    let mut room = eroded(&background, radius_mm, context.geometry);
-    drop(background);
+    let geometry = context.geometry;
+    let across = |step: f64| ((radius_mm / 5.0 / step) as usize).max(1);
+    let (down, right) = (across(geometry.row_spacing_mm()), across(geometry.column_spacing_mm()));
+    let Ok(coarse) = coarser(geometry, down, right) else { return vec![0.0; holes.parts.count] };
+    let mut background = Array3::from_elem(coarse.shape(), true);
+    background.axis_iter_mut(Axis(0)).into_par_iter().zip(mask.axis_iter(Axis(0)).into_par_iter()).for_each(
+        |(mut out, plane)| {
+            for (j, row) in plane.outer_iter().enumerate() {
+                let mut out = out.row_mut(j / down);
+                for (i, _) in row.iter().enumerate().filter(|(_, inside)| **inside) {
+                    out[i / right] = false;
+                }
+            }
+        },
+    );
+    let mut room = eroded(&background, radius_mm, &coarse);
     let parts = Components::of(&room, true, Neighbours::Faces, false);
-    let (_, rows, columns) = mask.dim();
+    let [_, rows, columns] = coarse.shape();
     let mut outside = vec![false; parts.count];
     for (run, part) in parts.runs.iter().zip(&parts.component) {
         let side = run.row == 0 || run.row as usize + 1 == rows || run.start == 0 || run.end as usize == columns;
         outside[*part as usize] |= side;
     }
     parts.paint(&mut room, false, |part| !outside[part]);
-    let reached = dilated(&room, radius_mm, context.geometry);
-    holes.parts.sum(|run| run.count_in(&reached))
+    let reached = dilated(&room, radius_mm, &coarse);
+    holes.parts.sum(|run| {
+        let (slice, row) = (run.slice as usize, run.row as usize / down);
+        (run.start..run.end).filter(|column| reached[[slice, row, *column as usize / right]]).count() as f64
+    })
+}
+
+/// The grid whose voxels hold `down` x `right` voxels of each slice.
+fn coarser(geometry: &VolumeGeometry, down: usize, right: usize) -> Result<VolumeGeometry, GeometryError> {
+    let centre = |count: usize| (count as f64 - 1.0) / 2.0;
+    let origin = |slice: usize| geometry.index_to_patient([slice as f64, centre(down), centre(right)]);
+    let size = (geometry.rows().div_ceil(down), geometry.columns().div_ceil(right));
+    let spacing = [geometry.row_spacing_mm() * down as f64, geometry.column_spacing_mm() * right as f64];
+    let origins = (0..geometry.slices()).map(origin).collect();
+    VolumeGeometry::new(size, spacing, geometry.row_direction(), geometry.column_direction(), origins)
 }
 
 #[cfg(test)]

@@ -157,6 +157,12 @@ pub(super) fn run(
             let context = Context { geometry, image: &source.pixels, structures: &structures, labels: &labels };
             let had = step.operation.name != "take" && voxels.iter().any(|inside| *inside);
             (step.operation.apply)(&step.arguments, &mut voxels, &context);
+            if step.operation.name == "take" && !voxels.iter().any(|inside| *inside) {
+                let of = step.arguments.names("of").iter();
+                let why =
+                    of.filter_map(|source| reasons.get(source.as_str()).map(|why| format!("{source}: {why}"))).next();
+                reasons.extend(why.map(|why| (name.as_str(), why)));
+            }
             if had && !voxels.iter().any(|inside| *inside) {
                 let operation = step.operation.name;
                 reasons.insert(name, format!("nothing is left after {operation} ({})", step.arguments));

@@ -17,7 +17,7 @@ const LEAST_SHARE: f64 = 0.1;
 
 pub(super) const ENTRY: Operation = Operation {
     name: "split_left_right",
-    doc: "Keeps one side of a pair. The mask is worn away until two large parts come apart; each voxel goes to the part that reaches it first, and the part farther along the patient's +x is the left one. A single part is left or right of the middle of `body`.",
+    doc: "Keeps one side of a pair. The mask is worn away until two large parts come apart; each voxel goes to the part that reaches it first, and the part farther along the patient's +x is the left one. Where no such two lie on both sides of the middle of `body`, each part goes by its own side of it.",
     source: "patient coordinates of PS3.3 C.7.6.2.1.1: +x is the patient's left in every position",
     parameters: &[
         Parameter {
@@ -29,7 +29,7 @@ pub(super) const ENTRY: Operation = Operation {
         },
         Parameter {
             name: "body",
-            doc: "The structure whose middle tells the side of a single part.",
+            doc: "The structure whose middle parts left from right.",
             unit: "",
             kind: Kind::Name,
             default: None,
@@ -44,32 +44,25 @@ pub(super) const ENTRY: Operation = Operation {
     },
 };
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 enum Side {
     Left = 1,
     Right = 2,
 }
 
-/// The side of every voxel of the mask; `None` for an empty one.
+/// The side of every voxel of the mask; `None` for an empty mask or body.
 fn sides(mask: &Array3<bool>, context: &Context<'_>, body: &str) -> Option<Array3<u8>> {
+    let middle = mean_x(&context.mask(body), context)?;
+    let (parts, halves) = RADII_MM
+        .iter()
+        .find_map(|&radius| two_parts(mask, radius, middle, context))
+        .unwrap_or_else(|| each_by_itself(mask, middle, context));
     let mut side = Array3::<u8>::zeros(mask.raw_dim());
     let mut front = VecDeque::new();
-    let seeds = RADII_MM.iter().find_map(|&radius| two_parts(mask, radius, context));
-    let Some((parts, halves)) = seeds else {
-        let all = Components::of(mask, true, Neighbours::Corners, false);
-        if all.count == 0 {
-            return None;
-        }
-        let middle = mean_x(&context.mask(body), context)?;
-        let value = if mean_x(mask, context)? > middle { Side::Left } else { Side::Right };
-        ndarray::Zip::from(&mut side).and(mask).for_each(|side, inside| *side = u8::from(*inside) * value as u8);
-        return Some(side);
-    };
     for (run, part) in parts.runs.iter().zip(&parts.component) {
-        let Some(value) = halves.get(*part as usize).copied().flatten() else { continue };
         for column in run.start..run.end {
             let at = (run.slice as usize, run.row as usize, column as usize);
-            side[at] = value as u8;
+            side[at] = halves[*part as usize] as u8;
             front.push_back(at);
         }
     }
@@ -77,30 +70,42 @@ fn sides(mask: &Array3<bool>, context: &Context<'_>, body: &str) -> Option<Array
     Some(side)
 }
 
-/// The parts of the worn mask and the side of the two largest, when there are two that are large enough.
-fn two_parts(mask: &Array3<bool>, radius_mm: f64, context: &Context<'_>) -> Option<(Components, Vec<Option<Side>>)> {
-    let worn = if radius_mm == 0.0 { mask.clone() } else { eroded(mask, radius_mm, context.geometry) };
-    let parts = Components::of(&worn, true, Neighbours::Corners, false);
+/// The parts of the worn mask, each with its side, when the two largest are large enough and on the two sides of the
+/// middle. Further parts (a lobe cut off by a fissure) go with the one whose middle is nearer.
+fn two_parts(
+    mask: &Array3<bool>,
+    radius_mm: f64,
+    middle: f64,
+    context: &Context<'_>,
+) -> Option<(Components, Vec<Side>)> {
+    let worn = if radius_mm == 0.0 { None } else { Some(eroded(mask, radius_mm, context.geometry)) };
+    let parts = Components::of(worn.as_ref().unwrap_or(mask), true, Neighbours::Corners, false);
     let volume = parts.sum(|run| run.length() * context.geometry.slice_extent_mm(run.slice as usize));
     let mut order: Vec<usize> = (0..parts.count).collect();
     order.sort_by(|a, b| volume[*b].total_cmp(&volume[*a]));
     let (&first, &second) = (order.first()?, order.get(1)?);
-    if volume[second] < LEAST_SHARE * volume[first] {
+    let x = middles(&parts, context);
+    let (left, right) = if x[first] > x[second] { (first, second) } else { (second, first) };
+    if volume[second] < LEAST_SHARE * volume[first] || x[right] > middle || x[left] < middle {
         return None;
     }
-    let moment = parts.sum(|run| run.length() * x_of(run.slice, run.row, run.start, run.end, context));
-    let count = parts.sum(Run::length);
-    let x = |part: usize| moment[part] / count[part];
-    let (left, right) = if x(first) > x(second) { (first, second) } else { (second, first) };
-    let mut halves = vec![None; parts.count];
-    halves[left] = Some(Side::Left);
-    halves[right] = Some(Side::Right);
-    // Further parts (a lobe cut off by a fissure) go with the half whose middle is nearer.
-    for part in (0..parts.count).filter(|part| *part != left && *part != right) {
-        let nearer_left = (x(part) - x(left)).abs() < (x(part) - x(right)).abs();
-        halves[part] = Some(if nearer_left { Side::Left } else { Side::Right });
-    }
+    let nearer_left = |part: usize| (x[part] - x[left]).abs() < (x[part] - x[right]).abs();
+    let halves = (0..parts.count).map(|part| if nearer_left(part) { Side::Left } else { Side::Right }).collect();
     Some((parts, halves))
+}
+
+/// The parts of the mask, each on the side of the body's middle that it lies on.
+fn each_by_itself(mask: &Array3<bool>, middle: f64, context: &Context<'_>) -> (Components, Vec<Side>) {
+    let parts = Components::of(mask, true, Neighbours::Corners, false);
+    let x = middles(&parts, context);
+    let halves = x.iter().map(|x| if *x > middle { Side::Left } else { Side::Right }).collect();
+    (parts, halves)
+}
+
+/// Mean patient x of each part.
+fn middles(parts: &Components, context: &Context<'_>) -> Vec<f64> {
+    let moment = parts.sum(|run| run.length() * x_of(run.slice, run.row, run.start, run.end, context));
+    moment.iter().zip(parts.sum(Run::length)).map(|(moment, count)| moment / count).collect()
 }
 
 fn x_of(slice: u32, row: u32, start: u32, end: u32, context: &Context<'_>) -> f64 {
