@@ -23,7 +23,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-GAS_LUNG_HU = -950.0  # air is -1000, inflated lung -870 to -700, severe emphysema below -950
+GAS_LUNG_HU = -930.0  # air in airways and bowel -1000 to -950, inflated lung -900 to -700; emphysema overlaps, see model.json
 LUNG_TISSUE_HU = -350.0  # half-way from lung (-800) and from air (-1000, skin at -50 to 50) to soft tissue, near enough
 TISSUE_BONE_HU = 180.0  # cancellous bone 100 to 300, cortical bone above 400, muscle and blood below 80
 LOWEST_HU, HIGHEST_HU = -1024.0, 3071.0  # padding of -2000 or -3024 is air; metal is no more than bone
