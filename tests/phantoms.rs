@@ -1,0 +1,52 @@
+//! ct-basic on ten random phantoms (size, arms, position, roll, couch, contrast, noise) against their analytic truth.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use contourd::document::{self, Problem, Problems};
+use contourd::infer::{self, Structure};
+use contourd::onnx::Networks;
+use contourd::phantom::{self, Phantom, Thorax};
+use contourd::pipeline::Model;
+
+const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/models/ct-basic");
+
+fn model() -> Model {
+    let text = std::fs::read_to_string(Path::new(FOLDER).join("model.json")).expect("model.json is shipped");
+    let mut problems = Problems::of("models/ct-basic/model.json");
+    let model = document::parse(&text, &mut problems).and_then(|node| Model::parse(&node, &mut problems));
+    let list: Vec<String> = problems.into_vec().iter().map(Problem::to_string).collect();
+    model.unwrap_or_else(|| panic!("{}", list.join("\n")))
+}
+
+fn segmented(model: &Model, networks: &Networks, phantom: &Phantom) -> Vec<Structure> {
+    let network = networks.get(model, Path::new(FOLDER)).unwrap_or_else(|error| panic!("{error}"));
+    let mut network = network.lock().expect("one user");
+    let inputs = BTreeMap::from([("ct".to_owned(), phantom.volume())]);
+    let nothing = BTreeMap::new();
+    infer::run(model.recipe(), &inputs, &nothing, &mut *network, &mut |_, _| {}).expect("ct-basic runs on any CT")
+}
+
+fn dice(found: &[Structure], phantom: &Phantom, name: &str) -> f64 {
+    let structure = found.iter().find(|structure| structure.label == name).expect("ct-basic delivers it");
+    structure.mask.dice(&phantom.truth(name).expect("the phantom knows it"))
+}
+
+#[test]
+fn body_and_lungs_agree_with_ten_random_phantoms() {
+    let (model, networks) = (model(), Networks::new(2));
+    let mut wrong = Vec::new();
+    for seed in 0..10 {
+        // Half the pixels of practice in each direction keep the test under a minute; noise is per pixel, as drawn.
+        let thorax = Thorax::random(seed).coarser(2);
+        let told = format!("seed {seed}: {:?}, arms {:?}", thorax.position, thorax.arms);
+        let phantom = phantom::render(&thorax, |_| {}).expect("a legal phantom");
+        let found = segmented(&model, &networks, &phantom);
+        let [body, left, right, bone] = ["BODY", "Lung_L", "Lung_R", "Bone"].map(|name| dice(&found, &phantom, name));
+        println!("{told}: BODY {body:.4}, Lung_L {left:.4}, Lung_R {right:.4}, Bone {bone:.4}");
+        if body < 0.99 || left < 0.97 || right < 0.97 {
+            wrong.push(format!("{told}: BODY {body:.4} (0.99), Lung_L {left:.4}, Lung_R {right:.4} (0.97)"));
+        }
+    }
+    assert!(wrong.is_empty(), "found less agreement than expected:\n{}", wrong.join("\n"));
+}
