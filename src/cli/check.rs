@@ -14,18 +14,25 @@ use crate::pipeline::{Action, Mode};
 pub(super) struct CheckArgs {
     #[command(flatten)]
     pub(super) config: ConfigArgs,
+    /// Print the reference of all files (docs/configuration.md) instead.
+    #[arg(long, conflicts_with = "config")]
+    reference: bool,
 }
 
 /// Where the configuration is.
 #[derive(Debug, Args)]
 pub(super) struct ConfigArgs {
     /// The folder with ae-config, pipelines and models.
-    #[arg(long = "config", value_name = "DIR", default_value = ".")]
+    #[arg(id = "config", long = "config", value_name = "DIR", default_value = ".")]
     pub(super) folder: PathBuf,
 }
 
 impl CheckArgs {
     pub(super) fn run(&self) -> anyhow::Result<u8> {
+        if self.reference {
+            print!("{}", config::reference());
+            return Ok(EXIT_OK);
+        }
         match config::load(&self.config.folder) {
             Ok(configuration) => {
                 print!("{}", summary(&configuration));

@@ -24,7 +24,7 @@ use crate::route::{self, Assembly, SeriesView, Verdict};
 pub(super) struct ExplainArgs {
     /// A folder with DICOM files, searched with all folders in it.
     #[arg(value_name = "FOLDER")]
-    folder: PathBuf,
+    images: PathBuf,
     #[command(flatten)]
     config: ConfigArgs,
     /// Print one JSON object, for programs.
@@ -66,7 +66,7 @@ impl ExplainArgs {
         if !configuration.problems.is_empty() {
             eprint!("{}the files with problems are left out below\n\n", told(&configuration.problems));
         }
-        let found = read(&self.folder)?;
+        let found = read(&self.images)?;
         let explained: Vec<Explained> =
             found.series.iter().map(|(key, instances)| explain(key, instances, &configuration)).collect();
         if self.json {
@@ -79,7 +79,7 @@ impl ExplainArgs {
 
     fn as_text(&self, found: &Found, explained: &[Explained], configuration: &Configuration) -> String {
         let instances: usize = explained.iter().map(|series| series.instances).sum();
-        let mut text = format!("{}: {}, ", self.folder.display(), counted(found.files, "file"));
+        let mut text = format!("{}: {}, ", self.images.display(), counted(found.files, "file"));
         text += &format!("{} in {} series\n", counted(instances, "DICOM instance"), explained.len());
         for (file, reason) in found.others.iter().take(OTHERS_SHOWN) {
             text += &format!("  left out: {}: {reason}\n", file.display());

@@ -1,3 +1,403 @@
+//! The reference of the configuration files, `docs/configuration.md`, made from tables; it reads no files.
+//!
+//! Comparisons, words and defaults come from the tables that the parsers use. That the keys below are those that the
+//! parsers know is a test: it asks each parser which keys it knows.
+
+use std::fmt::Write;
+
+use super::{Dialect, Limits, RETRY_DEFAULT, WorkerSettings};
+use crate::pipeline::{Completeness, Group, Holes, Mode, OPERATORS, OnTimeout, Orientation};
+use crate::structure::RoiType;
+
+/// One key of an object: its name, what stands there, its default (`required` where there is none), what it means.
+type Key = (&'static str, String, String, &'static str);
+
+/// The text of `docs/configuration.md`.
 pub fn reference() -> String {
-    String::new()
+    let mut text = INTRODUCTION.to_owned();
+    for (title, lead, keys) in objects() {
+        // Writing to a String cannot fail.
+        let _ =
+            write!(text, "\n### {title}\n\n{lead}\n\n| key | value | default | meaning |\n| --- | --- | --- | --- |\n");
+        for (name, value, default, meaning) in keys {
+            let _ = writeln!(text, "| `{name}` | {value} | {default} | {meaning} |");
+        }
+    }
+    text += CONDITIONS;
+    text += "\n| comparison | operand | holds when the value |\n| --- | --- | --- |\n";
+    for operator in &OPERATORS {
+        let _ = writeln!(text, "| `{}` | {} | {} |", operator.name, operator.operand, operator.meaning);
+    }
+    text
+}
+
+const INTRODUCTION: &str = "# Configuration
+
+<!-- Made by `contourd check --reference > docs/configuration.md`; a test fails when this file is stale. -->
+
+Three kinds of files say who takes part (`ae-config/`), which series are segmented and where the results go
+(`pipelines/`), and how a model is applied (`models/`). They are JSON (RFC 8259); comments (`//`, `/* */`) and
+trailing commas are allowed. Unknown keys are errors. `contourd check` tells everything that is wrong in all files at
+once, each with file, line, path, what was found, what was expected, and the nearest known name; it ends with status 78
+when there is anything. `contourd serve` refuses to start with a configuration that has problems. While it runs, it
+reads changed files by itself: a good change becomes active at once; a bad one leaves the last good version of that
+file in use and is told.
+
+Files that begin with a dot or do not end in `.json` are no configuration. Times are in seconds (`_s`), hours (`_h`)
+or days, sizes in MB of 1,048,576 bytes.
+
+## Files
+";
+
+const CONDITIONS: &str = r#"
+## Conditions
+
+A condition asks one attribute of every image of the series, never of one of them:
+
+```json
+{ "tag": "SliceThickness", "between": [0.5, 5.0] }
+```
+
+- `tag`: a DICOM keyword, `(gggg,eeee)`, or a path through sequences, all of whose items are followed:
+  `SharedFunctionalGroupsSequence.PixelMeasuresSequence.SliceThickness`. Private attributes need `creator` beside `tag`
+  and are written `(0043,xx39)`.
+- exactly one comparison of the table below. Values are compared by value representation: DS and IS as numbers, code
+  strings (CS) without case, padding and trailing `^` of names are not significant. An attribute that is missing or
+  empty satisfies `absent` and nothing else.
+- `value`: which values of an attribute that has several: `"any"`, `"all"`, or an index from 0. Default: `"any"` for
+  `eq`, `in`, `contains`, `regex`, `glob`; `"all"` for the others.
+- `every`: how many images must satisfy it: `"all"`, `"any"`, or a share above 0 and up to 1. Default: `"all"`; inside
+  `none` it is `"any"`, so that `none` means: in no image.
+
+`all`, `any` and `none` join conditions and each other: `{ "none": [ ... ] }`. `contourd explain FOLDER` prints for
+each series and pipeline which conditions decided, with the value that was found and the image that it was found in.
+Values of patient attributes, of names and of private attributes are never printed.
+"#;
+
+fn words<T>(list: &[(&'static str, T)]) -> String {
+    list.iter().map(|(word, _)| format!("`{word}`")).collect::<Vec<_>>().join(", ")
+}
+
+fn key(name: &'static str, value: impl Into<String>, default: impl ToString, meaning: &'static str) -> Key {
+    (name, value.into(), default.to_string(), meaning)
+}
+
+type Object = (&'static str, &'static str, Vec<Key>);
+
+fn objects() -> Vec<Object> {
+    [gateway(), bounds(), peer(), pipeline(), input(), step_and_result()].concat()
+}
+
+fn gateway() -> Vec<Object> {
+    vec![
+        (
+            "ae-config/gateway.json",
+            "Who this gateway is and what it allows.",
+            vec![
+                key("$schema", "text", "none", "for editors; not read"),
+                key(
+                    "ae_titles",
+                    "list of AE titles",
+                    "required",
+                    "the titles that we answer to; the first is ours when we call",
+                ),
+                key("bind", "IP address", "`0.0.0.0`", "the address to listen at"),
+                key("port", "1 to 65535", "required", "the port to listen at"),
+                key("storage", "object", "required", "where series, results and the ledger are kept"),
+                key("limits", "object", "see there", "what peers may take of us"),
+                key(
+                    "complete",
+                    "object",
+                    "see there",
+                    "when a series counts as complete; a pipeline may say otherwise",
+                ),
+                key("worker", "object", "see there", "what a job may take"),
+                key(
+                    "retention",
+                    "object",
+                    "14 days",
+                    "`days`: how long images and results are kept after the last job of their series",
+                ),
+            ],
+        ),
+        (
+            "storage",
+            "In `gateway.json`.",
+            vec![
+                key("folder", "path", "required", "absolute, or relative to the configuration folder; on a local disk"),
+                key("free_floor_mb", "number", 2_048, "nothing more is received when less than this is free"),
+            ],
+        ),
+    ]
+}
+
+fn bounds() -> Vec<Object> {
+    let (limits, worker) = (Limits::default(), WorkerSettings::default());
+    vec![
+        (
+            "limits",
+            "In `gateway.json`.",
+            vec![
+                key("associations", "number", limits.associations, "at the same time, all peers together"),
+                key("associations_per_peer", "number", limits.associations_per_peer, "at the same time, of one peer"),
+                key("pdu_bytes", "number", limits.pdu_bytes, "longest PDU that we accept"),
+                key("instance_mb", "number", limits.instance_mb, "largest data set"),
+                key(
+                    "request_timeout_s",
+                    "number",
+                    limits.request_timeout_s,
+                    "longest wait for the association request",
+                ),
+                key("idle_timeout_s", "number", limits.idle_timeout_s, "longest silence in an association"),
+            ],
+        ),
+        (
+            "worker",
+            "In `gateway.json`.",
+            vec![
+                key("threads", "number", worker.threads, "0 for one per processor"),
+                key(
+                    "memory_limit_mb",
+                    "number",
+                    worker.memory_limit_mb,
+                    "resident memory at which the worker is killed",
+                ),
+                key("time_limit_s", "number", worker.time_limit_s, "time after which the worker is killed"),
+                key("runs_max", "1 to 100", worker.runs_max, "workers that one job may cost before it fails"),
+            ],
+        ),
+        ("complete", "In `gateway.json` and in pipelines. DICOM has no end of a series.", complete()),
+    ]
+}
+
+fn complete() -> Vec<Key> {
+    let standard = Completeness::default();
+    vec![
+        key("quiet_s", "number", standard.quiet_s, "time after the last image"),
+        key(
+            "released_quiet_s",
+            "number",
+            standard.released_quiet_s,
+            "the same when the sender has released its association and no slice is missing",
+        ),
+        key("gap_quiet_s", "number", standard.gap_quiet_s, "the same while slices are missing between others"),
+        key("max_wait_s", "number", standard.max_wait_s, "longest time from the first image"),
+        key(
+            "on_timeout",
+            words(&OnTimeout::ALL),
+            "`hold`",
+            "what happens then to a series with a gap: keep and show it, run with what is there, or leave it",
+        ),
+    ]
+}
+
+fn peer() -> Vec<Object> {
+    let hours = RETRY_DEFAULT.max_age_s / 3_600.0;
+    vec![
+        (
+            "ae-config/peers/NAME.json",
+            "A node that we know. Nobody else may call. Its name is that of the file.",
+            vec![
+                key("$schema", "text", "none", "for editors; not read"),
+                key("description", "text", "none", "for people; not read"),
+                key("ae_title", "AE title", "required", "the title that it calls with and is called by"),
+                key("from", "list of IP addresses", "any", "where it may call from"),
+                key("host", "name or IP address", "required to receive", "where it listens"),
+                key("port", "1 to 65535", "required to receive", "where it listens"),
+                key(
+                    "may",
+                    "list of `send`, `receive`, `query`",
+                    "required",
+                    "send us images, receive our results, ask what we have",
+                ),
+                key("dialect", words(&Dialect::ALL), "`generic`", "how it wants structure sets"),
+                key("retry", "object", "see there", "when a failed delivery is tried again"),
+            ],
+        ),
+        (
+            "retry",
+            "In a peer.",
+            vec![
+                key("initial_s", "number", RETRY_DEFAULT.initial_s, "wait after the first failure"),
+                key(
+                    "multiplier",
+                    "1 to 100",
+                    RETRY_DEFAULT.multiplier,
+                    "each further wait is so many times the one before",
+                ),
+                key("max_s", "number", RETRY_DEFAULT.max_s, "longest wait"),
+                key("max_age_h", "number", hours, "age at which a delivery is given up and waits for an operator"),
+            ],
+        ),
+    ]
+}
+
+fn pipeline() -> Vec<Object> {
+    vec![(
+        "pipelines/ID.json",
+        "Which series are segmented, by which models, and where the results go.",
+        vec![
+            key("$schema", "text", "none", "for editors; not read"),
+            key("description", "text", "none", "for people; not read"),
+            key("id", "name", "required", "the name of the file"),
+            key(
+                "revision",
+                "number from 1",
+                "required",
+                "counts up with each change: results of another revision are other objects",
+            ),
+            key("mode", words(&Mode::ALL), "required", "deliver; run without delivery; rest"),
+            key(
+                "when",
+                "object",
+                "any",
+                "`called_ae`, `calling_ae`: lists of AE titles, one of which the association must have",
+            ),
+            key("inputs", "object of inputs", "required", "named slots, each filled by one series"),
+            key("complete", "object", "that of the gateway", "when a series counts as complete"),
+            key("steps", "list of steps", "required", "the models to run"),
+            key(
+                "structures",
+                "object of structures",
+                "required",
+                "what the result holds: `\"step:label\"` of a model, and how it is called",
+            ),
+            key("outputs", "list", "required", "the objects to make: `{\"rtstruct\": {...}}`"),
+            key(
+                "deliver",
+                "list of `{\"to\": peer}`",
+                "none; required in `live`",
+                "the peers that receive the results",
+            ),
+        ],
+    )]
+}
+
+fn input() -> Vec<Object> {
+    vec![
+        (
+            "input",
+            "What a series must be to fill the slot. Several of `all`, `any`, `none` must hold together.",
+            Group::ALL
+                .iter()
+                .map(|(word, group)| {
+                    let meaning = match group {
+                        Group::All => "all of the conditions hold",
+                        Group::Any => "at least one of the conditions holds",
+                        Group::None => "none of the conditions holds",
+                    };
+                    key(word, "list of conditions", "none", meaning)
+                })
+                .chain([
+                    key("slices", "`{\"min\": n, \"max\": n}`", "any", "number of slices of the volume, both included"),
+                    key("geometry", "object", "any", "what the volume must look like"),
+                ])
+                .collect(),
+        ),
+        (
+            "geometry",
+            "In an input.",
+            vec![
+                key("orientation", words(&Orientation::ALL), "`any`", "the anatomical plane nearest to the images"),
+                key("max_gap", "number", 0, "most slices that may be missing between two others"),
+            ],
+        ),
+    ]
+}
+
+fn step_and_result() -> Vec<Object> {
+    vec![
+        (
+            "step",
+            "One model, on images and on structures of earlier steps. Cycles are refused.",
+            vec![
+                key("id", "name", "required", "by which structures name it"),
+                key("model", "id of a model", "required", "the folder in `models`"),
+                key(
+                    "in",
+                    "object",
+                    "required",
+                    "for each image of the model an input of this pipeline; `structures`: a list of `step:label`",
+                ),
+            ],
+        ),
+        (
+            "structure",
+            "What one structure is called.",
+            vec![
+                key("name", "1 to 16 characters", "required", "ROI name; unique without case"),
+                key("type", words(&RoiType::ALL), "that of the TG-263 name", "RT ROI Interpreted Type"),
+                key("color", "`[red, green, blue]`, 0 to 255", "that of the TG-263 name", "display colour"),
+            ],
+        ),
+        (
+            "rtstruct",
+            "An RT Structure Set.",
+            vec![
+                key("label", "1 to 16 characters", "required", "Structure Set Label"),
+                key(
+                    "holes",
+                    words(&Holes::ALL),
+                    "`keyhole`",
+                    "one contour with a channel, which every system reads; or CLOSEDPLANAR_XOR",
+                ),
+            ],
+        ),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Gateway, Peer};
+    use crate::document::{self, Node, Problems};
+    use crate::pipeline::Pipeline;
+
+    /// The keys that a parser knows at a place, out of what it says of an unknown one.
+    fn known(text: &str, parse: impl Fn(&Node, &mut Problems)) -> Vec<String> {
+        let mut problems = Problems::of("f");
+        let node = document::parse(text, &mut problems).expect("JSON");
+        parse(&node, &mut problems);
+        let told = problems.into_vec();
+        let problem = told.iter().find(|problem| problem.found.contains("\"?\"")).expect("the unknown key is told");
+        let keys = problem.expected.trim_start_matches("only the keys ");
+        keys.split(", ").map(str::to_owned).collect()
+    }
+
+    fn written(title: &str) -> Vec<String> {
+        let object = objects().into_iter().find(|(found, _, _)| *found == title).expect("a section");
+        let mut keys: Vec<String> = object.2.iter().map(|(name, ..)| (*name).to_owned()).collect();
+        keys.sort();
+        keys
+    }
+
+    #[test]
+    fn the_keys_are_those_that_the_parsers_know() {
+        let gateway = |node: &Node, problems: &mut Problems| drop(Gateway::parse(node, problems));
+        let peer = |node: &Node, problems: &mut Problems| drop(Peer::parse("p", node, problems));
+        let pipeline = |node: &Node, problems: &mut Problems| drop(Pipeline::parse(node, problems));
+        let cases: [(&str, &str, &dyn Fn(&Node, &mut Problems)); 13] = [
+            ("ae-config/gateway.json", r#"{"?": 1}"#, &gateway),
+            ("storage", r#"{"storage": {"?": 1}}"#, &gateway),
+            ("limits", r#"{"limits": {"?": 1}}"#, &gateway),
+            ("worker", r#"{"worker": {"?": 1}}"#, &gateway),
+            ("complete", r#"{"complete": {"?": 1}}"#, &gateway),
+            ("ae-config/peers/NAME.json", r#"{"?": 1}"#, &peer),
+            ("retry", r#"{"retry": {"?": 1}}"#, &peer),
+            ("pipelines/ID.json", r#"{"?": 1}"#, &pipeline),
+            ("input", r#"{"inputs": {"ct": {"?": 1}}}"#, &pipeline),
+            ("geometry", r#"{"inputs": {"ct": {"geometry": {"?": 1}}}}"#, &pipeline),
+            ("step", r#"{"steps": [{"?": 1}]}"#, &pipeline),
+            ("structure", r#"{"structures": {"a:b": {"name": "Zzz", "?": 1}}}"#, &pipeline),
+            ("rtstruct", r#"{"outputs": [{"rtstruct": {"?": 1}}]}"#, &pipeline),
+        ];
+        assert_eq!(cases.len(), objects().len(), "every section is checked");
+        for (title, text, parse) in cases {
+            let mut keys = known(text, parse);
+            // `op` is known so that its absence from this version can be told.
+            keys.retain(|key| !(title == "step" && key == "op"));
+            keys.sort();
+            assert_eq!(keys, written(title), "{title}");
+        }
+    }
 }

@@ -59,7 +59,7 @@ fn stack(assembly: &Assembly, input: &Input, path: &str) -> Vec<Trace> {
                 &path,
                 false,
                 "instances that make a volume",
-                format!("none: {}", reasons.join("; ")),
+                format!("none: {}", reasons.iter().map(|reason| what(reason)).collect::<Vec<_>>().join("; ")),
             )];
         }
     };
@@ -79,6 +79,11 @@ fn stack(assembly: &Assembly, input: &Input, path: &str) -> Vec<Trace> {
         Trace::leaf(&format!("{path}.geometry.orientation"), oriented, wanted.word(), orientation.word()),
         Trace::leaf(&format!("{path}.geometry.max_gap"), largest_gap <= most, gaps, largest_gap.to_string()),
     ]
+}
+
+/// A reason without its instances and figures, which stand with the series.
+fn what(reason: &str) -> &str {
+    reason.split_once(" at ").map_or(reason, |(what, _)| what)
 }
 
 /// `wanted` says whether the node should hold for the pipeline to match; it decides which instance is named.
