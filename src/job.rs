@@ -150,6 +150,8 @@ pub struct Job {
     pub pipeline_revision: u32,
     /// The pipeline definition as it was when the series matched; the run uses this text and no other.
     pub pipeline_source: String,
+    /// Why the pipeline matched, one finding a line.
+    pub reasons: Vec<String>,
     pub created_at: Timestamp,
     pub state: JobState,
     /// How many times a worker was given the job since it was made or retried by an operator.
@@ -362,6 +364,7 @@ mod tests {
             pipeline: "p".to_owned(),
             pipeline_revision: 1,
             pipeline_source: String::new(),
+            reasons: Vec::new(),
             created_at: now,
             state,
             runs,

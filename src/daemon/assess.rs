@@ -16,11 +16,12 @@ pub fn assess(instances: &[Instance], arrivals: Option<&[Arrival]>, configuratio
     let verdicts = route::evaluate(&view, configuration.pipelines.values().map(|pipeline| &*pipeline.value));
     let mut assessment = Assessment { summary: summary(instances, plan.as_ref()), ..Assessment::default() };
     for (pipeline, verdict) in configuration.pipelines.values().zip(verdicts) {
-        let (matched, trace) = (plan.is_some() && verdict.matches(), verdict.reasons());
-        assessment.verdicts.push(Verdict { pipeline: verdict.pipeline, matched, trace });
+        let matched = plan.is_some() && verdict.matches();
+        let trace = if matched { verdict.findings() } else { verdict.reasons() };
         if matched {
-            assessment.orders.push(order(pipeline, configuration));
+            assessment.orders.push(order(pipeline, trace.clone(), configuration));
         }
+        assessment.verdicts.push(Verdict { pipeline: verdict.pipeline, matched, trace });
     }
     if let Some(plan) = &plan {
         assessment.warnings = plan.warnings.iter().map(ToString::to_string).collect();
@@ -53,7 +54,7 @@ fn summary(instances: &[Instance], plan: Option<&SeriesPlan>) -> String {
     )
 }
 
-fn order(pipeline: &Loaded<Pipeline>, configuration: &Configuration) -> Order {
+fn order(pipeline: &Loaded<Pipeline>, reasons: Vec<String>, configuration: &Configuration) -> Order {
     let deliver = match pipeline.value.mode() {
         Mode::Live => pipeline.value.deliver(),
         Mode::Shadow | Mode::Off => &[],
@@ -63,6 +64,7 @@ fn order(pipeline: &Loaded<Pipeline>, configuration: &Configuration) -> Order {
         pipeline_revision: pipeline.value.revision(),
         digest: configuration.digest(pipeline),
         source: pipeline.source.to_string(),
+        reasons,
         destinations: deliver.iter().map(|deliver| deliver.to.name.clone()).collect(),
     }
 }

@@ -130,6 +130,7 @@ impl Hands {
             pipeline_source: job.pipeline_source.clone(),
             models: configuration.folder.join("models"),
             folder,
+            reasons: job.reasons.clone(),
             masks: false,
         };
         let limits = configuration.worker_limits();

@@ -397,6 +397,7 @@ mod tests {
             pipeline: "p".to_owned(),
             pipeline_revision: 1,
             pipeline_source: "{}".to_owned(),
+            reasons: Vec::new(),
             created_at: at,
             state,
             runs: 1,

@@ -131,6 +131,8 @@ pub struct Order {
     pub digest: String,
     /// The definition itself.
     pub source: String,
+    /// Why it matched, one finding a line.
+    pub reasons: Vec<String>,
     /// Names of the peers that get the result.
     pub destinations: Vec<String>,
 }
@@ -419,6 +421,7 @@ fn new_job(id: JobId, series: &SeriesKey, series_revision: u32, order: Order, no
         pipeline: order.pipeline,
         pipeline_revision: order.pipeline_revision,
         pipeline_source: order.source,
+        reasons: order.reasons,
         created_at: now,
         state: JobState::Queued,
         runs: 0,

@@ -40,6 +40,12 @@ impl Verdict {
         self.inputs.len() == 1 && self.fills().len() == 1
     }
 
+    /// What was found for each condition, one line each, indented like the tree; for a series that matched.
+    pub fn findings(&self) -> Vec<String> {
+        let trees = std::iter::once(&self.when).chain(self.inputs.iter().map(|(_, trace)| trace));
+        trees.flat_map(|trace| trace.to_string().lines().map(str::to_owned).collect::<Vec<_>>()).collect()
+    }
+
     /// Why the series fills no slot, one line for each condition that decided; empty when it fills one.
     pub fn reasons(&self) -> Vec<String> {
         if !self.fills().is_empty() {

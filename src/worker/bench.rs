@@ -5,16 +5,17 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{BufReader, Write};
+use std::io::BufReader;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError};
-use std::time::Instant;
+use std::sync::PoisonError;
+use std::time::{Instant, SystemTime};
 
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
 use super::WorkOrder;
+use super::objects::Finished;
 use crate::assemble::{self, SeriesPlan};
 use crate::contour::{self, Contour};
 use crate::dicom::Instance;
@@ -22,13 +23,8 @@ use crate::document::{self, Problem, Problems};
 use crate::infer::{self, Structure};
 use crate::job::{Run, Stage, StructureResult};
 use crate::onnx::Networks;
-use crate::output::nifti;
-use crate::output::rtstruct::{
-    Algorithm, AlgorithmFamily, Equipment, Options, Provenance, Roi, SliceReference, StructureSet, Uids, encode,
-};
-use crate::pipeline::{self, Action, Model, Output, Pipeline, RtStructOutput, StructureRule};
-use crate::structure::{Structure as Tg263, lookup};
-use crate::volume::{Mask, Volume};
+use crate::pipeline::{Action, Model, Pipeline, StructureRule};
+use crate::volume::Volume;
 
 /// Why a job has no objects. Another run would meet the same.
 #[derive(Debug, Error)]
@@ -54,15 +50,16 @@ pub enum BenchError {
 /// Loaded models, kept between jobs.
 pub struct Bench {
     networks: Networks,
-    /// Models whose network file was found to have the digest of its definition.
-    checked: BTreeMap<String, Model>,
+    /// By model: the digest that its network file was found to have, and the file's length and time then.
+    checked: BTreeMap<String, (String, (u64, SystemTime))>,
 }
 
 /// What has been made so far.
-struct Made {
+pub(super) struct Made {
     /// By `step:Label`.
     structures: BTreeMap<String, Structure>,
-    models: BTreeMap<String, Model>,
+    /// By step.
+    pub models: BTreeMap<String, Model>,
 }
 
 impl Bench {
@@ -81,21 +78,19 @@ impl Bench {
         let instances = clock.time("read headers", |_| read_instances(&order.instances))?;
         let plan = clock.time("assemble", |_| plan(&instances))?;
         let volume = clock.time("load pixels", |_| load(&plan, order))?;
-        let made = self.infer(&pipeline, &order.models, &volume, &mut clock)?;
+        let (made, volume) = self.infer(&pipeline, &order.models, volume, &mut clock)?;
         let chosen = choose(&pipeline, &made)?;
         let contours: Vec<Vec<Contour>> =
             clock.time("contour", |_| chosen.iter().map(|(_, structure)| contour::trace(&structure.mask)).collect());
         let structures = results(&chosen, &contours);
         let mut run = Run { structures, warnings: warnings(&plan), ..Run::default() };
-        clock.time("write", |_| {
-            for output in pipeline.outputs() {
-                let Output::RtStruct(output) = output;
-                let sources = Sources { order, pipeline: &pipeline, plan: &plan, instances: &instances, made: &made };
-                run.files.push(write_rtstruct(&sources, output, &chosen, &contours)?);
-            }
-            run.files.extend(write_masks(order, &chosen)?);
-            Ok::<(), BenchError>(())
-        })?;
+        let (made, instances) = (&made, &instances);
+        let job =
+            Finished { order, pipeline: &pipeline, plan: &plan, instances, volume: &volume, made, chosen, contours };
+        run.files = clock.time("write", |_| job.write_objects())?;
+        let drawn = clock.time("draw", |_| job.draw());
+        run.stages = clock.list.clone();
+        clock.time("report", |_| job.write_report(&mut run, drawn))?;
         run.stages = clock.list;
         run.memory_peak_bytes = memory_peak_bytes();
         Ok(run)
@@ -105,16 +100,20 @@ impl Bench {
         &mut self,
         pipeline: &Pipeline,
         models: &Path,
-        volume: &Volume,
+        mut volume: Volume,
         clock: &mut Stages<'_>,
-    ) -> Result<Made, BenchError> {
+    ) -> Result<(Made, Volume), BenchError> {
         let mut made = Made { structures: BTreeMap::new(), models: BTreeMap::new() };
         for step in pipeline.steps() {
             let Action::Model(reference) = &step.action;
             let model = self.model(models, &reference.name)?;
             let failed =
                 |reason: String| BenchError::Step { step: step.id.clone(), model: model.id().to_owned(), reason };
-            let images = step.images.iter().map(|(slot, _)| (slot.clone(), volume.clone())).collect();
+            // The image moves in and out: a copy of it would be the largest thing in memory.
+            let (first, more) = step.images.split_first().ok_or_else(|| failed("no image".to_owned()))?;
+            let mut images: BTreeMap<String, Volume> =
+                more.iter().map(|(slot, _)| (slot.clone(), volume.clone())).collect();
+            images.insert(first.0.clone(), volume);
             let mut masks = BTreeMap::new();
             for artefact in &step.structures {
                 let name = format!("{}:{}", artefact.step, artefact.label);
@@ -129,34 +128,37 @@ impl Bench {
                 infer::run(model.recipe(), &images, &masks, &mut *network, progress)
                     .map_err(|error| failed(error.to_string()))
             })?;
+            volume = images.remove(&first.0).ok_or_else(|| failed("its image is gone".to_owned()))?;
             for structure in structures {
                 made.structures.insert(format!("{}:{}", step.id, structure.label), structure);
             }
             made.models.insert(step.id.clone(), model);
         }
-        Ok(made)
+        Ok((made, volume))
     }
 
-    /// The definition of a model, with its network file checked against the digest once in the life of the bench.
+    /// The definition of a model as it is on disk now, its network file checked against the digest; both are looked
+    /// at again when they have changed, because the configuration is reloaded while the worker runs.
     fn model(&mut self, models: &Path, id: &str) -> Result<Model, BenchError> {
-        if let Some(model) = self.checked.get(id) {
-            return Ok(model.clone());
-        }
         let folder = models.join(id);
         let file = folder.join("model.json");
         let text = fs::read_to_string(&file).map_err(|error| unreadable(&file, error))?;
         let mut problems = Problems::of(format!("models/{id}/model.json"));
-        let node = document::parse(&text, &mut problems);
-        let model = node.and_then(|node| Model::parse(&node, &mut problems));
+        let model = document::parse(&text, &mut problems).and_then(|node| Model::parse(&node, &mut problems));
         let Some(model) = model else { return Err(BenchError::Definition(problems.into_vec())) };
         let network = folder.join(model.file());
-        let bytes = fs::read(&network).map_err(|error| unreadable(&network, error))?;
-        let found = hex(&Sha256::digest(&bytes));
-        if found != model.sha256() {
-            let (model_id, file, expected) = (id.to_owned(), model.file().to_owned(), model.sha256().to_owned());
-            return Err(BenchError::Digest { model: model_id, file, found, expected });
+        let changed = fs::metadata(&network).and_then(|data| Ok((data.len(), data.modified()?)));
+        let changed = changed.map_err(|error| unreadable(&network, error))?;
+        let seen = (model.sha256().to_owned(), changed);
+        if self.checked.get(id) != Some(&seen) {
+            let bytes = fs::read(&network).map_err(|error| unreadable(&network, error))?;
+            let found = hex(&Sha256::digest(&bytes));
+            if found != model.sha256() {
+                let (model_id, file, expected) = (id.to_owned(), model.file().to_owned(), model.sha256().to_owned());
+                return Err(BenchError::Digest { model: model_id, file, found, expected });
+            }
+            self.checked.insert(id.to_owned(), seen);
         }
-        self.checked.insert(id.to_owned(), model.clone());
         Ok(model)
     }
 }
@@ -178,15 +180,6 @@ impl Stages<'_> {
     }
 }
 
-/// What the objects refer to.
-struct Sources<'a> {
-    order: &'a WorkOrder,
-    pipeline: &'a Pipeline,
-    plan: &'a SeriesPlan,
-    instances: &'a [Instance],
-    made: &'a Made,
-}
-
 fn parse_pipeline(source: &str) -> Result<Pipeline, BenchError> {
     let mut problems = Problems::of("the pipeline of the job");
     let pipeline = document::parse(source, &mut problems).and_then(|node| Pipeline::parse(&node, &mut problems));
@@ -205,7 +198,7 @@ pub fn read_instances(files: &[PathBuf]) -> Result<Vec<Instance>, BenchError> {
     files.par_iter().map(read).collect()
 }
 
-fn unreadable(file: &Path, reason: impl ToString) -> BenchError {
+pub(super) fn unreadable(file: &Path, reason: impl ToString) -> BenchError {
     BenchError::File { file: file.to_owned(), reason: reason.to_string() }
 }
 
@@ -245,127 +238,7 @@ fn warnings(plan: &SeriesPlan) -> Vec<String> {
     plan.warnings.iter().map(ToString::to_string).collect()
 }
 
-fn write_rtstruct(
-    sources: &Sources<'_>,
-    output: &RtStructOutput,
-    chosen: &[(&StructureRule, &Structure)],
-    contours: &[Vec<Contour>],
-) -> Result<String, BenchError> {
-    let Sources { order, pipeline, plan, instances, made } = sources;
-    let rois: Vec<Roi> = chosen
-        .iter()
-        .zip(contours)
-        .map(|((rule, structure), contours)| roi(rule, structure, contours, &made.models[&rule.source.step]))
-        .collect();
-    let ordered: Vec<&Instance> = in_order_of_slices(plan, instances);
-    let references = plan.slices.iter().map(|slice| SliceReference {
-        sop_class_uid: slice.sop_class_uid.clone(),
-        sop_instance_uid: slice.sop_instance_uid.clone(),
-        frame_number: slice.frame_number,
-    });
-    let slices: Vec<SliceReference> = references.collect();
-    let digest = hex(&Sha256::digest(order.pipeline_source.as_bytes()));
-    let provenance = Provenance {
-        pipeline_id: pipeline.id().to_owned(),
-        pipeline_revision: format!("{} {digest}", pipeline.revision()),
-        model_digests: made.models.values().map(|model| model.sha256().to_owned()).collect(),
-        program_version: env!("CARGO_PKG_VERSION").to_owned(),
-    };
-    let set = StructureSet {
-        instances: &ordered,
-        slices: &slices,
-        geometry: &plan.geometry,
-        rois: &rois,
-        label: &output.label,
-        name: &format!("{} revision {}", pipeline.id(), pipeline.revision()),
-        description: &format!(
-            "Made by contourd {}, job {}, not reviewed. Review before use.",
-            env!("CARGO_PKG_VERSION"),
-            order.job
-        ),
-        series_number: RTSTRUCT_SERIES_NUMBER,
-        series_description: &format!("contourd {} (unreviewed)", pipeline.id()),
-        provenance: &provenance,
-        created: order.created_at.to_zoned(jiff::tz::TimeZone::system()).datetime(),
-        equipment: &Equipment {
-            manufacturer: "contourd".to_owned(),
-            model_name: "contourd".to_owned(),
-            software_versions: vec![env!("CARGO_PKG_VERSION").to_owned()],
-            station_name: None,
-            institution_name: None,
-        },
-        options: Options::default(),
-    };
-    let bytes = encode(&set).map_err(|error| BenchError::Output(error.to_string()))?;
-    let name = format!("RS.{}.dcm", Uids::of(&set).sop_instance_uid);
-    write(&order.folder.join(&name), &bytes)?;
-    Ok(name)
-}
-
-/// Far above the numbers of scanners, so that the series stands after the images in every list.
-const RTSTRUCT_SERIES_NUMBER: u32 = 9_001;
-
-/// Each image once, in the order of its first slice.
-fn in_order_of_slices<'a>(plan: &SeriesPlan, instances: &'a [Instance]) -> Vec<&'a Instance> {
-    let mut seen = vec![false; instances.len()];
-    let mut ordered = Vec::new();
-    for slice in &plan.slices {
-        if !std::mem::replace(&mut seen[slice.instance], true) {
-            ordered.push(&instances[slice.instance]);
-        }
-    }
-    ordered
-}
-
-fn roi(rule: &StructureRule, structure: &Structure, contours: &[Contour], model: &Model) -> Roi {
-    let known: Option<&'static Tg263> = lookup(&rule.source.label).or_else(|| lookup(&rule.style.name));
-    let family = match model.algorithm() {
-        pipeline::Algorithm::ArtificialIntelligence => AlgorithmFamily::ArtificialIntelligence,
-        pipeline::Algorithm::Deterministic => AlgorithmFamily::HistogramAnalysis,
-    };
-    Roi {
-        style: rule.style.clone(),
-        structure: known,
-        contours: contours.to_vec(),
-        volume_cm3: (!contours.is_empty()).then(|| structure.mask.volume_cm3()),
-        description: structure.reason.clone().unwrap_or_default(),
-        generation_description: format!("contourd {} {}", model.id(), model.version()),
-        algorithm: Algorithm {
-            family,
-            name: model.name().to_owned(),
-            version: model.version().to_owned(),
-            source: model.reference().to_owned(),
-            parameters: format!("sha256:{}", model.sha256()),
-        },
-    }
-}
-
-/// The voxels of each structure as NIfTI, where the order asks for them.
-fn write_masks(order: &WorkOrder, chosen: &[(&StructureRule, &Structure)]) -> Result<Vec<String>, BenchError> {
-    if !order.masks {
-        return Ok(Vec::new());
-    }
-    let write_one = |(rule, structure): &(&StructureRule, &Structure)| {
-        let Mask { geometry, voxels } = &structure.mask;
-        let mask = Mask::new(Arc::clone(geometry), voxels.clone());
-        let bytes = nifti::encode_mask(&mask).map_err(|error| BenchError::Output(error.to_string()))?;
-        let name = format!("{}.nii.gz", rule.style.name);
-        write(&order.folder.join(&name), &nifti::gzip(&bytes))?;
-        Ok(name)
-    };
-    chosen.par_iter().map(write_one).collect()
-}
-
-/// Writes a file and makes its bytes durable; the daemon makes its name durable when it adopts the folder.
-fn write(file: &Path, bytes: &[u8]) -> Result<(), BenchError> {
-    let written = File::create(file).and_then(|mut out| {
-        out.write_all(bytes)?;
-        out.sync_data()
-    });
-    written.map_err(|error| unreadable(file, error))
-}
-
-fn hex(bytes: &[u8]) -> String {
+pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

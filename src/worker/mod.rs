@@ -6,6 +6,7 @@
 
 mod bench;
 mod child;
+mod objects;
 mod supervisor;
 
 use std::path::PathBuf;
@@ -17,6 +18,7 @@ use crate::job::{JobId, Run};
 
 pub use bench::{Bench, BenchError, read_instances};
 pub use child::serve;
+pub use objects::REPORT_FILE;
 pub use supervisor::{Limits, Outcome, Supervisor};
 
 /// One job for a worker.
@@ -33,6 +35,8 @@ pub struct WorkOrder {
     pub models: PathBuf,
     /// An empty folder for the objects; the daemon adopts it when the worker reports [`Report::Done`].
     pub folder: PathBuf,
+    /// Why the pipeline matched, one finding a line, for the report.
+    pub reasons: Vec<String>,
     /// Whether to write the voxels of each structure as NIfTI too.
     pub masks: bool,
 }

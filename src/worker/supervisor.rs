@@ -170,6 +170,7 @@ mod tests {
             pipeline_source: String::new(),
             models: PathBuf::new(),
             folder: PathBuf::new(),
+            reasons: Vec::new(),
             masks: false,
         }
     }

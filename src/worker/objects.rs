@@ -1,0 +1,230 @@
+//! What a finished run leaves in its folder: DICOM objects, masks where they are asked for, pictures and the report.
+
+use std::fs::File;
+use std::io::Write;
+use std::path::Path;
+
+use rayon::prelude::*;
+use sha2::{Digest, Sha256};
+
+use super::WorkOrder;
+use super::bench::{BenchError, Made, hex, unreadable};
+use crate::assemble::{Modality, SeriesPlan};
+use crate::contour::Contour;
+use crate::dicom::Instance;
+use crate::infer::Structure;
+use crate::job::Run;
+use crate::output::nifti;
+use crate::output::picture::{Outline, PictureError};
+use crate::output::report::{Fact, Figure, Report, StructureRow, figures, geometry_facts, html};
+use crate::output::rtstruct::{
+    Algorithm, AlgorithmFamily, Equipment, Options, Provenance, Roi, SliceReference, StructureSet, Uids, encode,
+};
+use crate::pipeline::{self, Model, Output, Pipeline, RtStructOutput, StructureRule};
+use crate::structure::{Structure as Tg263, lookup};
+use crate::volume::Volume;
+
+/// Name of the report page in the folder of a job.
+pub const REPORT_FILE: &str = "report.html";
+
+/// A run with everything that its objects are made of.
+pub(super) struct Finished<'a> {
+    pub order: &'a WorkOrder,
+    pub pipeline: &'a Pipeline,
+    pub plan: &'a SeriesPlan,
+    pub instances: &'a [Instance],
+    pub volume: &'a Volume,
+    pub made: &'a Made,
+    /// The structures that are delivered, in the order of the pipeline, with their contours.
+    pub chosen: Vec<(&'a StructureRule, &'a Structure)>,
+    pub contours: Vec<Vec<Contour>>,
+}
+
+impl Finished<'_> {
+    /// Writes what is delivered, and masks where the order asks for them; the names of the files.
+    pub fn write_objects(&self) -> Result<Vec<String>, BenchError> {
+        let mut files = Vec::new();
+        for output in self.pipeline.outputs() {
+            let Output::RtStruct(output) = output;
+            files.push(write_rtstruct(self, output)?);
+        }
+        files.extend(write_masks(self.order, &self.chosen)?);
+        Ok(files)
+    }
+
+    /// Draws the pictures of the report.
+    pub fn draw(&self) -> Result<Vec<Figure>, PictureError> {
+        let outlines: Vec<Outline<'_>> = self
+            .chosen
+            .iter()
+            .map(|(rule, structure)| Outline { color: rule.style.color, mask: &structure.mask })
+            .collect();
+        figures(self.volume, self.plan.modality == Modality::Ct, &outlines)
+    }
+
+    /// Writes the pictures and the page. A picture that fails is a warning: the structure set is good without it.
+    pub fn write_report(&self, run: &mut Run, drawn: Result<Vec<Figure>, PictureError>) -> Result<(), BenchError> {
+        let figures = drawn.unwrap_or_else(|error| {
+            run.warnings.push(format!("no pictures: {error}"));
+            Vec::new()
+        });
+        for (index, figure) in figures.iter().enumerate() {
+            let name = format!("picture-{:02}.png", index + 1);
+            write(&self.order.folder.join(&name), &figure.png)?;
+            run.files.push(name);
+        }
+        let page = html(&self.report(run, figures));
+        write(&self.order.folder.join(REPORT_FILE), page.as_bytes())?;
+        run.files.push(REPORT_FILE.to_owned());
+        Ok(())
+    }
+
+    fn report(&self, run: &Run, figures: Vec<Figure>) -> Report {
+        let fact = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        let rows = self.chosen.iter().zip(&run.structures);
+        let mut series = vec![fact("Modality", self.plan.modality.as_str())];
+        series.push(fact("Series Instance UID", self.plan.key.series_instance_uid.as_str()));
+        series.extend(geometry_facts(&self.plan.geometry));
+        let created = self.order.created_at.to_zoned(jiff::tz::TimeZone::system());
+        Report {
+            title: format!("{} on {}", self.pipeline.id(), self.plan.modality.as_str()),
+            job: self.order.job.to_string(),
+            created: created.strftime("%Y-%m-%d %H:%M:%S %Z").to_string(),
+            patient: Vec::new(),
+            series,
+            pipeline: vec![
+                fact("Pipeline", self.pipeline.id()),
+                fact("Revision", &self.pipeline.revision().to_string()),
+            ],
+            reasons: self.order.reasons.clone(),
+            structures: rows.map(|((rule, made), result)| StructureRow::of(&rule.style, &made.mask, result)).collect(),
+            figures,
+            warnings: run.warnings.clone(),
+            provenance: self.provenance(run),
+            stages: run.stages.clone(),
+        }
+    }
+
+    fn provenance(&self, run: &Run) -> Vec<Fact> {
+        let mut facts = vec![("contourd".to_owned(), env!("CARGO_PKG_VERSION").to_owned())];
+        for (step, model) in &self.made.models {
+            let text = format!("{} {}, {}, sha256 {}", model.name(), model.version(), model.licence(), model.sha256());
+            facts.push((format!("Model of step {step}"), text));
+        }
+        facts.extend(run.files.iter().map(|file| ("File".to_owned(), file.clone())));
+        facts
+    }
+}
+
+fn write_rtstruct(job: &Finished<'_>, output: &RtStructOutput) -> Result<String, BenchError> {
+    let Finished { order, pipeline, plan, instances, made, chosen, contours, .. } = job;
+    let rois: Vec<Roi> = chosen
+        .iter()
+        .zip(contours)
+        .map(|((rule, structure), contours)| roi(rule, structure, contours, &made.models[&rule.source.step]))
+        .collect();
+    let ordered: Vec<&Instance> = in_order_of_slices(plan, instances);
+    let references = plan.slices.iter().map(|slice| SliceReference {
+        sop_class_uid: slice.sop_class_uid.clone(),
+        sop_instance_uid: slice.sop_instance_uid.clone(),
+        frame_number: slice.frame_number,
+    });
+    let slices: Vec<SliceReference> = references.collect();
+    let digest = hex(&Sha256::digest(order.pipeline_source.as_bytes()));
+    let provenance = Provenance {
+        pipeline_id: pipeline.id().to_owned(),
+        pipeline_revision: format!("{} {digest}", pipeline.revision()),
+        model_digests: made.models.values().map(|model| model.sha256().to_owned()).collect(),
+        program_version: env!("CARGO_PKG_VERSION").to_owned(),
+    };
+    let set = StructureSet {
+        instances: &ordered,
+        slices: &slices,
+        geometry: &plan.geometry,
+        rois: &rois,
+        label: &output.label,
+        name: &format!("{} revision {}", pipeline.id(), pipeline.revision()),
+        description: &format!(
+            "Made by contourd {}, job {}, not reviewed. Review before use.",
+            env!("CARGO_PKG_VERSION"),
+            order.job
+        ),
+        series_number: RTSTRUCT_SERIES_NUMBER,
+        series_description: &format!("contourd {} (unreviewed)", pipeline.id()),
+        provenance: &provenance,
+        created: order.created_at.to_zoned(jiff::tz::TimeZone::system()).datetime(),
+        equipment: &Equipment {
+            manufacturer: "contourd".to_owned(),
+            model_name: "contourd".to_owned(),
+            software_versions: vec![env!("CARGO_PKG_VERSION").to_owned()],
+            station_name: None,
+            institution_name: None,
+        },
+        options: Options::default(),
+    };
+    let bytes = encode(&set).map_err(|error| BenchError::Output(error.to_string()))?;
+    let name = format!("RS.{}.dcm", Uids::of(&set).sop_instance_uid);
+    write(&order.folder.join(&name), &bytes)?;
+    Ok(name)
+}
+
+/// Far above the numbers of scanners, so that the series stands after the images in every list.
+const RTSTRUCT_SERIES_NUMBER: u32 = 9_001;
+
+/// Each image once, in the order of its first slice.
+fn in_order_of_slices<'a>(plan: &SeriesPlan, instances: &'a [Instance]) -> Vec<&'a Instance> {
+    let mut seen = vec![false; instances.len()];
+    let mut ordered = Vec::new();
+    for slice in &plan.slices {
+        if !std::mem::replace(&mut seen[slice.instance], true) {
+            ordered.push(&instances[slice.instance]);
+        }
+    }
+    ordered
+}
+
+fn roi(rule: &StructureRule, structure: &Structure, contours: &[Contour], model: &Model) -> Roi {
+    let known: Option<&'static Tg263> = lookup(&rule.source.label).or_else(|| lookup(&rule.style.name));
+    let family = match model.algorithm() {
+        pipeline::Algorithm::ArtificialIntelligence => AlgorithmFamily::ArtificialIntelligence,
+        pipeline::Algorithm::Deterministic => AlgorithmFamily::HistogramAnalysis,
+    };
+    Roi {
+        style: rule.style.clone(),
+        structure: known,
+        contours: contours.to_vec(),
+        volume_cm3: (!contours.is_empty()).then(|| structure.mask.volume_cm3()),
+        description: structure.reason.clone().unwrap_or_default(),
+        generation_description: format!("contourd {} {}", model.id(), model.version()),
+        algorithm: Algorithm {
+            family,
+            name: model.name().to_owned(),
+            version: model.version().to_owned(),
+            source: model.reference().to_owned(),
+            parameters: format!("sha256:{}", model.sha256()),
+        },
+    }
+}
+
+/// The voxels of each structure as NIfTI, where the order asks for them.
+fn write_masks(order: &WorkOrder, chosen: &[(&StructureRule, &Structure)]) -> Result<Vec<String>, BenchError> {
+    if !order.masks {
+        return Ok(Vec::new());
+    }
+    let write_one = |(rule, structure): &(&StructureRule, &Structure)| {
+        let bytes = nifti::encode_mask(&structure.mask).map_err(|error| BenchError::Output(error.to_string()))?;
+        let name = format!("{}.nii.gz", rule.style.name);
+        write(&order.folder.join(&name), &nifti::gzip(&bytes))?;
+        Ok(name)
+    };
+    chosen.par_iter().map(write_one).collect()
+}
+
+/// Writes a file and makes its bytes durable; the daemon makes its name durable when it adopts the folder.
+fn write(file: &Path, bytes: &[u8]) -> Result<(), BenchError> {
+    let written = File::create(file).and_then(|mut out| {
+        out.write_all(bytes)?;
+        out.sync_data()
+    });
+    written.map_err(|error| unreadable(file, error))
+}
