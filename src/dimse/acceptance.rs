@@ -11,6 +11,7 @@ use thiserror::Error;
 
 use super::pdu::AbortReason;
 use super::{IMPLEMENTATION_VERSION_NAME, implementation_class_uid, syntaxes};
+use crate::assemble::DECODABLE;
 use crate::dicom::{AeTitle, Uid};
 use crate::limits::{PDU_BYTES_MAX, PRESENTATION_CONTEXTS_MAX};
 
@@ -151,19 +152,21 @@ fn check_contexts(proposed: &[PresentationContextProposed]) -> Result<(), Refusa
     if legal { Ok(()) } else { Err(Refusal::Abort(AbortReason::InvalidParameter)) }
 }
 
-/// The first of our transfer syntaxes that the requestor offers, not the first of its own.
+/// The first of our transfer syntaxes that the requestor offers, not the first of its own (PS3.8 9.3.3.2 leaves the
+/// choice to us): uncompressed before compressed, because it costs no decoding later, lossless before lossy. What
+/// cannot be decoded is not accepted, so that the sender decompresses it or its operator learns of it.
 fn choose(proposed: &PresentationContextProposed) -> PresentationContextResult {
     let offered = |syntax: &str| proposed.transfer_syntaxes.iter().any(|offer| trim(offer) == syntax);
     let abstract_syntax = trim(&proposed.abstract_syntax);
-    let wanted: &[(&str, &str)] = if abstract_syntax == syntaxes::VERIFICATION {
-        &syntaxes::TRANSFER[..2]
+    let wanted = if abstract_syntax == syntaxes::VERIFICATION {
+        &[syntaxes::EXPLICIT_VR_LITTLE_ENDIAN, syntaxes::IMPLICIT_VR_LITTLE_ENDIAN]
     } else if syntaxes::storage_name(abstract_syntax).is_some() {
-        syntaxes::TRANSFER
+        DECODABLE
     } else {
         return result(proposed.id, PresentationContextResultReason::AbstractSyntaxNotSupported, None);
     };
-    match wanted.iter().find(|(syntax, _)| offered(syntax)) {
-        Some((syntax, _)) => result(proposed.id, PresentationContextResultReason::Acceptance, Some(syntax)),
+    match wanted.iter().find(|syntax| offered(syntax)) {
+        Some(syntax) => result(proposed.id, PresentationContextResultReason::Acceptance, Some(syntax)),
         None => result(proposed.id, PresentationContextResultReason::TransferSyntaxesNotSupported, None),
     }
 }

@@ -1,4 +1,4 @@
-//! The abstract and transfer syntaxes that the gateway speaks (PS3.4 B.5, PS3.5 10); it decodes none of them.
+//! The abstract syntaxes that the gateway speaks (PS3.4 B.5); transfer syntaxes for storage are those that it can decode.
 
 /// Verification (PS3.4 A).
 pub const VERIFICATION: &str = "1.2.840.10008.1.1";
@@ -50,24 +50,6 @@ pub const STORAGE: &[(&str, &str)] = &[
     ("1.2.840.10008.5.1.4.1.1.104.1", "Encapsulated PDF Storage"),
 ];
 
-/// Transfer syntaxes for storage, best first; the order is ours, not the requestor's (PS3.8 9.3.3.2 leaves it to us).
-///
-/// Explicit before implicit, because it keeps the VR of private elements; uncompressed before compressed, because it
-/// costs no decoding later; lossless before lossy.
-pub const TRANSFER: &[(&str, &str)] = &[
-    (EXPLICIT_VR_LITTLE_ENDIAN, "Explicit VR Little Endian"),
-    (IMPLICIT_VR_LITTLE_ENDIAN, "Implicit VR Little Endian"),
-    ("1.2.840.10008.1.2.1.99", "Deflated Explicit VR Little Endian"),
-    ("1.2.840.10008.1.2.2", "Explicit VR Big Endian"),
-    ("1.2.840.10008.1.2.4.70", "JPEG Lossless, first-order prediction"),
-    ("1.2.840.10008.1.2.4.57", "JPEG Lossless, process 14"),
-    ("1.2.840.10008.1.2.4.90", "JPEG 2000, lossless only"),
-    ("1.2.840.10008.1.2.5", "RLE Lossless"),
-    ("1.2.840.10008.1.2.4.91", "JPEG 2000"),
-    ("1.2.840.10008.1.2.4.51", "JPEG Extended"),
-    ("1.2.840.10008.1.2.4.50", "JPEG Baseline"),
-];
-
 /// The name of a storage class, for logs.
 pub fn storage_name(uid: &str) -> Option<&'static str> {
     STORAGE.iter().find(|(known, _)| *known == uid).map(|(_, name)| *name)
@@ -82,7 +64,7 @@ mod tests {
     #[test]
     fn every_syntax_is_a_legal_uid_and_named_once() {
         let mut seen = HashSet::new();
-        for (uid, name) in STORAGE.iter().chain(TRANSFER) {
+        for (uid, name) in STORAGE {
             assert!(uid.parse::<crate::dicom::Uid>().is_ok(), "{name}");
             assert!(seen.insert(*uid), "{name} is listed twice");
         }

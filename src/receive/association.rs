@@ -9,6 +9,7 @@ use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tracing::{debug, info, warn};
 
+use super::connections::Slot;
 use super::store::{Finished, Sink};
 use super::{Notice, Policy, Shared, StoredInstance};
 use crate::dicom::SeriesKey;
@@ -44,7 +45,7 @@ where
         Ok(negotiated) => {
             let (max, per_caller) = (policy.associations_max, policy.associations_per_caller_max);
             match shared.slots.take(&negotiated.calling, max, per_caller) {
-                Some(_slot) => return Association::new(wire, negotiated, peer, id, policy, shared).run().await,
+                Some(slot) => return Association::new(wire, negotiated, peer, id, policy, shared).run(slot).await,
                 None => Refusal::Reject(Rejection::LocalLimit),
             }
         }
@@ -168,7 +169,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Association<'a, S> {
         }
     }
 
-    async fn run(mut self) {
+    async fn run(mut self, slot: Slot) {
         let (calling, called) = (&self.negotiated.calling, &self.negotiated.called);
         debug!(association = self.id, peer = %self.peer, %calling, %called, "association opened");
         let end = match self.accept().await {
@@ -183,6 +184,8 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Association<'a, S> {
             let released = matches!(end, End::Released);
             let _ = self.shared.notices.send(Notice::Closed { association: self.id, released, series }).await;
         }
+        // A peer that does not close keeps no other from calling.
+        drop(slot);
         let artim = self.policy.artim;
         match end {
             End::Released => self.wire.close(artim).await,

@@ -85,6 +85,9 @@ pub struct StoredInstance {
 /// Associations are counted over all listeners of the process, so that a number names one of them.
 static NEXT_ASSOCIATION: AtomicU64 = AtomicU64::new(1);
 
+/// How long the A-ABORT of open associations may take when the grace is over.
+const ABORT_TIME: Duration = Duration::from_secs(5);
+
 struct Shared {
     policy: watch::Receiver<Arc<Policy>>,
     spool: Arc<Spool>,
@@ -157,6 +160,9 @@ async fn drain(mut connections: JoinSet<()>, kill: &watch::Sender<bool>, grace: 
     let ended = async { while connections.join_next().await.is_some() {} };
     if tokio::time::timeout(grace, ended).await.is_err() {
         kill.send_replace(true);
-        while connections.join_next().await.is_some() {}
+        let aborted = async { while connections.join_next().await.is_some() {} };
+        // Past that they are dropped with the set: a peer that does not close, a disk that does not answer. Nothing
+        // that was acknowledged hangs on them.
+        let _ = tokio::time::timeout(ABORT_TIME, aborted).await;
     }
 }

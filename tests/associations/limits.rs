@@ -83,3 +83,18 @@ fn answers_out_of_resources_below_the_floor() {
     assert_eq!(peer.echo(), Answer::Status(0), "the association goes on");
     gateway.holds(0);
 }
+
+#[test]
+fn follows_a_new_policy_from_the_next_association_on() {
+    let gateway = Gateway::start();
+    let mut open = Peer::associated(&gateway);
+    gateway.policy.send_modify(|policy| {
+        let mut changed = (**policy).clone();
+        changed.acceptance.callers.clear();
+        *policy = std::sync::Arc::new(changed);
+    });
+    let mut next = Peer::connect(&gateway);
+    next.send(&request("CT01", "CONTOURD", &[(1, CT)]));
+    assert_eq!(next.answer(), Answer::Rejected(1, 1, 3));
+    assert_eq!(open.store("1.2.3.4.5", &image("1.2.3.4.5", 1)), Answer::Status(0), "what is open goes on");
+}

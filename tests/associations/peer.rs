@@ -28,7 +28,7 @@ pub struct Gateway {
     /// What the daemon was told, in order: "stored SOP", "closed released" or "closed".
     pub notices: Arc<Mutex<Vec<String>>>,
     pub shutdown: watch::Sender<bool>,
-    _policy: watch::Sender<Arc<Policy>>,
+    pub policy: watch::Sender<Arc<Policy>>,
     runtime: Option<Runtime>,
 }
 
@@ -66,7 +66,7 @@ impl Gateway {
             }
         });
         runtime.spawn(serve(listener, policies, spool, sender, down));
-        Gateway { address, folder, notices, shutdown, _policy: policy, runtime: Some(runtime) }
+        Gateway { address, folder, notices, shutdown, policy, runtime: Some(runtime) }
     }
 
     /// Files under a folder of the storage folder.
