@@ -57,7 +57,7 @@ impl Default for Policy {
 
 /// What the daemon is told.
 pub enum Notice {
-    /// An instance is durable and was not there before. It is acknowledged after this was taken.
+    /// An instance is durable and was not there before. It is acknowledged when the channel has this.
     Stored(Box<StoredInstance>),
     /// An association has ended.
     Closed {

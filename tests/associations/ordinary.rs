@@ -9,19 +9,13 @@ fn stores_and_tells_before_it_answers() {
     let gateway = Gateway::start();
     let mut peer = Peer::associated(&gateway);
     assert_eq!(peer.store("1.2.3.4.5", &image("1.2.3.4.5", 1)), Answer::Status(0));
-    assert_eq!(*gateway.notices.lock().expect("no panic"), ["stored 1.2.3.4.5"]);
+    gateway.told(&["stored 1.2.3.4.5"]);
     gateway.holds(1);
     assert_eq!(peer.release(), Answer::Released);
     let file = gateway.folder.path().join("instances/1.2.3/1.2.3.4/1.2.3.4.5.dcm");
     assert!(std::fs::read(file).expect("the instance").ends_with(&image("1.2.3.4.5", 1)), "the bytes as they came");
     drop(peer);
-    for _ in 0..100 {
-        if gateway.notices.lock().expect("no panic").len() == 2 {
-            break;
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    assert_eq!(*gateway.notices.lock().expect("no panic"), ["stored 1.2.3.4.5", "closed released"]);
+    gateway.told(&["stored 1.2.3.4.5", "closed released"]);
 }
 
 #[test]
@@ -71,7 +65,7 @@ fn answers_the_same_bytes_with_success_and_tells_nobody() {
     let data = image("1.2.3.4.5", 1);
     assert_eq!(peer.store("1.2.3.4.5", &data), Answer::Status(0));
     assert_eq!(peer.store("1.2.3.4.5", &data), Answer::Status(0));
-    assert_eq!(gateway.notices.lock().expect("no panic").len(), 1);
+    gateway.told(&["stored 1.2.3.4.5"]);
     gateway.holds(1);
 }
 
@@ -83,7 +77,7 @@ fn keeps_the_first_of_two_that_differ() {
     assert_eq!(peer.store("1.2.3.4.5", &image("1.2.3.4.5", 2)), Answer::Status(0x0111));
     let file = gateway.folder.path().join("instances/1.2.3/1.2.3.4/1.2.3.4.5.dcm");
     assert!(std::fs::read(file).expect("the instance").ends_with(&[1; 2_048]));
-    assert_eq!(gateway.notices.lock().expect("no panic").len(), 1);
+    gateway.told(&["stored 1.2.3.4.5"]);
     assert_eq!(gateway.files("quarantine"), 1);
 }
 

@@ -90,6 +90,20 @@ impl Gateway {
         assert_eq!((self.files("incoming"), self.files("instances")), (0, instances));
     }
 
+    /// Waits until the daemon was told as many things as expected, then checks what. The channel has a notice before the
+    /// peer has its answer; the task behind the channel runs when it may.
+    #[track_caller]
+    pub fn told(&self, expected: &[&str]) {
+        for _ in 0..100 {
+            if self.notices.lock().expect("no panic").len() >= expected.len() {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let told = self.notices.lock().expect("no panic").clone();
+        assert_eq!(told, expected);
+    }
+
     /// Another peer gets an answer within a second.
     #[track_caller]
     pub fn answers_others(&self) {
