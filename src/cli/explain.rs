@@ -1,22 +1,17 @@
 //! `contourd explain`: what the series in a folder are, and for each pipeline whether it wants them, else why not.
 
-use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::BufReader;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use anyhow::Context;
 use clap::Args;
 use dicom_dictionary_std::tags;
-use rayon::prelude::*;
 use serde_json::{Value, json};
 
 use super::check::{ConfigArgs, told};
+use super::discover::{Found, find};
 use super::{EXIT_CONFIGURATION, EXIT_FAILED, EXIT_OK};
 use crate::assemble::SeriesPlan;
 use crate::config::{Configuration, Loader};
 use crate::dicom::{Instance, SeriesKey};
-use crate::limits::EXPLAIN_FILES_MAX;
 use crate::route::{self, Assembly, SeriesView, Verdict};
 
 /// Explain what the series in a folder are and which pipelines want them, and why others do not.
@@ -46,14 +41,6 @@ struct Explained {
     verdicts: Vec<Verdict>,
 }
 
-/// What the files of a folder are.
-struct Found {
-    series: BTreeMap<SeriesKey, Vec<Instance>>,
-    files: usize,
-    /// Files that could not be read as instances, with the reason.
-    others: Vec<(PathBuf, String)>,
-}
-
 impl ExplainArgs {
     pub(super) fn run(&self) -> anyhow::Result<u8> {
         let configuration = match Loader::new(&self.config.folder).load() {
@@ -66,9 +53,9 @@ impl ExplainArgs {
         if !configuration.problems.is_empty() {
             eprint!("{}the files with problems are left out below\n\n", told(&configuration.problems));
         }
-        let found = read(&self.images)?;
+        let found = find(&self.images)?;
         let explained: Vec<Explained> =
-            found.series.iter().map(|(key, instances)| explain(key, instances, &configuration)).collect();
+            found.series.iter().map(|(key, series)| explain(key, &series.instances, &configuration)).collect();
         if self.json {
             println!("{:#}", as_json(&found, &explained));
         } else {
@@ -131,47 +118,6 @@ const OTHERS_SHOWN: usize = 5;
 
 fn counted(count: usize, what: &str) -> String {
     format!("{count} {what}{}", if count == 1 { "" } else { "s" })
-}
-
-/// Reads the headers of all files below a folder.
-fn read(folder: &Path) -> anyhow::Result<Found> {
-    let files = files_below(folder).with_context(|| format!("cannot read the folder {}", folder.display()))?;
-    let read = |file: &PathBuf| match File::open(file) {
-        Ok(opened) => Instance::read_part10(BufReader::new(opened)).map_err(|error| (file.clone(), error.to_string())),
-        Err(error) => Err((file.clone(), error.to_string())),
-    };
-    let results: Vec<Result<Instance, (PathBuf, String)>> = files.par_iter().map(read).collect();
-    let mut found = Found { series: BTreeMap::new(), files: files.len(), others: Vec::new() };
-    for result in results {
-        match result {
-            Ok(instance) => found.series.entry(instance.series_key()).or_default().push(instance),
-            Err((file, reason)) => {
-                found.others.push((file.strip_prefix(folder).map(Path::to_owned).unwrap_or(file), reason));
-            }
-        }
-    }
-    Ok(found)
-}
-
-/// All regular files below a folder, sorted; links to folders are not followed, so that no circle is walked.
-fn files_below(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
-    let (mut files, mut folders) = (Vec::new(), vec![folder.to_owned()]);
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder)? {
-            let entry = entry?;
-            if entry.file_type()?.is_dir() {
-                folders.push(entry.path());
-            } else if entry.path().is_file() {
-                files.push(entry.path());
-            }
-            anyhow::ensure!(
-                files.len() <= EXPLAIN_FILES_MAX,
-                "more than {EXPLAIN_FILES_MAX} files; choose a folder inside"
-            );
-        }
-    }
-    files.sort();
-    Ok(files)
 }
 
 fn explain(key: &SeriesKey, instances: &[Instance], configuration: &Configuration) -> Explained {

@@ -1,11 +1,13 @@
 //! The commands of `contourd`, one file each; it parses arguments, sets up the log and maps results to exit codes.
 
 mod check;
+mod discover;
 mod echo;
 mod explain;
 mod jobs;
 mod receive;
 mod retry;
+mod segment;
 mod send;
 mod serve;
 mod show;
@@ -48,6 +50,7 @@ enum Command {
     #[command(hide = true)]
     Receive(receive::ReceiveArgs),
     Retry(retry::RetryArgs),
+    Segment(segment::SegmentArgs),
     Send(send::SendArgs),
     Serve(serve::ServeArgs),
     Show(show::ShowArgs),
@@ -76,6 +79,7 @@ fn dispatch(command: Command) -> anyhow::Result<u8> {
         Command::Jobs(args) => args.run(),
         Command::Receive(args) => args.run(),
         Command::Retry(args) => args.run(),
+        Command::Segment(args) => args.run(),
         Command::Send(args) => args.run(),
         Command::Serve(args) => args.run(),
         Command::Show(args) => args.run(),
@@ -86,7 +90,7 @@ fn dispatch(command: Command) -> anyhow::Result<u8> {
 /// Human lines on a terminal, one JSON object a line elsewhere (systemd's journal); `CONTOURD_LOG` filters.
 fn log_to_stderr() {
     let filter = tracing_subscriber::EnvFilter::try_from_env("CONTOURD_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info,ort=warn"));
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info,ort=warn,dicom_parser=error,dicom_encoding=error"));
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     if std::io::stderr().is_terminal() {
         builder.with_target(false).init();
