@@ -89,8 +89,9 @@ fn dispatch(command: Command) -> anyhow::Result<u8> {
 
 /// Human lines on a terminal, one JSON object a line elsewhere (systemd's journal); `CONTOURD_LOG` filters.
 fn log_to_stderr() {
-    let filter = tracing_subscriber::EnvFilter::try_from_env("CONTOURD_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info,ort=warn,dicom_parser=error,dicom_encoding=error"));
+    let filter = tracing_subscriber::EnvFilter::try_from_env("CONTOURD_LOG").unwrap_or_else(|_| {
+        tracing_subscriber::EnvFilter::new("info,ort=warn,dicom_parser=error,dicom_encoding=error")
+    });
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     if std::io::stderr().is_terminal() {
         builder.with_target(false).init();

@@ -1,3 +1,5 @@
+//! Pipelines as an author writes them, right and wrong, and what is said about each; it reads no files.
+
 use super::*;
 use crate::document::{self, Problem, Problems};
 

@@ -1,3 +1,5 @@
+//! Series as scanners send them against pipelines, and the trace of each that did not match; it reads no files.
+
 use dicom_core::dictionary::{DataDictionary, DataDictionaryEntry};
 use dicom_core::value::{DataSetSequence, PrimitiveValue};
 use dicom_core::{DataElement, Tag, VR};

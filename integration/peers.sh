@@ -1,0 +1,25 @@
+#!/usr/bin/env bash
+# Real associations between contourd and foreign programs (DCMTK, Orthanc), good and bad input; see peers.py.
+#
+#   integration/peers.sh [FOLDER...]     folders with CT series of your own, besides the synthetic one
+#
+# It takes target/release/contourd, or the program that CONTOURD names. Peers come from Debian's packages.
+set -euo pipefail
+root=$(cd "$(dirname "$0")/.." && pwd)
+
+missing=()
+command -v storescp >/dev/null || missing+=(dcmtk)
+command -v dciodvfy >/dev/null || missing+=(dicom3tools)
+command -v Orthanc >/dev/null || [ -x /usr/sbin/Orthanc ] || missing+=(orthanc)
+if [ ${#missing[@]} -gt 0 ]; then
+    as_root=()
+    [ "$(id -u)" = 0 ] || as_root=(sudo)
+    "${as_root[@]}" apt-get update -qq
+    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}"
+fi
+export CONTOURD="${CONTOURD:-$root/target/release/contourd}"
+export ORT_DYLIB_PATH="${ORT_DYLIB_PATH:-$root/.runtime/libonnxruntime.so}"
+# DCMTK waits for acknowledgements of TCP else, which makes it twenty times slower on loopback.
+export TCP_NODELAY=1
+export PATH="$PATH:/usr/sbin"
+exec python3 "$root/integration/peers.py" "$@"
