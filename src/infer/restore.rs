@@ -200,8 +200,18 @@ fn for_each_pixel<T>(
 ) {
     let channels = values.shape()[0];
     let mut pixel = vec![0.0_f32; channels];
+    // Most often columns are taken over one by one; whole rows are read then.
+    let same = |(i, taps): (usize, &Option<Taps>)| taps.as_ref().and_then(Taps::single) == Some(i);
+    let whole = columns.len() == values.shape()[2] && columns.iter().enumerate().all(same);
     for (mut out_row, along_rows) in out.outer_iter_mut().zip(rows) {
         let Some(along_rows) = along_rows else { continue };
+        if let Some(lanes) = along_rows.single().filter(|_| whole).and_then(|row| lanes_of(&values, row)) {
+            for (i, target) in out_row.iter_mut().enumerate() {
+                pixel.iter_mut().zip(&lanes).for_each(|(value, lane)| *value = lane[i]);
+                *target = decide(&pixel);
+            }
+            continue;
+        }
         for (target, along_columns) in out_row.iter_mut().zip(columns) {
             let Some(along_columns) = along_columns else { continue };
             match (along_rows.single(), along_columns.single()) {
@@ -218,4 +228,9 @@ fn for_each_pixel<T>(
             *target = decide(&pixel);
         }
     }
+}
+
+/// One row of every channel, where rows lie in one piece.
+fn lanes_of<'a>(values: &'a ArrayView3<'_, f32>, row: usize) -> Option<Vec<&'a [f32]>> {
+    values.axis_iter(Axis(0)).map(|plane| plane.index_axis_move(Axis(0), row).to_slice()).collect()
 }

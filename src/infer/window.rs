@@ -4,6 +4,7 @@
 //! channels x window slices x image area, whatever the length of the stack.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use ndarray::{Array4, Array5, ArrayD, ArrayView4, Axis, IxDyn, Slice, parallel::prelude::*};
 
@@ -155,7 +156,7 @@ pub(super) fn slide(
                 let values = to_channels_first(network.run(input.view())?, recipe, [z.patch, y.patch, x.patch])?;
                 let values = activate(values, recipe.output.activation);
                 let inside = [0..values.shape()[0], 0..z.inside(k), 0..y.inside(j), 0..x.inside(i)];
-                blend.add(part(values.view(), &inside), [k, j, i])?;
+                blend.add(values, &inside, [k, j, i])?;
                 done += 1.0;
                 progress(done / total);
             }
@@ -240,7 +241,7 @@ fn activate(mut values: Array4<f32>, activation: Activation) -> Array4<f32> {
 /// Weighted sums of the slices that windows still reach. Where a window covers the whole slice and none overlaps,
 /// values pass through untouched.
 struct Blend {
-    direct: Option<(usize, Array4<f32>)>,
+    direct: Option<(usize, Array4<f32>, [Range<usize>; 4])>,
     sums: Option<Array4<f32>>,
     weight_sums: Array4<f32>,
     weights: [Vec<f32>; 3],
@@ -270,11 +271,18 @@ impl Blend {
         }
     }
 
-    fn add(&mut self, values: ArrayView4<'_, f32>, [k, j, i]: [usize; 3]) -> Result<(), InferError> {
+    /// Takes the values of one window, of which the part `inside` lies in the image.
+    fn add(
+        &mut self,
+        values: Array4<f32>,
+        inside: &[Range<usize>; 4],
+        [k, j, i]: [usize; 3],
+    ) -> Result<(), InferError> {
         if self.pass_through {
-            self.direct = Some((k, values.to_owned()));
+            self.direct = Some((k, values, inside.clone()));
             return Ok(());
         }
+        let values = part(values.view(), inside);
         let channels = values.shape()[0];
         let [slices, rows, columns] = self.shape;
         if self.sums.is_none() {
@@ -311,7 +319,8 @@ impl Blend {
 
     /// Hands on every slice below `next`, where the next windows begin.
     fn finish(&mut self, next: usize, emit: &mut dyn FnMut(usize, ArrayView4<'_, f32>)) {
-        if let Some((start, values)) = self.direct.take() {
+        if let Some((start, values, inside)) = self.direct.take() {
+            let values = part(values.view(), &inside);
             // The last window may begin before the end of the one before it: its first slices are known already.
             let known = self.emitted - start;
             emit(self.emitted, values.slice_axis(Axis(1), Slice::from(known..)));

@@ -165,7 +165,11 @@ fn planar(plane: ArrayView2<'_, bool>, value: bool, radius_mm: f64, geometry: &V
             }
             let across = ((other as f64 - row as f64) * step).powi(2) as f32;
             if let (Some(out), Some(from)) = (out.row_mut(row).as_slice_mut(), along.row(other).as_slice()) {
-                out.iter_mut().zip(from).for_each(|(out, from)| *out = out.min(from + across));
+                // Written as a comparison, not as `f32::min`, which minds NaN and is not made into vector code.
+                for (out, from) in out.iter_mut().zip(from) {
+                    let sum = from + across;
+                    *out = if sum < *out { sum } else { *out };
+                }
             }
         }
     }

@@ -8,6 +8,7 @@ use super::components::{Components, Neighbours, Run};
 use super::distance::eroded;
 use super::{Context, Operation, always_consistent};
 use crate::infer::parameter::{Kind, Parameter};
+use crate::infer::part::part;
 
 /// Radii tried until the two halves come apart. Lungs that touch at the junction lines part at 1 to 3 mm.
 const RADII_MM: [f64; 8] = [0.0, 1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0];
@@ -58,14 +59,10 @@ fn sides(mask: &Array3<bool>, context: &Context<'_>, body: &str) -> Option<Array
         .find_map(|&radius| two_parts(mask, radius, middle, context))
         .unwrap_or_else(|| each_by_itself(mask, middle, context));
     let mut side = Array3::<u8>::zeros(mask.raw_dim());
-    let mut front = VecDeque::new();
-    for (run, part) in parts.runs.iter().zip(&parts.component) {
-        for column in run.start..run.end {
-            let at = (run.slice as usize, run.row as usize, column as usize);
-            side[at] = halves[*part as usize] as u8;
-            front.push_back(at);
-        }
+    for (run, component) in parts.runs.iter().zip(&parts.component) {
+        part(side.view_mut(), &run.ranges()).fill(halves[*component as usize] as u8);
     }
+    let front = frontier(mask, &side, &parts);
     flood(mask, &mut side, front);
     Some(side)
 }
@@ -122,20 +119,40 @@ fn mean_x(mask: &Array3<bool>, context: &Context<'_>) -> Option<f64> {
     (count > 0.0).then(|| moment / count)
 }
 
+/// The voxels that have a side and a neighbour in the mask that has none.
+fn frontier(mask: &Array3<bool>, side: &Array3<u8>, parts: &Components) -> VecDeque<Place> {
+    let open = |place: &Place| around(*place, mask.dim()).any(|next| mask[next] && side[next] == 0);
+    let places = parts
+        .runs
+        .iter()
+        .flat_map(|run| (run.start..run.end).map(|column| (run.slice as usize, run.row as usize, column as usize)));
+    if parts.sum(Run::length).iter().sum::<f64>() >= mask.iter().filter(|inside| **inside).count() as f64 {
+        return VecDeque::new();
+    }
+    places.filter(open).collect()
+}
+
+/// Index of slice, row and column.
+type Place = (usize, usize, usize);
+
+/// The neighbours of a voxel through its faces.
+fn around((k, j, i): Place, (slices, rows, columns): Place) -> impl Iterator<Item = Place> {
+    let next = [
+        (k.wrapping_sub(1), j, i),
+        (k + 1, j, i),
+        (k, j.wrapping_sub(1), i),
+        (k, j + 1, i),
+        (k, j, i.wrapping_sub(1)),
+        (k, j, i + 1),
+    ];
+    next.into_iter().filter(move |(k, j, i)| *k < slices && *j < rows && *i < columns)
+}
+
 /// Lets the sides grow into the rest of the mask, one voxel at a time, breadth first.
-fn flood(mask: &Array3<bool>, side: &mut Array3<u8>, mut front: VecDeque<(usize, usize, usize)>) {
-    let (slices, rows, columns) = mask.dim();
-    while let Some((k, j, i)) = front.pop_front() {
-        let value = side[(k, j, i)];
-        let around = [
-            (k.wrapping_sub(1), j, i),
-            (k + 1, j, i),
-            (k, j.wrapping_sub(1), i),
-            (k, j + 1, i),
-            (k, j, i.wrapping_sub(1)),
-            (k, j, i + 1),
-        ];
-        for next in around.into_iter().filter(|(k, j, i)| *k < slices && *j < rows && *i < columns) {
+fn flood(mask: &Array3<bool>, side: &mut Array3<u8>, mut front: VecDeque<Place>) {
+    while let Some(place) = front.pop_front() {
+        let value = side[place];
+        for next in around(place, mask.dim()) {
             if mask[next] && side[next] == 0 {
                 side[next] = value;
                 front.push_back(next);
