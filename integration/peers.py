@@ -165,7 +165,9 @@ def copy_series(source, target, uid, study):
         if run("dcmdump", "-q", "+P", "0008,0060", path)[1].find("[CT]") < 0:
             path.unlink()
     paths = sorted(target.iterdir())
-    code, text = run("dcmodify", "-nb", "-gin", "-i", f"(0020,000d)={study}", "-i", f"(0020,000e)={uid}",
+    nameless = "no value" in run("dcmdump", "+P", "0008,0016", paths[0])[1]
+    sop_class = ["-i", f"(0008,0016)={synthetic.CT}"] if nameless else []
+    code, text = run("dcmodify", "-nb", "-gin", *sop_class, "-i", f"(0020,000d)={study}", "-i", f"(0020,000e)={uid}",
                      "-i", "(0010,0020)=CONTOURD-TEST", *paths)
     if code:
         sys.exit(f"dcmodify: {text}")
@@ -193,7 +195,7 @@ def good_input(work, sources):
             files = sorted(folder.iterdir())
             if sender == "storescu":
                 # It proposes what the files are encoded in, so that compressed ones stay as they are.
-                syntax = ["-xw"] if "JPEG2000" in run("dcmdump", "+P", "0002,0010", files[0])[1].replace(" ", "") else []
+                syntax = ["-xv"] if "JPEG2000Lossless" in run("dcmdump", "+P", "0002,0010", files[0])[1].replace(" ", "") else []
                 code, text = run("storescu", "-aet", "STORESCU", "-aec", "CONTOURD", *syntax, "127.0.0.1", gateway.port, *files)
             elif sender == "dcmsend":
                 code, text = run("dcmsend", "-aet", "DCMSEND", "-aec", "CONTOURD", "127.0.0.1", gateway.port, *files)
@@ -286,25 +288,35 @@ def bad_input(work):
     code, text = gateway.command("check")
     check(code == 78 and "moode" in text and "ct-basic.json" in text, f"an unknown key: exit {code}\n{text.strip()}")
     path.write_text(good)
-    # A model that is not ONNX, with its right digest: whatever finds it, it has to be told.
     stop(gateway.process)
     model = work / "bad/models/ct-basic"
-    text = (model / "model.json").read_text()
-    old = hashlib.sha256((model / "model.onnx").read_bytes()).hexdigest()
-    (model / "model.onnx").write_bytes(b"this is not a network\n")
+    text, network = (model / "model.json").read_text(), (model / "model.onnx").read_bytes()
+    nonsense = b"this is not a network\n"
+    (model / "model.onnx").write_bytes(nonsense)
     code, told = gateway.command("check")
-    check(code == 78 and "model.onnx" in told or "sha256" in told, f"another file than model.json says: exit {code}\n{told.strip()}")
-    (model / "model.json").write_text(text.replace(old, hashlib.sha256((model / "model.onnx").read_bytes()).hexdigest()))
-    code, told = gateway.command("check")
-    if code == 0:
-        gateway.serve()
-        send(5)
-        failed = lambda: "ailed" in json.dumps([job["state"] for job in gateway.series(uid(5))[1]])
-        check(wait_for(failed, WAIT_S), "a model file that is not ONNX: the job fails by itself")
-        told = json.dumps([job["state"] for job in gateway.series(uid(5))[1]])
-        check(gateway.process.poll() is None, "and the gateway goes on")
-        stop(gateway.process)
-    print(told.strip())
+    check(code == 78 and "sha256" in told, f"a model file with another digest: exit {code}\n{told.strip()}")
+
+    def fails(number, what):
+        """A model that its files cannot keep: `check` tells it, or the job fails by itself and the gateway goes on."""
+        code, told = gateway.command("check")
+        if code == 0:
+            gateway.serve()
+            send(number)
+            states = lambda: json.dumps([job["state"] for job in gateway.series(uid(number))[1]])
+            check(wait_for(lambda: "failed" in states()), f"{what}: the job fails by itself")
+            check(gateway.process.poll() is None, "and the gateway goes on")
+            told = states()
+            stop(gateway.process)
+        else:
+            check(code == 78, f"{what}: exit {code}, expected 78")
+        print("          " + told.strip())
+
+    digest = lambda data: hashlib.sha256(data).hexdigest()
+    (model / "model.json").write_text(text.replace(digest(network), digest(nonsense)))
+    fails(5, "a model file that is not ONNX")
+    (model / "model.onnx").write_bytes(network)
+    (model / "model.json").write_text(text.replace('"NCHW"', '"NCDHW"'))
+    fails(6, "a model whose input has another shape than model.json says")
 
 
 def full_disk(work):
