@@ -1,6 +1,7 @@
 //! The commands of `contourd`, one file each; it parses arguments, sets up the log and maps results to exit codes.
 
 mod check;
+mod demo;
 mod discover;
 mod echo;
 mod explain;
@@ -44,6 +45,7 @@ struct CommandLine {
 #[derive(Debug, Subcommand)]
 enum Command {
     Check(check::CheckArgs),
+    Demo(demo::DemoArgs),
     Echo(echo::EchoArgs),
     Explain(explain::ExplainArgs),
     Jobs(jobs::JobsArgs),
@@ -61,7 +63,7 @@ enum Command {
 /// Parses the command line of this process and runs the command.
 pub fn main() -> ExitCode {
     let line = CommandLine::parse();
-    log_to_stderr();
+    log_to_stderr(&line.command);
     match dispatch(line.command) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
@@ -74,6 +76,7 @@ pub fn main() -> ExitCode {
 fn dispatch(command: Command) -> anyhow::Result<u8> {
     match command {
         Command::Check(args) => args.run(),
+        Command::Demo(args) => args.run(),
         Command::Echo(args) => args.run(),
         Command::Explain(args) => args.run(),
         Command::Jobs(args) => args.run(),
@@ -88,7 +91,9 @@ fn dispatch(command: Command) -> anyhow::Result<u8> {
 }
 
 /// Human lines on a terminal, one JSON object a line elsewhere (systemd's journal); `CONTOURD_LOG` filters.
-fn log_to_stderr() {
+fn log_to_stderr(command: &Command) {
+    // The demonstration tells its story itself; what its own receiver logs would only disturb it.
+    let default = if matches!(command, Command::Demo(_)) { "warn" } else { "info,ort=warn" };
     let filter = tracing_subscriber::EnvFilter::try_from_env("CONTOURD_LOG").unwrap_or_else(|_| {
         tracing_subscriber::EnvFilter::new("info,ort=warn,dicom_parser=error,dicom_encoding=error")
     });

@@ -4,8 +4,11 @@
 //! the front on top, in sagittal pictures the front on the left, in coronal and sagittal pictures the head on top.
 //! Letters at the borders say so. Millimetres are square: pixels are scaled by their spacing.
 
-use ndarray::Axis;
-use thiserror::Error;
+mod image;
+
+use rayon::prelude::*;
+
+pub use image::{Picture, PictureError};
 
 use crate::limits::{PICTURE_SIDE, PICTURES_MAX};
 use crate::structure::Color;
@@ -34,24 +37,6 @@ pub enum View {
 pub struct Window {
     pub center: f32,
     pub width: f32,
-}
-
-/// An image of palette indices, row by row.
-#[derive(Clone, PartialEq)]
-pub struct Picture {
-    pub width: usize,
-    pub height: usize,
-    pub palette: Vec<[u8; 3]>,
-    pub pixels: Vec<u8>,
-}
-
-/// Why a picture could not be encoded.
-#[derive(Debug, Error)]
-#[error("a picture of {width} x {height} pixels could not be encoded as PNG ({reason})")]
-pub struct PictureError {
-    width: usize,
-    height: usize,
-    reason: String,
 }
 
 /// Grey levels of the palette; the rest of its 256 entries is for structures and letters.
@@ -87,29 +72,101 @@ struct Side {
     letters: [char; 2],
 }
 
-/// Draws one view, cut to the structures (to the whole image when there are none).
-pub fn draw(volume: &Volume, outlines: &[Outline<'_>], view: View, window: Window) -> Picture {
-    let [down, across] = sides(&volume.geometry, outlines, view);
-    let (height, width) = (down.indices.len(), across.indices.len());
-    let colors: Vec<Color> = outlines.iter().map(|outline| outline.color).collect();
-    let palette = palette(&colors);
-    let mut pixels = Vec::with_capacity(width * height);
-    for &v in &down.indices {
-        for &u in &across.indices {
-            pixels.push(window.grey(interpolate(volume, view, [(down.axis, v), (across.axis, u)])));
+/// A volume with its structures, counted once for all pictures.
+pub struct Scene<'a> {
+    volume: &'a Volume,
+    outlines: &'a [Outline<'a>],
+    /// For each structure and each axis of the array: how many of its voxels lie in each plane across the axis.
+    counts: Vec<[Vec<usize>; 3]>,
+}
+
+impl<'a> Scene<'a> {
+    /// Counts the voxels of each structure.
+    ///
+    /// # Panics
+    /// When a mask lies on another grid than the volume: that is an error of the calling code.
+    pub fn new(volume: &'a Volume, outlines: &'a [Outline<'a>]) -> Scene<'a> {
+        let shape = volume.geometry.shape();
+        assert!(outlines.iter().all(|outline| outline.mask.voxels.shape() == shape), "masks lie on the volume's grid");
+        Scene { volume, outlines, counts: outlines.par_iter().map(|outline| planes(outline.mask)).collect() }
+    }
+    /// Draws one view, cut to the structures (to the whole image when there are none).
+    pub fn draw(&self, view: View, window: Window) -> Picture {
+        let [down, across] = sides(&self.volume.geometry, self.bounds(), view);
+        let (height, width) = (down.indices.len(), across.indices.len());
+        let colors: Vec<Color> = self.outlines.iter().map(|outline| outline.color).collect();
+        let palette = palette(&colors);
+        let mut pixels = Vec::with_capacity(width * height);
+        for &v in &down.indices {
+            for &u in &across.indices {
+                pixels.push(window.grey(interpolate(self.volume, view, [(down.axis, v), (across.axis, u)])));
+            }
+        }
+        let mut picture = Picture { width, height, palette, pixels };
+        for (number, outline) in self.outlines.iter().enumerate() {
+            let color = (GREYS + number).min(254) as u8;
+            trace(&mut picture, outline.mask, view, [&down, &across], color);
+        }
+        let (middle_x, middle_y) = (width / 2, height / 2);
+        picture.letter(down.letters[0], middle_x, 9);
+        picture.letter(down.letters[1], middle_x, height.saturating_sub(10));
+        picture.letter(across.letters[0], 9, middle_y);
+        picture.letter(across.letters[1], width.saturating_sub(10), middle_y);
+        picture
+    }
+
+    /// The views that together show every structure: slices first, in their order, then a row and a column.
+    ///
+    /// A structure counts as shown in a slice where it has at least half of its largest area. Slices are added until
+    /// all are shown and until there are `at_least`, spread over the structures.
+    pub fn montage(&self, at_least: usize) -> Vec<View> {
+        let geometry = &self.volume.geometry;
+        let areas = self.shares(0);
+        let mut chosen = cover(&areas, geometry.slices());
+        spread(&mut chosen, &areas, geometry.slices(), at_least.min(PICTURES_MAX));
+        chosen.sort_unstable();
+        let mut views: Vec<View> = chosen.into_iter().map(View::Slice).collect();
+        views.push(View::Row(richest(&self.shares(1), geometry.rows())));
+        views.push(View::Column(richest(&self.shares(2), geometry.columns())));
+        views
+    }
+
+    /// Area of each structure in each plane across an axis, as a share of its largest; all 0 for an empty mask.
+    fn shares(&self, axis: usize) -> Vec<Vec<f64>> {
+        let share = |counts: &[Vec<usize>; 3]| {
+            let largest = counts[axis].iter().copied().max().unwrap_or(0).max(1) as f64;
+            counts[axis].iter().map(|&count| count as f64 / largest).collect()
+        };
+        self.counts.iter().map(share).collect()
+    }
+
+    /// First and last index with any structure, by axis; the whole image when there is none.
+    fn bounds(&self) -> [[usize; 2]; 3] {
+        let shape = self.volume.geometry.shape();
+        std::array::from_fn(|axis| {
+            let occupied = |index: &usize| self.counts.iter().any(|counts| counts[axis][*index] > 0);
+            let first = (0..shape[axis]).find(occupied);
+            let last = (0..shape[axis]).rev().find(occupied);
+            first.zip(last).map_or([0, shape[axis] - 1], |(first, last)| [first, last])
+        })
+    }
+}
+
+/// How many voxels lie in each plane across each axis, in one pass over the mask.
+fn planes(mask: &Mask) -> [Vec<usize>; 3] {
+    let mut counts = mask.geometry.shape().map(|length| vec![0; length]);
+    for (slice, plane) in mask.voxels.outer_iter().enumerate() {
+        for (row, line) in plane.outer_iter().enumerate() {
+            let mut inside = 0;
+            for (count, _) in counts[2].iter_mut().zip(line).filter(|(_, inside)| **inside) {
+                *count += 1;
+                inside += 1;
+            }
+            counts[1][row] += inside;
+            counts[0][slice] += inside;
         }
     }
-    let mut picture = Picture { width, height, palette, pixels };
-    for (number, outline) in outlines.iter().enumerate() {
-        let color = (GREYS + number).min(254) as u8;
-        trace(&mut picture, outline.mask, view, [&down, &across], color);
-    }
-    let (middle_x, middle_y) = (width / 2, height / 2);
-    picture.letter(down.letters[0], middle_x, 6);
-    picture.letter(down.letters[1], middle_x, height.saturating_sub(7));
-    picture.letter(across.letters[0], 6, middle_y);
-    picture.letter(across.letters[1], width.saturating_sub(7), middle_y);
-    picture
+    counts
 }
 
 /// Greys, then the colours of the structures, white last.
@@ -129,13 +186,12 @@ fn fixed(view: View) -> (usize, usize) {
     }
 }
 
-fn sides(geometry: &VolumeGeometry, outlines: &[Outline<'_>], view: View) -> [Side; 2] {
+fn sides(geometry: &VolumeGeometry, bounds: [[usize; 2]; 3], view: View) -> [Side; 2] {
     let axes = match view {
         View::Slice(_) => [1, 2],
         View::Row(_) => [0, 2],
         View::Column(_) => [0, 1],
     };
-    let bounds = bounds(geometry, outlines);
     let extents = axes.map(|axis| extent_mm(geometry, axis, bounds[axis]));
     let longest = extents.iter().map(|[low, high]| high - low).fold(1e-3, f64::max);
     let pixel_mm = longest / PICTURE_SIDE as f64;
@@ -180,22 +236,6 @@ fn opposite(letter: char) -> char {
         'H' => 'F',
         _ => 'H',
     }
-}
-
-/// First and last index with any structure, by axis; the whole image when there is none.
-fn bounds(geometry: &VolumeGeometry, outlines: &[Outline<'_>]) -> [[usize; 2]; 3] {
-    let shape = geometry.shape();
-    let mut bounds = [[usize::MAX, 0]; 3];
-    for outline in outlines {
-        for (axis, bound) in bounds.iter_mut().enumerate() {
-            let occupied =
-                |&index: &usize| outline.mask.voxels.index_axis(Axis(axis), index).iter().any(|&inside| inside);
-            let Some(first) = (0..shape[axis]).find(occupied) else { break };
-            let last = (0..shape[axis]).rev().find(occupied).unwrap_or(first);
-            *bound = [bound[0].min(first), bound[1].max(last)];
-        }
-    }
-    if bounds[0][0] == usize::MAX { shape.map(|length| [0, length - 1]) } else { bounds }
 }
 
 /// Position in mm along an axis of the array; for slices along the normal, whatever their spacing.
@@ -283,82 +323,6 @@ fn trace(picture: &mut Picture, mask: &Mask, view: View, [down, across]: [&Side;
     }
 }
 
-impl Picture {
-    /// The colour of a pixel.
-    pub fn rgb(&self, x: usize, y: usize) -> [u8; 3] {
-        self.palette[usize::from(self.pixels[y * self.width + x])]
-    }
-
-    /// The picture as a PNG file.
-    ///
-    /// # Errors
-    /// [`PictureError`] when the encoder refuses, which it does not for the sizes that [`draw`] makes.
-    pub fn png(&self) -> Result<Vec<u8>, PictureError> {
-        let failed = |error: png::EncodingError| {
-            let (width, height) = (self.width, self.height);
-            PictureError { width, height, reason: error.to_string() }
-        };
-        let mut bytes = Vec::new();
-        let mut encoder = png::Encoder::new(&mut bytes, self.width as u32, self.height as u32);
-        encoder.set_color(png::ColorType::Indexed);
-        encoder.set_depth(png::BitDepth::Eight);
-        encoder.set_palette(self.palette.concat());
-        let mut writer = encoder.write_header().map_err(failed)?;
-        writer.write_image_data(&self.pixels).map_err(failed)?;
-        writer.finish().map_err(failed)?;
-        Ok(bytes)
-    }
-
-    /// Writes a letter of 5 x 7 pixels, doubled, centred at a pixel, on a dark ground.
-    fn letter(&mut self, letter: char, x: usize, y: usize) {
-        let glyph = glyph(letter);
-        for dy in 0..14 {
-            for dx in 0..10 {
-                let (px, py) = ((x + dx).wrapping_sub(5), (y + dy).wrapping_sub(7));
-                let lit = glyph[dy / 2] >> (4 - dx / 2) & 1 == 1;
-                if lit && px < self.width && py < self.height {
-                    self.pixels[py * self.width + px] = 255;
-                }
-            }
-        }
-    }
-}
-
-/// The six letters of directions, one row of five pixels a byte.
-fn glyph(letter: char) -> [u8; 7] {
-    match letter {
-        'A' => [0b01110, 0b10001, 0b10001, 0b11111, 0b10001, 0b10001, 0b10001],
-        'P' => [0b11110, 0b10001, 0b10001, 0b11110, 0b10000, 0b10000, 0b10000],
-        'L' => [0b10000, 0b10000, 0b10000, 0b10000, 0b10000, 0b10000, 0b11111],
-        'R' => [0b11110, 0b10001, 0b10001, 0b11110, 0b10100, 0b10010, 0b10001],
-        'H' => [0b10001, 0b10001, 0b10001, 0b11111, 0b10001, 0b10001, 0b10001],
-        _ => [0b11111, 0b10000, 0b10000, 0b11110, 0b10000, 0b10000, 0b10000],
-    }
-}
-
-/// The views that together show every structure: slices first, in their order, then a row and a column.
-///
-/// A structure counts as shown in a slice where it has at least half of its largest area. Slices are added until all
-/// are shown and until there are `at_least`, spread over the structures.
-pub fn montage(geometry: &VolumeGeometry, outlines: &[Outline<'_>], at_least: usize) -> Vec<View> {
-    let areas: Vec<Vec<f64>> = outlines.iter().map(|outline| shares(outline.mask, 0)).collect();
-    let mut chosen = cover(&areas, geometry.slices());
-    spread(&mut chosen, &areas, geometry.slices(), at_least.min(PICTURES_MAX));
-    chosen.sort_unstable();
-    let mut views: Vec<View> = chosen.into_iter().map(View::Slice).collect();
-    views.push(View::Row(richest(outlines, 1, geometry.rows())));
-    views.push(View::Column(richest(outlines, 2, geometry.columns())));
-    views
-}
-
-/// Area of a mask in each plane across an axis, as a share of its largest; all 0 for an empty mask.
-fn shares(mask: &Mask, axis: usize) -> Vec<f64> {
-    let count = |plane: ndarray::ArrayView2<'_, bool>| plane.iter().filter(|&&inside| inside).count() as f64;
-    let areas: Vec<f64> = mask.voxels.axis_iter(Axis(axis)).map(count).collect();
-    let largest = areas.iter().copied().fold(0.0, f64::max);
-    areas.iter().map(|area| if largest > 0.0 { area / largest } else { 0.0 }).collect()
-}
-
 fn cover(areas: &[Vec<f64>], slices: usize) -> Vec<usize> {
     let mut open: Vec<&Vec<f64>> = areas.iter().filter(|shares| shares.iter().any(|&share| share > 0.0)).collect();
     let mut chosen = Vec::new();
@@ -390,8 +354,7 @@ fn spread(chosen: &mut Vec<usize>, areas: &[Vec<f64>], slices: usize, at_least: 
 }
 
 /// The plane across an axis in which most of the structures show the most.
-fn richest(outlines: &[Outline<'_>], axis: usize, planes: usize) -> usize {
-    let all: Vec<Vec<f64>> = outlines.iter().map(|outline| shares(outline.mask, axis)).collect();
+fn richest(all: &[Vec<f64>], planes: usize) -> usize {
     let worth = |plane: usize| all.iter().map(|shares| shares[plane].sqrt()).sum::<f64>();
     let best = (0..planes).max_by(|&a, &b| worth(a).total_cmp(&worth(b)));
     best.filter(|&plane| worth(plane) > 0.0).unwrap_or(planes / 2)
@@ -460,7 +423,8 @@ mod tests {
         let mask = block(&geometry, [3, 10, 15], [7, 20, 35]);
         let outlines = [Outline { color: RED, mask: &mask }];
         for view in [View::Slice(5), View::Row(15), View::Column(20)] {
-            let [left, top, right, bottom] = bounding_box(&draw(&flat(&geometry), &outlines, view, Window::CT), RED.0);
+            let [left, top, right, bottom] =
+                bounding_box(&Scene::new(&flat(&geometry), &outlines).draw(view, Window::CT), RED.0);
             let (width, height) = (right - left + 1, bottom - top + 1);
             assert!(width.abs_diff(height) <= 2, "{view:?}: {width} x {height}");
         }
@@ -487,7 +451,7 @@ mod tests {
             let outlines = [Outline { color: blue, mask: &everything }, Outline { color: RED, mask: &mask }];
             let middle = bounds.map(|(low, high)| (low + high) / 2);
             for view in [View::Slice(middle[0]), View::Row(middle[1]), View::Column(middle[2])] {
-                let picture = draw(&flat(&geometry), &outlines, view, Window::CT);
+                let picture = Scene::new(&flat(&geometry), &outlines).draw(view, Window::CT);
                 let [left, top, ..] = bounding_box(&picture, RED.0);
                 assert!(left <= 1 && top <= 1, "{row:?} {column:?} {view:?}: corner at {left}, {top}");
             }
@@ -503,10 +467,10 @@ mod tests {
             Mask::empty(Arc::clone(&geometry)),
         ];
         let outlines: Vec<Outline<'_>> = masks.iter().map(|mask| Outline { color: RED, mask }).collect();
-        let views = montage(&geometry, &outlines, 2);
+        let views = Scene::new(&flat(&geometry), &outlines).montage(2);
         assert!(views.contains(&View::Slice(0)), "{views:?}");
         assert!(views.iter().any(|view| matches!(view, View::Slice(8 | 9))), "{views:?}");
-        assert_eq!(montage(&geometry, &[], 3).len(), 5);
+        assert_eq!(Scene::new(&flat(&geometry), &[]).montage(3).len(), 5);
     }
 
     #[test]
@@ -515,9 +479,9 @@ mod tests {
             VolumeGeometry::new((3, 4), [1.0, 1.0], [1.0, 0.0, 0.0], [0.0, 0.0, -1.0], vec![[0.0; 3]]).expect("legal"),
         );
         let volume = Volume::new(Arc::clone(&geometry), Array3::from_elem(geometry.shape(), f32::NAN));
-        let png = draw(&volume, &[], View::Slice(0), Window::of(&volume)).png().expect("encodes");
+        let png = Scene::new(&volume, &[]).draw(View::Slice(0), Window::of(&volume)).png().expect("encodes");
         assert_eq!(&png[1..4], b"PNG");
-        draw(&volume, &[], View::Row(1), Window::CT);
+        Scene::new(&volume, &[]).draw(View::Row(1), Window::CT);
         assert_eq!(caption(&geometry, View::Slice(0)), "coronal, slice 1 of 1, y = 0.0 mm");
     }
 }

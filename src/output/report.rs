@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 pub use html::html;
 
-use super::picture::{Outline, PictureError, Window, caption, draw, montage};
+use super::picture::{Outline, PictureError, Scene, Window, caption};
 use crate::job::{Stage, StructureResult};
 use crate::structure::{Color, RoiStyle};
 use crate::volume::{Mask, Volume, VolumeGeometry};
@@ -94,12 +94,12 @@ impl StructureRow {
 pub fn figures(volume: &Volume, is_ct: bool, outlines: &[Outline<'_>]) -> Result<Vec<Figure>, PictureError> {
     use rayon::prelude::*;
     let window = if is_ct { Window::CT } else { Window::of(volume) };
-    let views = montage(&volume.geometry, outlines, 6);
+    let scene = Scene::new(volume, outlines);
     let figure = |view| {
-        let png = draw(volume, outlines, view, window).png()?;
+        let png = scene.draw(view, window).png()?;
         Ok(Figure { caption: caption(&volume.geometry, view), png })
     };
-    views.into_par_iter().map(figure).collect()
+    scene.montage(6).into_par_iter().map(figure).collect()
 }
 
 /// What a geometry says of itself, for [`Report::series`].

@@ -134,7 +134,8 @@ pub(super) fn diaphragm(x: f32, y: f32) -> f32 {
     let (right, left) = (dome(-62.0, 0.0, 76.0, 92.0, -68.0, 84.0), dome(64.0, 4.0, 76.0, 92.0, -84.0, 74.0));
     let tendon = dome(18.0, -24.0, 66.0, 62.0, -98.0, 50.0);
     let higher = |a: f32, b: f32| -super::shape::smooth_min(-a, -b, 14.0);
-    higher(higher(right, left), tendon)
+    // The lungs end at the twelfth rib, however narrow the recess.
+    higher(higher(right, left), tendon).max(-162.0)
 }
 
 /// Distances to the surface of the heart and to the blood of its chambers.
