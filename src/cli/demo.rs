@@ -146,17 +146,20 @@ fn scan(thorax: &Thorax, folder: &Path, bar: &indicatif::ProgressBar) -> anyhow:
 const PATIENCE: Duration = Duration::from_secs(600);
 
 fn next_steps(config: &Path) -> String {
-    let config = config.display();
-    format!(
-        "
-Next, with your own scanner
-  contourd demo /folder/with/a/CT      the same on your own series, still on this machine alone
-  {config}/ae-config/gateway.json      our AE title and port, and where images are stored
-  {config}/ae-config/peers/            one file for the scanner (may send), one for the planning system (may receive)
-  {config}/pipelines/ct-basic.json     \"deliver\" names the file of the planning system
-  contourd check --config {config}     tells everything that is wrong in them
-  contourd echo --to HOST:PORT         asks whether the planning system answers
-  contourd serve --config {config}     starts the gateway; `contourd jobs` lists what it does
-"
-    )
+    let file = |name: &str| config.join(name).display().to_string();
+    let command = |name: &str| match config == Path::new(".") {
+        true => format!("contourd {name}"),
+        false => format!("contourd {name} --config {}", config.display()),
+    };
+    let lines = [
+        ("contourd demo /folder/with/a/CT".to_owned(), "the same on your own series, still on this machine alone"),
+        (file("ae-config/gateway.json"), "our AE title and port, and where images are stored"),
+        (file("ae-config/peers/"), "one file for the scanner (may send), one for the planning system (may receive)"),
+        (file("pipelines/"), "\"deliver\" of each pipeline names the file of the planning system"),
+        (command("check"), "tells everything that is wrong in them"),
+        ("contourd echo --to HOST:PORT".to_owned(), "asks whether the planning system answers"),
+        (command("serve"), "starts the gateway; `contourd jobs` lists what it does"),
+    ];
+    let told: String = lines.iter().map(|(what, why)| format!("  {what:<36}  {why}\n")).collect();
+    format!("\nNext, with your own scanner\n{told}")
 }

@@ -19,7 +19,7 @@ use crate::output::picture::Outline;
 use crate::output::report::{self, Fact, Report, StructureRow};
 use crate::output::rtstruct::{self, ParsedStructureSet};
 use crate::phantom::Phantom;
-use crate::pipeline::Action;
+use crate::pipeline::{Action, Group};
 use crate::route::{self, SeriesView, Trace};
 use crate::structure::{Color, RoiStyle, RoiType, lookup};
 use crate::volume::{Mask, Volume};
@@ -29,6 +29,8 @@ pub(super) struct Told {
     pub text: String,
     /// What should have come and did not; empty for a good end.
     pub misses: Vec<String>,
+    /// The structures that arrived.
+    names: Vec<String>,
 }
 
 /// Least Dice that the shipped pipeline has to reach on a phantom.
@@ -61,7 +63,7 @@ pub(super) fn measure(
     let configuration =
         config::load(configuration).map_err(|problems| anyhow::anyhow!("{} problems", problems.len()))?;
     let mut series = by_series(files);
-    let mut told = Told { text: String::new(), misses: Vec::new() };
+    let mut told = Told { text: String::new(), misses: Vec::new(), names: Vec::new() };
     for path in received {
         let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
         let set = rtstruct::read(&bytes).with_context(|| format!("{}", path.display()))?;
@@ -80,13 +82,8 @@ pub(super) fn measure(
         write_report(root, &result, overview, reasons, &configuration, &mut told.text)?;
     }
     if phantom.is_some() {
-        let all = told.text.clone();
-        told.misses.extend(
-            EXPECTED
-                .iter()
-                .filter(|(name, _)| !all.contains(&format!("\n  {name} ")))
-                .map(|(name, _)| format!("no {name} arrived")),
-        );
+        let missing = EXPECTED.iter().filter(|(name, _)| !told.names.iter().any(|there| there == name));
+        told.misses.extend(missing.map(|(name, _)| format!("no {name} arrived")));
     }
     Ok(told)
 }
@@ -141,18 +138,23 @@ fn reasons(images: &[Instance], configuration: &Configuration, pipeline: &str) -
     let verdicts = route::evaluate(&view, [&*pipeline.value]);
     let mut lines = Vec::new();
     for verdict in &verdicts {
-        let traces = std::iter::once(&verdict.when).chain(verdict.inputs.iter().map(|(_, trace)| trace));
-        traces.for_each(|trace| leaves(trace, &mut lines));
+        // Conditions on the association were asked by the gateway; here there are only files.
+        verdict.inputs.iter().for_each(|(_, trace)| leaves(trace, true, &mut lines));
     }
     lines
 }
 
-fn leaves(trace: &Trace, lines: &mut Vec<String>) {
-    if trace.children.is_empty() {
-        let verb = if trace.holds { "asked for" } else { "not wanted, and not there:" };
-        lines.push(format!("{verb} {}; found {}", trace.expected, trace.found));
+/// The conditions that decided: what was asked for and is there, what was not wanted and is not there.
+fn leaves(trace: &Trace, wanted: bool, lines: &mut Vec<String>) {
+    if trace.holds != wanted {
+        return;
     }
-    trace.children.iter().for_each(|child| leaves(child, lines));
+    if trace.children.is_empty() {
+        let not = if wanted { "" } else { "not " };
+        lines.push(format!("{not}{}; found {}", trace.expected, trace.found));
+    }
+    let wanted = wanted != (trace.group == Some(Group::None));
+    trace.children.iter().for_each(|child| leaves(child, wanted, lines));
 }
 
 /// The table for the terminal.
@@ -171,6 +173,7 @@ fn tell(result: &Result<'_>, phantom: Option<&Phantom>, overview: &Overview, rea
         let dice = phantom.and_then(|phantom| phantom.truth(&style.name)).map(|truth| mask.dice(&truth));
         let shown = dice.map_or("not known".to_owned(), |dice| format!("{dice:.4}"));
         let _ = writeln!(text, "  {:<16} {:>12.1} {contours:>9}  {shown}", style.name, mask.volume_cm3());
+        told.names.push(style.name.clone());
         let least = EXPECTED.iter().find(|(name, _)| *name == style.name).map(|(_, least)| *least);
         if let (Some(dice), Some(least)) = (dice, least)
             && dice < least
@@ -224,7 +227,9 @@ fn write_report(
     let _ = writeln!(text, "\nLook at it");
     let _ = writeln!(text, "  report         {}", path.display());
     let _ = writeln!(text, "  pictures       {}", pictures.display());
-    let _ = writeln!(text, "  structure set  {}", result.path.display());
+    let copy = root.join("report").join(format!("{}.dcm", result.job.id));
+    fs::copy(result.path, &copy).with_context(|| format!("cannot write {}", copy.display()))?;
+    let _ = writeln!(text, "  structure set  {}", copy.display());
     Ok(())
 }
 
