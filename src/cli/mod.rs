@@ -95,7 +95,7 @@ fn log_to_stderr(command: &Command) {
     // The demonstration tells its story itself; what its own receiver logs would only disturb it.
     let default = if matches!(command, Command::Demo(_)) { "warn" } else { "info,ort=warn" };
     let filter = tracing_subscriber::EnvFilter::try_from_env("CONTOURD_LOG").unwrap_or_else(|_| {
-        tracing_subscriber::EnvFilter::new("info,ort=warn,dicom_parser=error,dicom_encoding=error")
+        tracing_subscriber::EnvFilter::new(format!("{default},dicom_parser=error,dicom_encoding=error"))
     });
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     if std::io::stderr().is_terminal() {
