@@ -208,16 +208,18 @@ def good_input(work, sources):
             # What is wrong with patient and study in the images is copied as it is, and is not our error.
             inherited.update(dciodvfy_errors(files[0]))
 
+    at_pacs = lambda: json.loads(rest(http, "/tools/find", {"Level": "Instance", "Query": {"Modality": "RTSTRUCT"}}))
+
     def at_orthanc():
         found = {}
-        for instance in json.loads(rest(http, "/tools/find", {"Level": "Instance", "Query": {"Modality": "RTSTRUCT"}})):
+        for instance in at_pacs():
             path = work / f"{instance}.dcm"
             path.write_bytes(rest(http, f"/instances/{instance}/file"))
             uid, content = referenced_series(path)
             found.setdefault(uid, []).append(content)
         return found
 
-    wait_for(lambda: len(list(received.iterdir())) >= len(expected) and len(at_orthanc()) >= len(expected))
+    wait_for(lambda: len(list(received.iterdir())) >= len(expected) and len(at_pacs()) >= len(expected))
     time.sleep(3)  # A second structure set of a series would come now.
     at_tps = {}
     for path in received.iterdir():
