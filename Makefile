@@ -20,7 +20,7 @@ help: ## show this list
 
 demo: runtime ## build, then watch a CT go in and a structure set come out, on loopback
 	cargo build --locked --release
-	@./target/release/contourd demo $(INPUT)
+	@./target/release/contourd demo $(if $(INPUT),"$(INPUT)")
 
 test: runtime ## build and run all tests
 	cargo test --locked --no-fail-fast

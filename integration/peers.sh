@@ -22,4 +22,5 @@ export ORT_DYLIB_PATH="${ORT_DYLIB_PATH:-$root/.runtime/libonnxruntime.so}"
 # DCMTK waits for acknowledgements of TCP else, which makes it twenty times slower on loopback.
 export TCP_NODELAY=1
 export PATH="$PATH:/usr/sbin"
+export PYTHONDONTWRITEBYTECODE=1
 exec python3 "$root/integration/peers.py" "$@"
