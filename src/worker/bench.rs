@@ -16,7 +16,7 @@ use thiserror::Error;
 
 use super::WorkOrder;
 use super::objects::Finished;
-use crate::assemble::{self, SeriesPlan};
+use crate::assemble::{self, Allowed, SeriesPlan};
 use crate::contour::{self, Contour};
 use crate::dicom::Instance;
 use crate::document::{self, Problem, Problems};
@@ -76,7 +76,7 @@ impl Bench {
         let mut clock = Stages { list: Vec::new(), progress };
         let pipeline = parse_pipeline(&order.pipeline_source)?;
         let instances = clock.time("read headers", |_| read_instances(&order.instances))?;
-        let plan = clock.time("assemble", |_| plan(&instances))?;
+        let plan = clock.time("assemble", |_| plan(&instances, &pipeline))?;
         let volume = clock.time("load pixels", |_| load(&plan, order))?;
         let (made, volume) = self.infer(&pipeline, &order.models, volume, &mut clock)?;
         let chosen = choose(&pipeline, &made)?;
@@ -202,9 +202,12 @@ pub(super) fn unreadable(file: &Path, reason: impl ToString) -> BenchError {
     BenchError::File { file: file.to_owned(), reason: reason.to_string() }
 }
 
-fn plan(instances: &[Instance]) -> Result<SeriesPlan, BenchError> {
+/// As strict as the pipeline: gaps only where one of its inputs allows them.
+fn plan(instances: &[Instance], pipeline: &Pipeline) -> Result<SeriesPlan, BenchError> {
+    let uneven_spacing = pipeline.inputs().iter().any(|input| input.geometry.max_gap > 0);
+    let allowed = Allowed { uneven_spacing, ..Allowed::default() };
     let told = |refusals: Vec<assemble::Refusal>| refusals.iter().map(ToString::to_string).collect();
-    assemble::plan(instances).map_err(|refusals| BenchError::Series(told(refusals)))
+    assemble::plan_with(instances, allowed).map_err(|refusals| BenchError::Series(told(refusals)))
 }
 
 fn load(plan: &SeriesPlan, order: &WorkOrder) -> Result<Volume, BenchError> {
