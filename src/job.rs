@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::dicom::{SeriesKey, Uid};
+pub use crate::output::run::{Run, Stage, StructureResult};
 
 /// Names a job; derived from what it works on, so that the same work has the same name.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -159,37 +160,6 @@ pub struct Job {
     pub deliveries: Vec<Delivery>,
     /// What the run that produced the objects was; `None` before.
     pub run: Option<Run>,
-}
-
-/// What a successful run has to tell.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Run {
-    /// The stages in their order, with their durations.
-    pub stages: Vec<Stage>,
-    pub structures: Vec<StructureResult>,
-    /// Files in the job's folder of the spool.
-    pub files: Vec<String>,
-    pub warnings: Vec<String>,
-    /// Largest resident memory of the worker up to the end of this run.
-    pub memory_peak_bytes: u64,
-}
-
-/// One stage of a run.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Stage {
-    pub name: String,
-    pub seconds: f64,
-}
-
-/// One structure that a run made, or could not make.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct StructureResult {
-    pub name: String,
-    /// 0 for a structure that is not there.
-    pub volume_cm3: f64,
-    pub contours: usize,
-    /// Why it is empty, or what to look at; empty when there is nothing to say.
-    pub note: String,
 }
 
 /// What can happen to a job.

@@ -126,5 +126,4 @@ pub fn scan(reader: impl Read, syntax: Syntax) -> Result<Scan, ScanError> {
 }
 
 #[cfg(test)]
-#[path = "scan_tests.rs"]
 mod tests;

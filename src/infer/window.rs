@@ -348,5 +348,4 @@ impl Blend {
 }
 
 #[cfg(test)]
-#[path = "window_tests.rs"]
 mod tests;

@@ -4,3 +4,4 @@ pub mod nifti;
 pub mod picture;
 pub mod report;
 pub mod rtstruct;
+pub mod run;

@@ -10,7 +10,7 @@ use std::sync::Arc;
 pub use html::html;
 
 use super::picture::{Outline, PictureError, Scene, Window, caption};
-use crate::job::{Stage, StructureResult};
+use super::run::{Stage, StructureResult};
 use crate::structure::{Color, RoiStyle};
 use crate::volume::{Mask, Volume, VolumeGeometry};
 

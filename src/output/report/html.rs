@@ -213,7 +213,7 @@ mod tests {
             figures: vec![Figure { caption: evil.clone(), png: vec![1] }],
             warnings: vec![evil.clone()],
             provenance: vec![(evil.clone(), evil.clone())],
-            stages: vec![crate::job::Stage { name: evil, seconds: 1.0 }],
+            stages: vec![crate::output::run::Stage { name: evil, seconds: 1.0 }],
         };
         let page = html(&report);
         assert!(!page.contains("<script") && !page.contains("x\"&"));
