@@ -206,3 +206,7 @@ pub const NOTICE_QUEUE_MAX: usize = 256;
 
 /// Deliveries that go on at the same time, all destinations together: a slow one must not hold the others back.
 pub const DELIVERIES_MAX: usize = 16;
+
+/// Up to this size a worker's allocator keeps what was freed, as text for its environment: 1 GiB, above the largest
+/// array of a run of 500 slices.
+pub const WORKER_MALLOC_KEEP_BYTES: &str = "1073741824";

@@ -209,3 +209,28 @@ impl Network for Loaded {
         Ok(values.to_owned())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tells_where_it_looked_and_the_cure_when_there_is_no_library() {
+        let told = load_library(&[PathBuf::from("/nowhere/a.so"), PathBuf::from("b.so")]).err().map(|e| e.to_string());
+        assert_eq!(
+            told.as_deref(),
+            Some(
+                "found no libonnxruntime.so in /nowhere/a.so, b.so, expected ONNX Runtime's library; run `make runtime`, or set ORT_DYLIB_PATH to its file"
+            )
+        );
+    }
+
+    #[test]
+    fn refuses_a_file_that_is_no_library_without_a_panic() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join(LIBRARY);
+        std::fs::write(&path, "not a library").expect("written");
+        let told = load_library(&[path]).err().map(|error| error.to_string()).unwrap_or_default();
+        assert!(told.contains("found a library that does not load") && told.contains("make runtime"), "{told}");
+    }
+}

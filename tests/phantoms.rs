@@ -50,3 +50,25 @@ fn body_and_lungs_agree_with_ten_random_phantoms() {
     }
     assert!(wrong.is_empty(), "found less agreement than expected:\n{}", wrong.join("\n"));
 }
+
+#[test]
+fn a_file_that_is_not_onnx_is_told_with_the_cure() {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("model.onnx"), "not a network").expect("written");
+    let told = Networks::new(1).get(&model(), folder.path()).err().map(|error| error.to_string()).unwrap_or_default();
+    assert!(told.contains("found a file that is not an ONNX network") && told.contains("sha256"), "{told}");
+}
+
+#[test]
+fn an_image_without_lungs_has_empty_lungs_with_a_reason() {
+    let (model, networks) = (model(), Networks::new(2));
+    let mut phantom = phantom::render(&Thorax::standard().coarser(4).with_slice_spacing(10.0), |_| {}).expect("legal");
+    // All air inside the patient becomes soft tissue.
+    let inside = phantom.truth("External").expect("known").voxels;
+    phantom.hounsfield.zip_mut_with(&inside, |hu, inside| *hu = if *inside { (*hu).max(20) } else { *hu });
+    for structure in segmented(&model, &networks, &phantom) {
+        let lung = structure.label.starts_with("Lung");
+        assert_eq!(structure.mask.count() == 0, lung, "{}", structure.label);
+        assert_eq!(structure.reason.is_some(), lung, "{:?}", structure.reason);
+    }
+}

@@ -155,3 +155,21 @@ pub fn reference() -> String {
     let after = parameter::reference_of("Post-processing: `post.<structure>`", post);
     format!("# Operations of `model.json`\n\nPrinted from the tables of the program; do not edit.\n\n{before}\n{after}")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_reference_names_every_operation_and_parameter_once() {
+        let text = reference();
+        let pre = pre::TABLE.iter().map(|entry| (entry.name, entry.parameters));
+        let post = post::TABLE.iter().map(|entry| (entry.name, entry.parameters));
+        for (name, parameters) in pre.chain(post) {
+            assert_eq!(text.matches(&format!("\n### `{name}`\n")).count(), 1, "{name}");
+            assert!(parameters.iter().all(|parameter| text.contains(&format!("| `{}` | ", parameter.name))), "{name}");
+        }
+        let rows = text.lines().filter(|line| line.starts_with("| "));
+        assert!(rows.clone().all(|row| row.matches(" | ").count() == 4), "a cell holds a bar");
+    }
+}
