@@ -345,7 +345,9 @@ impl<'a> Fields<'a> {
 
     /// A field that may be absent.
     pub fn optional(&mut self, key: &'a str) -> Option<&'a Node> {
-        self.known.push(key);
+        if !self.known.contains(&key) {
+            self.known.push(key);
+        }
         self.list.iter().find(|(name, _)| name == key).map(|(_, node)| node)
     }
 
