@@ -6,6 +6,7 @@
 //!    +--lost--+  +-> Failed <+      an operator's retry leads from Failed back to Queued or Delivering
 //! ```
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use jiff::{SignedDuration, Timestamp};
@@ -13,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::dicom::{SeriesKey, Uid};
+use crate::limits::LOST_WORKER_WAIT_S;
 pub use crate::output::run::{Run, Stage, StructureResult};
 
 /// Names a job; derived from what it works on, so that the same work has the same name.
@@ -151,9 +153,13 @@ pub struct Job {
     pub pipeline_revision: u32,
     /// The pipeline definition as it was when the series matched; the run uses this text and no other.
     pub pipeline_source: String,
+    /// The definitions of its models as they were then, by id.
+    pub models: BTreeMap<String, String>,
     /// Why the pipeline matched, one finding a line.
     pub reasons: Vec<String>,
     pub created_at: Timestamp,
+    /// A queued job waits until then: trouble that cost it a worker may pass.
+    pub not_before: Timestamp,
     pub state: JobState,
     /// How many times a worker was given the job since it was made or retried by an operator.
     pub runs: u32,
@@ -233,7 +239,11 @@ impl Job {
             (JobState::Running, JobEvent::WorkerLost { cause }) if self.runs >= runs_max => JobState::Failed {
                 cause: format!("{} workers were lost on this job, the last one: {cause}", self.runs),
             },
-            (JobState::Running, JobEvent::WorkerLost { .. }) => JobState::Queued,
+            (JobState::Running, JobEvent::WorkerLost { .. }) => {
+                let wait = SignedDuration::from_secs(LOST_WORKER_WAIT_S * i64::from(self.runs));
+                self.not_before = now.checked_add(wait).unwrap_or(Timestamp::MAX);
+                JobState::Queued
+            }
             (JobState::Running, JobEvent::Interrupted) => {
                 self.runs -= 1;
                 JobState::Queued
@@ -247,6 +257,7 @@ impl Job {
             }
             (JobState::Failed { .. }, JobEvent::Retried { objects }) => {
                 self.runs = 0;
+                self.not_before = now;
                 if *objects {
                     self.reopen_refused(now);
                     JobState::Delivering
@@ -278,6 +289,16 @@ impl Job {
             delivery.state = state;
             delivery.attempts += 1;
             delivery.last_reason = reason.to_owned();
+        }
+    }
+
+    /// Counts the age of open deliveries from now: the gateway's own absence is not the destination's.
+    pub fn forgive_downtime(&mut self, now: Timestamp) {
+        for delivery in &mut self.deliveries {
+            if let DeliveryState::Pending { not_before } = &mut delivery.state {
+                *not_before = (*not_before).min(now);
+                delivery.since = now;
+            }
         }
     }
 
@@ -334,8 +355,10 @@ mod tests {
             pipeline: "p".to_owned(),
             pipeline_revision: 1,
             pipeline_source: String::new(),
+            models: BTreeMap::new(),
             reasons: Vec::new(),
             created_at: now,
+            not_before: now,
             state,
             runs,
             deliveries: vec![delivery("tps"), delivery("pacs")],

@@ -210,3 +210,12 @@ pub const DELIVERIES_MAX: usize = 16;
 /// Up to this size a worker's allocator keeps what was freed, as text for its environment: 1 GiB, above the largest
 /// array of a run of 500 slices.
 pub const WORKER_MALLOC_KEEP_BYTES: &str = "1073741824";
+
+/// Wait of a job after each worker that it lost, times their number. A full disk or a short table of processes passes.
+pub const LOST_WORKER_WAIT_S: i64 = 5;
+
+/// Deliveries to one destination at the same time: more make no destination faster, and a dead one holds only these.
+pub const DELIVERIES_EACH_MAX: usize = 2;
+
+/// One delivery in all, however slowly it goes on.
+pub const DELIVERY_S_MAX: u64 = 3_600;

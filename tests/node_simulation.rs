@@ -194,6 +194,7 @@ impl World {
             pipeline_revision: 1,
             digest: "d".to_owned(),
             source: String::new(),
+            models: BTreeMap::new(),
             reasons: Vec::new(),
             destinations: DESTINATIONS.map(str::to_owned).to_vec(),
         };

@@ -60,7 +60,7 @@ impl ReceiveArgs {
         let counter = tokio::spawn(async move {
             let mut stored = 0_u64;
             while let Some(notice) = received.recv().await {
-                stored += u64::from(matches!(notice, Notice::Stored(_)));
+                stored += u64::from(matches!(&notice, Notice::Stored(stored) if stored.new));
             }
             stored
         });

@@ -118,6 +118,7 @@ impl SegmentArgs {
             created_at: newest(&series.files)?,
             instances: series.files.clone(),
             pipeline_source: order.source.clone(),
+            model_sources: order.models.clone(),
             models: configuration.folder.join("models"),
             folder: folder.clone(),
             reasons: order.reasons.clone(),

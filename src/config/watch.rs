@@ -121,7 +121,9 @@ impl Follower {
     fn concerns(&self, result: &DebounceEventResult) -> bool {
         let Ok(events) = result else { return true };
         let ours = |path: &PathBuf| FOLDERS.iter().any(|name| path.starts_with(self.folder.join(name)));
-        events.iter().any(|event| !matches!(event.kind, EventKind::Access(_)) && event.paths.iter().any(ours))
+        // After too many changes at once the kernel names none of them.
+        let rescan = events.iter().any(|event| event.need_rescan());
+        rescan || events.iter().any(|event| !matches!(event.kind, EventKind::Access(_)) && event.paths.iter().any(ours))
     }
 }
 

@@ -6,7 +6,7 @@ use crate::assemble::{self, SeriesPlan};
 use crate::config::{Configuration, Loaded};
 use crate::dicom::Instance;
 use crate::node::{Assessment, Order, Verdict};
-use crate::pipeline::{Mode, Pipeline};
+use crate::pipeline::{Action, Mode, Pipeline};
 use crate::route::{self, Arrival, SeriesView};
 
 /// Assesses the instances of one series. `arrivals` are the associations that brought it; `None` offline, where
@@ -54,6 +54,14 @@ fn summary(instances: &[Instance], plan: Option<&SeriesPlan>) -> String {
     )
 }
 
+fn models_of(pipeline: &Pipeline, configuration: &Configuration) -> BTreeMap<String, String> {
+    let models = pipeline.steps().iter().filter_map(|step| {
+        let Action::Model(reference) = &step.action;
+        configuration.models.get(&reference.name)
+    });
+    models.map(|model| (model.value.id().to_owned(), model.source.to_string())).collect()
+}
+
 fn order(pipeline: &Loaded<Pipeline>, reasons: Vec<String>, configuration: &Configuration) -> Order {
     let deliver = match pipeline.value.mode() {
         Mode::Live => pipeline.value.deliver(),
@@ -64,6 +72,7 @@ fn order(pipeline: &Loaded<Pipeline>, reasons: Vec<String>, configuration: &Conf
         pipeline_revision: pipeline.value.revision(),
         digest: configuration.digest(pipeline),
         source: pipeline.source.to_string(),
+        models: models_of(&pipeline.value, configuration),
         reasons,
         destinations: deliver.iter().map(|deliver| deliver.to.name.clone()).collect(),
     }

@@ -1,16 +1,19 @@
 //! Carries out what the node asks for: assessments, runs, deliveries. Each answer goes back as an event.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex as StdMutex, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::{Mutex, Semaphore, mpsc, watch};
+use tokio::time::timeout;
 
 use super::assess::assess;
 use crate::config::Configuration;
 use crate::deliver::{self, Outcome as Delivered};
 use crate::dicom::{SeriesKey, Uid};
 use crate::job::{Job, JobId};
-use crate::limits::DELIVERIES_MAX;
+use crate::limits::{DELIVERIES_EACH_MAX, DELIVERIES_MAX, DELIVERY_S_MAX};
 use crate::node::{Answer, Assessment, Effect, Event};
 use crate::route::Arrival;
 use crate::spool::Spool;
@@ -24,6 +27,8 @@ pub(super) struct Hands {
     pub events: mpsc::Sender<Event>,
     pub runs: mpsc::UnboundedSender<Box<Job>>,
     pub deliveries: Arc<Semaphore>,
+    /// Places of each destination, so that one that does not answer holds only its own.
+    pub places: Arc<StdMutex<HashMap<String, Arc<Semaphore>>>>,
 }
 
 /// How many deliveries go on at the same time.
@@ -76,9 +81,21 @@ impl Hands {
     }
 
     async fn send(self, job: JobId, to: String) {
-        // The semaphore is never closed; without a place there would be no limit, but the delivery still goes out.
+        let own = {
+            let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(places.entry(to.clone()).or_insert_with(|| Arc::new(Semaphore::new(DELIVERIES_EACH_MAX))))
+        };
+        // The semaphores are never closed; without a place there would be no limit, but the delivery still goes out.
+        let _own_place = own.acquire().await;
         let _place = self.deliveries.acquire().await;
-        let answer = self.deliver(&job, &to).await;
+        let (hands, id, name) = (self.clone(), job.clone(), to.clone());
+        let work = async move { hands.deliver(&id, &name).await };
+        let work = tokio::spawn(timeout(Duration::from_secs(DELIVERY_S_MAX), work));
+        let answer = match work.await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_)) => Answer::Again { reason: format!("not done after {DELIVERY_S_MAX} s") },
+            Err(error) => Answer::Again { reason: format!("the delivery ended early ({error}); report it") },
+        };
         self.tell(Event::Answered { job, to, answer }).await;
     }
 
@@ -128,6 +145,7 @@ impl Hands {
             created_at: job.created_at,
             instances: job.instances.iter().map(|uid| self.spool.instance_path(&job.series, uid)).collect(),
             pipeline_source: job.pipeline_source.clone(),
+            model_sources: job.models.clone(),
             models: configuration.folder.join("models"),
             folder,
             reasons: job.reasons.clone(),

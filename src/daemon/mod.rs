@@ -110,8 +110,13 @@ fn start(runtime: &tokio::runtime::Runtime, loader: Loader, configuration: Confi
         engine.take(Event::Stored(orphan));
     }
     let (handle, loop_spool) = (runtime.handle().clone(), Arc::clone(&spool));
-    let loop_thread =
-        std::thread::Builder::new().name("loop".to_owned()).spawn(move || engine.run(&handle, &loop_spool))?;
+    let loop_thread = std::thread::Builder::new().name("loop".to_owned()).spawn(move || {
+        let ran = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| engine.run(&handle, &loop_spool)));
+        if ran.is_err() {
+            tracing::error!("the loop ended by an error of the program; contourd ends, to be started again. Report it");
+            std::process::exit(EXIT_SOFTWARE);
+        }
+    })?;
 
     start_hands(runtime, &spool, events.clone(), current_seen, effects_out, &configuration)?;
     let _watcher = follow_changes(loader, &configuration, current, policy, events.clone());
@@ -145,18 +150,34 @@ fn start_hands(
 ) -> io::Result<()> {
     let (runs, queue) = mpsc::unbounded_channel();
     let deliveries = hands::delivery_places();
-    let hands = Hands { spool: Arc::clone(spool), configuration, events, runs, deliveries };
+    let places = Arc::default();
+    let hands = Hands { spool: Arc::clone(spool), configuration, events, runs, deliveries, places };
     let program = std::env::current_exe()?;
     let queue = Arc::new(Mutex::new(queue));
     for _ in 0..WORKERS {
         let threads = first.gateway.worker.threads.to_string();
         let arguments = ["worker".into(), "--threads".into(), threads.into()];
         let worker = Supervisor::new(program.clone(), arguments.to_vec());
-        runtime.spawn(hands.clone().run_jobs(Arc::clone(&queue), worker));
+        let running = runtime.spawn(hands.clone().run_jobs(Arc::clone(&queue), worker));
+        runtime.spawn(must_go_on("a worker's task", running));
     }
-    runtime.spawn(hands.work(orders));
+    runtime.spawn(must_go_on("the task that hands out work", runtime.spawn(hands.work(orders))));
     Ok(())
 }
+
+/// A part that ends early, by an error of the program, must not leave a gateway that acknowledges and does nothing: the
+/// process ends, systemd starts it again, and all that is durable goes on.
+async fn must_go_on(part: &'static str, task: tokio::task::JoinHandle<()>) {
+    if let Err(error) = task.await
+        && error.is_panic()
+    {
+        tracing::error!("{part} ended by an error of the program; contourd ends, to be started again. Report it");
+        std::process::exit(EXIT_SOFTWARE);
+    }
+}
+
+/// `EX_SOFTWARE` of sysexits.h.
+const EXIT_SOFTWARE: i32 = 70;
 
 /// Makes a good change active at once; a bad one leaves the last good version in use and is told in the log.
 fn follow_changes(
@@ -176,7 +197,9 @@ fn follow_changes(
             current.send_replace(Arc::new(changed));
             // Fails only when the gateway ends.
             let _ = events.blocking_send(Event::Settings(Box::new(settings)));
-            tracing::info!("the configuration was read again; what is good in it is active");
+            tracing::info!(
+                "the configuration was read again; what is good in it is active, except storage, address, worker threads and retention, which need a restart"
+            );
         }
         Err(problems) => {
             for problem in problems {

@@ -222,6 +222,9 @@ impl Ledger {
     /// # Errors
     /// When the database cannot be read or written.
     pub fn take_requests(&mut self) -> Result<Vec<Job>, LedgerError> {
+        let last =
+            self.connection.query_row("SELECT max(sequence) FROM request", [], |row| row.get::<_, Option<i64>>(0));
+        let last = last.map_err(|source| self.failed(source))?;
         let names = self.texts("SELECT DISTINCT job FROM request")?;
         if names.is_empty() {
             return Ok(Vec::new());
@@ -230,7 +233,10 @@ impl Ledger {
         for id in names.iter().filter_map(|name| JobId::parse(name)) {
             jobs.extend(self.job(&id)?);
         }
-        self.connection.execute("DELETE FROM request", []).map_err(|source| self.failed(source))?;
+        // Those that came meanwhile stay for the next time.
+        self.connection
+            .execute("DELETE FROM request WHERE sequence <= ?1", params![last])
+            .map_err(|source| self.failed(source))?;
         Ok(jobs)
     }
 
@@ -397,8 +403,10 @@ mod tests {
             pipeline: "p".to_owned(),
             pipeline_revision: 1,
             pipeline_source: "{}".to_owned(),
+            models: std::collections::BTreeMap::new(),
             reasons: Vec::new(),
             created_at: at,
+            not_before: at,
             state,
             runs: 1,
             deliveries: vec![delivery],

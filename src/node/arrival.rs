@@ -104,25 +104,40 @@ pub(super) enum Decision {
     TimedOut(usize),
 }
 
-/// Decides from the times and the stack.
+/// What is known of the sender of a series.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sender {
+    /// An association that brought instances is open.
+    Sending,
+    /// The last one was released: the sender was done.
+    Done,
+    /// The last one ended otherwise: the sender was not done, and will come again.
+    Aborted,
+    /// The gateway was started anew since.
+    Unknown,
+}
+
+/// Decides from the times, the stack and the sender.
 ///
-/// `first_at` is when the revision began, `last_at` when its last instance came, `released` whether every association
-/// that brought an instance has been released.
+/// `first_at` is when the revision began, `last_at` when its last instance came.
 pub(super) fn decide(
     waiting: &Completeness,
     stack: Stack,
-    released: bool,
+    sender: Sender,
     (first_at, last_at): (Timestamp, Timestamp),
     now: Timestamp,
 ) -> Decision {
     let quiet_s = seconds(last_at, now);
-    let waited_long = seconds(first_at, now) >= waiting.max_wait_s;
+    let waited_long = seconds(first_at, now) >= waiting.max_wait_s && sender != Sender::Sending;
+    let needed_s = match (stack, sender) {
+        (Stack::Missing(_), _) | (_, Sender::Aborted) => waiting.gap_quiet_s.max(waiting.quiet_s),
+        (Stack::Whole, Sender::Done) => waiting.released_quiet_s,
+        _ => waiting.quiet_s,
+    };
     match stack {
-        Stack::Missing(count) if quiet_s >= waiting.gap_quiet_s || waited_long => Decision::TimedOut(count),
-        Stack::Missing(_) => Decision::Wait,
-        Stack::Whole if released && quiet_s >= waiting.released_quiet_s => Decision::Assess,
-        _ if quiet_s >= waiting.quiet_s || waited_long => Decision::Assess,
-        _ => Decision::Wait,
+        _ if quiet_s < needed_s && !waited_long => Decision::Wait,
+        Stack::Missing(count) => Decision::TimedOut(count),
+        Stack::Whole | Stack::Unknown => Decision::Assess,
     }
 }
 
@@ -152,13 +167,15 @@ mod tests {
     fn waits_short_when_released_and_whole_and_long_with_a_gap() {
         let waiting = Completeness { released_quiet_s: 2.0, ..Completeness::default() };
         let times = (at(0), at(100));
-        let decide = |stack, released, now| decide(&waiting, stack, released, times, at(now));
-        assert_eq!(decide(Stack::Whole, true, 102), Decision::Assess);
-        assert_eq!(decide(Stack::Whole, false, 102), Decision::Wait);
-        assert_eq!(decide(Stack::Whole, false, 110), Decision::Assess);
-        assert_eq!(decide(Stack::Unknown, true, 109), Decision::Wait);
-        assert_eq!(decide(Stack::Missing(1), true, 219), Decision::Wait);
-        assert_eq!(decide(Stack::Missing(1), true, 220), Decision::TimedOut(1));
-        assert_eq!(decide(Stack::Missing(1), true, 900), Decision::TimedOut(1));
+        let decide = |stack, sender, now| decide(&waiting, stack, sender, times, at(now));
+        assert_eq!(decide(Stack::Whole, Sender::Done, 102), Decision::Assess);
+        assert_eq!(decide(Stack::Whole, Sender::Sending, 102), Decision::Wait);
+        assert_eq!(decide(Stack::Whole, Sender::Unknown, 110), Decision::Assess);
+        assert_eq!(decide(Stack::Unknown, Sender::Done, 109), Decision::Wait);
+        assert_eq!(decide(Stack::Missing(1), Sender::Done, 219), Decision::Wait);
+        assert_eq!(decide(Stack::Missing(1), Sender::Done, 220), Decision::TimedOut(1));
+        assert_eq!(decide(Stack::Missing(1), Sender::Done, 900), Decision::TimedOut(1));
+        assert_eq!(decide(Stack::Whole, Sender::Aborted, 219), Decision::Wait, "an abort completes no series");
+        assert_eq!(decide(Stack::Whole, Sender::Aborted, 220), Decision::Assess);
     }
 }

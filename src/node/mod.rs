@@ -26,7 +26,7 @@ use series::Gathering;
 /// What the shell tells the node.
 #[derive(Clone, Debug)]
 pub enum Event {
-    /// An instance is durable in the spool and was not there before.
+    /// An instance is durable in the spool, whether it was there before or not.
     Stored(Stored),
     /// An association has ended. Only a release says that the sender was done.
     Closed { association: u64, released: bool },
@@ -131,6 +131,8 @@ pub struct Order {
     pub digest: String,
     /// The definition itself.
     pub source: String,
+    /// The definitions of its models, by id.
+    pub models: BTreeMap<String, String>,
     /// Why it matched, one finding a line.
     pub reasons: Vec<String>,
     /// Names of the peers that get the result.
@@ -151,7 +153,7 @@ pub enum Answer {
 /// What of the configuration the node must know.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
-    /// When a series is complete: the first entry whose titles fit, else `waiting_default`.
+    /// When a series is complete: the most patient of the entries whose titles fit, else `waiting_default`.
     pub waiting: Vec<(Association, Completeness)>,
     pub waiting_default: Completeness,
     /// How many jobs run at the same time.
@@ -207,6 +209,7 @@ impl Node {
         let mut effects = Vec::new();
         for mut job in restored.jobs {
             node.known.insert(job.id.clone());
+            job.forgive_downtime(now);
             if job.apply(&JobEvent::Interrupted, node.settings.runs_max, now).is_ok() {
                 effects.push(Effect::Record(Record::Job(Box::new(job.clone()))));
                 effects.push(note(now, &job, "back in the queue: the gateway ended while it ran"));
@@ -256,7 +259,11 @@ impl Node {
         let key = stored.series.clone();
         let gathering = self.series.entry(key.clone()).or_insert_with(|| Gathering::new(key, now));
         if gathering.has(&stored) {
-            return Vec::new();
+            if !gathering.repeated(stored.association, now) {
+                return Vec::new();
+            }
+            let text = "sent again: looked at anew".to_owned();
+            return vec![Effect::Record(Record::Series(gathering.record())), gathering.note(now, text)];
         }
         let reopened = gathering.add(stored.clone(), now);
         let mut effects = Vec::new();
@@ -364,7 +371,7 @@ impl Node {
         for gathering in self.series.values_mut() {
             if let Some(association) = gathering.association() {
                 let waiting = self.settings.waiting_of(association);
-                effects.extend(gathering.proceed(waiting, now));
+                effects.extend(gathering.proceed(&waiting, now));
             }
         }
         effects.extend(self.start_jobs(now));
@@ -375,7 +382,7 @@ impl Node {
     fn start_jobs(&mut self, now: Timestamp) -> Vec<Effect> {
         let running = self.jobs.values().filter(|job| job.state == JobState::Running).count();
         let mut queued: Vec<(Timestamp, JobId)> = Vec::new();
-        for job in self.jobs.values().filter(|job| job.state == JobState::Queued) {
+        for job in self.jobs.values().filter(|job| job.state == JobState::Queued && job.not_before <= now) {
             queued.push((job.created_at, job.id.clone()));
         }
         queued.sort();
@@ -402,9 +409,10 @@ impl Node {
 }
 
 impl Settings {
-    fn waiting_of(&self, (called, calling): (&AeTitle, &AeTitle)) -> &Completeness {
-        let fits = self.waiting.iter().find(|(association, _)| association.fits(called, calling));
-        fits.map_or(&self.waiting_default, |(_, waiting)| waiting)
+    fn waiting_of(&self, (called, calling): (&AeTitle, &AeTitle)) -> Completeness {
+        let fits = self.waiting.iter().filter(|(association, _)| association.fits(called, calling));
+        // Which pipeline it is for is not known yet: the most patient of them decides.
+        fits.map(|(_, waiting)| *waiting).reduce(Completeness::more_patient).unwrap_or(self.waiting_default)
     }
 }
 
@@ -421,8 +429,10 @@ fn new_job(id: JobId, series: &SeriesKey, series_revision: u32, order: Order, no
         pipeline: order.pipeline,
         pipeline_revision: order.pipeline_revision,
         pipeline_source: order.source,
+        models: order.models,
         reasons: order.reasons,
         created_at: now,
+        not_before: now,
         state: JobState::Queued,
         runs: 0,
         deliveries: order.destinations.into_iter().map(delivery).collect(),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::arrival::{Decision, Stack, could_end, decide, judge};
+use super::arrival::{Decision, Sender, Stack, could_end, decide, judge};
 use super::{Assessment, Effect, Record, Stored};
 use crate::dicom::{AeTitle, SeriesKey, Uid};
 use crate::job::JobId;
@@ -97,9 +97,8 @@ impl Gathering {
     /// waits its whole quiet time from now: the sender may come again with the rest.
     pub(super) fn restore_instance(&mut self, mut stored: Stored, now: Timestamp) {
         stored.association = 0;
-        self.associations.insert(0, Some(false));
         if self.record.state == SeriesState::Arriving {
-            self.record.last_at = now;
+            (self.record.first_at, self.record.last_at) = (now, now);
         }
         self.instances.insert(stored.sop_instance_uid.clone(), stored);
     }
@@ -108,16 +107,37 @@ impl Gathering {
         self.instances.contains_key(&stored.sop_instance_uid)
     }
 
+    /// An instance that is known came again: the sender is at it. A series that came to nothing is looked at anew, which
+    /// is how an operator has it done again after the cause is gone; whether that is so.
+    pub(super) fn repeated(&mut self, association: u64, now: Timestamp) -> bool {
+        use SeriesState::{Arriving, Discarded, Held, Matched, Refused, Unmatched};
+        let reopened = match self.record.state {
+            Matched => return false,
+            Arriving => false,
+            Held | Discarded | Refused | Unmatched => {
+                self.reopen(now);
+                true
+            }
+        };
+        self.record.last_at = now;
+        self.associations.entry(association).or_insert(None);
+        reopened
+    }
+
+    fn reopen(&mut self, now: Timestamp) {
+        let counts = self.assessing || self.record.assessment.is_some();
+        self.record.revision += u32::from(counts);
+        self.record.state = SeriesState::Arriving;
+        self.record.note.clear();
+        self.record.first_at = now;
+        self.assessing = false;
+    }
+
     /// Adds a new instance; whether it reopened a series that had been assessed or was being assessed.
     pub(super) fn add(&mut self, stored: Stored, now: Timestamp) -> bool {
         let reopened = self.record.state != SeriesState::Arriving || self.assessing;
         if reopened {
-            let counts = self.assessing || self.record.assessment.is_some();
-            self.record.revision += u32::from(counts);
-            self.record.state = SeriesState::Arriving;
-            self.record.note.clear();
-            self.record.first_at = now;
-            self.assessing = false;
+            self.reopen(now);
         }
         self.record.last_at = now;
         self.associations.entry(stored.association).or_insert(None);
@@ -203,18 +223,29 @@ impl Gathering {
         if !could_end(waiting, times, now) {
             return Vec::new(); // Spares the look at every slice each time that one arrives.
         }
-        let released = self.associations.values().all(|ended| *ended == Some(true));
-        match decide(waiting, self.stack(), released, times, now) {
+        match decide(waiting, self.stack(), self.sender(), times, now) {
             Decision::Wait => Vec::new(),
             Decision::Assess => self.assess(),
             Decision::TimedOut(missing) => {
-                let note = format!("{missing} slices seem to be missing among {}", self.instances.len());
+                let slices = if missing == 1 { "slice seems" } else { "slices seem" };
+                let note = format!("{missing} {slices} to be missing among {}", self.instances.len());
                 match waiting.on_timeout {
                     OnTimeout::Run => self.assess(),
                     OnTimeout::Hold => self.set_aside(SeriesState::Held, note, now),
                     OnTimeout::Discard => self.set_aside(SeriesState::Discarded, note, now),
                 }
             }
+        }
+    }
+
+    /// What the last association that brought something says of its sender. Numbers ascend in the life of the process.
+    fn sender(&self) -> Sender {
+        let open = self.associations.values().any(Option::is_none);
+        match self.associations.values().next_back() {
+            _ if open => Sender::Sending,
+            Some(Some(true)) => Sender::Done,
+            Some(Some(false)) => Sender::Aborted,
+            Some(None) | None => Sender::Unknown,
         }
     }
 

@@ -17,6 +17,24 @@ pub struct Completeness {
     pub on_timeout: OnTimeout,
 }
 
+impl Completeness {
+    /// The longer of all times, and of the ends the one that loses least: hold, then run, then discard.
+    pub fn more_patient(self, other: Completeness) -> Completeness {
+        let rank = |end: OnTimeout| OnTimeout::ALL.iter().position(|(_, one)| *one == end);
+        Completeness {
+            quiet_s: self.quiet_s.max(other.quiet_s),
+            released_quiet_s: self.released_quiet_s.max(other.released_quiet_s),
+            gap_quiet_s: self.gap_quiet_s.max(other.gap_quiet_s),
+            max_wait_s: self.max_wait_s.max(other.max_wait_s),
+            on_timeout: if rank(self.on_timeout) <= rank(other.on_timeout) {
+                self.on_timeout
+            } else {
+                other.on_timeout
+            },
+        }
+    }
+}
+
 impl Default for Completeness {
     fn default() -> Completeness {
         Completeness {

@@ -139,13 +139,11 @@ pub struct RtStructOutput {
 pub enum Holes {
     /// One contour that enters the hole by a channel and leaves it by the same: every planning system reads it.
     Keyhole,
-    /// Contours of the type CLOSEDPLANAR_XOR (PS3.3 C.8.8.6.1).
-    Xor,
 }
 
 impl Holes {
-    /// Both ways with their words.
-    pub const ALL: [(&'static str, Holes); 2] = [("keyhole", Holes::Keyhole), ("xor", Holes::Xor)];
+    /// Every way with its word.
+    pub const ALL: [(&'static str, Holes); 1] = [("keyhole", Holes::Keyhole)];
 }
 
 /// A destination of the results.
@@ -416,6 +414,13 @@ fn parse_outputs(node: &Node, problems: &mut Problems) -> Vec<Output> {
     let Some(items) = node.array(problems) else { return Vec::new() };
     if items.is_empty() {
         problems.add(node, "no output", "at least one, such as {\"rtstruct\": {\"label\": \"AUTO\"}}");
+    }
+    if items.len() > 1 {
+        problems.add(
+            node,
+            format!("{} outputs", items.len()),
+            "one: a second structure set is not part of this version",
+        );
     }
     let outputs = items.iter().filter_map(|item| {
         let mut fields = item.object(problems)?;

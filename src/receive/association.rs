@@ -358,7 +358,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Association<'a, S> {
         self.answer(context_id, &set, outcome).await
     }
 
-    /// Counts and logs what became of an instance, and tells the daemon of a new one.
+    /// Counts and logs what became of an instance, and tells the daemon of what is durable.
     async fn tell(&mut self, finished: Finished) {
         let Some(received) = finished.received else {
             self.refused += 1;
@@ -373,11 +373,12 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Association<'a, S> {
         if self.series.len() < SERIES_PER_ASSOCIATION_MAX {
             self.series.insert(key);
         }
-        if finished.outcome == Outcome::Identical {
+        let new = finished.outcome != Outcome::Identical;
+        if new {
+            self.stored += 1;
+        } else {
             self.identical += 1;
-            return;
         }
-        self.stored += 1;
         let stored = StoredInstance {
             instance: received.instance,
             digest: received.digest,
@@ -385,6 +386,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Association<'a, S> {
             calling_ae: self.negotiated.calling.clone(),
             called_ae: self.negotiated.called.clone(),
             association: self.id,
+            new,
         };
         if self.shared.notices.send(Notice::Stored(Box::new(stored))).await.is_err() {
             debug!(association = self.id, "nobody takes notices any more; the instance is durable all the same");

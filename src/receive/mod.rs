@@ -57,7 +57,7 @@ impl Default for Policy {
 
 /// What the daemon is told.
 pub enum Notice {
-    /// An instance is durable and was not there before. It is acknowledged when the channel has this.
+    /// An instance is durable. It is acknowledged after this was taken.
     Stored(Box<StoredInstance>),
     /// An association has ended.
     Closed {
@@ -80,6 +80,9 @@ pub struct StoredInstance {
     pub called_ae: AeTitle,
     /// The association that brought it, counted from 1 in the life of the process.
     pub association: u64,
+    /// Whether it was not there before. One that was is told too: its sender is at work, and an earlier notice may have
+    /// been lost with an error of the disk.
+    pub new: bool,
 }
 
 /// Associations are counted over all listeners of the process, so that a number names one of them.

@@ -78,7 +78,7 @@ impl Bench {
         let instances = clock.time("read headers", |_| read_instances(&order.instances))?;
         let plan = clock.time("assemble", |_| plan(&instances, &pipeline))?;
         let volume = clock.time("load pixels", |_| load(&plan, order))?;
-        let (made, volume) = self.infer(&pipeline, &order.models, volume, &mut clock)?;
+        let (made, volume) = self.infer(&pipeline, order, volume, &mut clock)?;
         let chosen = choose(&pipeline, &made)?;
         let contours: Vec<Vec<Contour>> =
             clock.time("contour", |_| chosen.iter().map(|(_, structure)| contour::trace(&structure.mask)).collect());
@@ -99,14 +99,14 @@ impl Bench {
     fn infer(
         &mut self,
         pipeline: &Pipeline,
-        models: &Path,
+        order: &WorkOrder,
         mut volume: Volume,
         clock: &mut Stages<'_>,
     ) -> Result<(Made, Volume), BenchError> {
         let mut made = Made { structures: BTreeMap::new(), models: BTreeMap::new() };
         for step in pipeline.steps() {
             let Action::Model(reference) = &step.action;
-            let model = self.model(models, &reference.name)?;
+            let model = self.model(order, &reference.name)?;
             let failed =
                 |reason: String| BenchError::Step { step: step.id.clone(), model: model.id().to_owned(), reason };
             // The image moves in and out: a copy of it would be the largest thing in memory.
@@ -121,7 +121,7 @@ impl Bench {
                 masks.insert(artefact.label.clone(), found.mask.clone());
             }
             let network = clock.time(&format!("{}: load model", step.id), |_| {
-                self.networks.get(&model, &models.join(model.id())).map_err(|error| failed(error.to_string()))
+                self.networks.get(&model, &order.models.join(model.id())).map_err(|error| failed(error.to_string()))
             })?;
             let structures = clock.time(&format!("{}: infer", step.id), |progress| {
                 let mut network = network.lock().unwrap_or_else(PoisonError::into_inner);
@@ -137,14 +137,13 @@ impl Bench {
         Ok((made, volume))
     }
 
-    /// The definition of a model as it is on disk now, its network file checked against the digest; both are looked
-    /// at again when they have changed, because the configuration is reloaded while the worker runs.
-    fn model(&mut self, models: &Path, id: &str) -> Result<Model, BenchError> {
-        let folder = models.join(id);
-        let file = folder.join("model.json");
-        let text = fs::read_to_string(&file).map_err(|error| unreadable(&file, error))?;
+    /// The definition of a model as it was when the series matched, its network file checked against the digest. The
+    /// file is looked at again when it has changed, because the configuration is reloaded while the worker runs.
+    fn model(&mut self, order: &WorkOrder, id: &str) -> Result<Model, BenchError> {
+        let folder = order.models.join(id);
         let mut problems = Problems::of(format!("models/{id}/model.json"));
-        let model = document::parse(&text, &mut problems).and_then(|node| Model::parse(&node, &mut problems));
+        let text = order.model_sources.get(id).map_or("", String::as_str);
+        let model = document::parse(text, &mut problems).and_then(|node| Model::parse(&node, &mut problems));
         let Some(model) = model else { return Err(BenchError::Definition(problems.into_vec())) };
         let network = folder.join(model.file());
         let changed = fs::metadata(&network).and_then(|data| Ok((data.len(), data.modified()?)));

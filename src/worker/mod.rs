@@ -9,6 +9,7 @@ mod child;
 mod objects;
 mod supervisor;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use jiff::Timestamp;
@@ -31,7 +32,9 @@ pub struct WorkOrder {
     pub instances: Vec<PathBuf>,
     /// The pipeline definition as matched.
     pub pipeline_source: String,
-    /// The folder that holds a folder for each model.
+    /// The definitions of its models as matched, by id.
+    pub model_sources: BTreeMap<String, String>,
+    /// The folder that holds a folder for each model, with its network file.
     pub models: PathBuf,
     /// An empty folder for the objects; the daemon adopts it when the worker reports [`Report::Done`].
     pub folder: PathBuf,

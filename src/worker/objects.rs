@@ -133,7 +133,9 @@ fn write_rtstruct(job: &Finished<'_>, output: &RtStructOutput) -> Result<String,
     let digest = hex(&Sha256::digest(order.pipeline_source.as_bytes()));
     let provenance = Provenance {
         pipeline_id: pipeline.id().to_owned(),
-        pipeline_revision: format!("{} {digest}", pipeline.revision()),
+        // The job names all instances and the models' definitions; its time stands in the object. Whatever changes
+        // the bytes changes the UID.
+        pipeline_revision: format!("{} {digest} {} {}", pipeline.revision(), order.job, order.created_at),
         model_digests: made.models.values().map(|model| model.sha256().to_owned()).collect(),
         program_version: env!("CARGO_PKG_VERSION").to_owned(),
     };

@@ -85,10 +85,14 @@ impl Supervisor {
         let process = self.process.as_mut().ok_or("the worker has just ended")?;
         let mut line = serde_json::to_string(order).map_err(|error| format!("the order cannot be written: {error}"))?;
         line.push('\n');
-        if let Err(error) = process.orders.write_all(line.as_bytes()).await {
-            return Err(process.describe_end(&format!("it does not take orders ({error})")).await);
-        }
         let deadline = Instant::now() + limits.time;
+        match timeout_at(deadline, process.orders.write_all(line.as_bytes())).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                return Err(process.describe_end(&format!("it does not take orders ({error})")).await);
+            }
+            Err(_) => return Err(format!("it took no order for {} s and was killed", limits.time.as_secs())),
+        }
         let mut poll = interval(Duration::from_millis(WORKER_MEMORY_POLL_MS));
         loop {
             tokio::select! {
@@ -172,6 +176,7 @@ mod tests {
             created_at: jiff::Timestamp::UNIX_EPOCH,
             instances: Vec::new(),
             pipeline_source: String::new(),
+            model_sources: std::collections::BTreeMap::new(),
             models: PathBuf::new(),
             folder: PathBuf::new(),
             reasons: Vec::new(),

@@ -58,6 +58,7 @@ impl Gateway {
         runtime.spawn(async move {
             while let Some(notice) = receiver.recv().await {
                 let line = match notice {
+                    Notice::Stored(stored) if !stored.new => continue,
                     Notice::Stored(stored) => format!("stored {}", stored.instance.sop_instance_uid),
                     Notice::Closed { released: true, .. } => "closed released".to_owned(),
                     Notice::Closed { .. } => "closed".to_owned(),
