@@ -48,7 +48,8 @@ fn nothing_is_left_for_later_in_the_code() {
     for (name, text) in rust_texts() {
         let tokens = tokens(&text);
         let macros = tokens.windows(2).filter(|pair| pair[1].text == "!");
-        for pair in macros.filter(|pair| ["todo", "unimplemented", "dbg"].contains(&pair[0].text.as_str())) {
+        let mut left = macros.filter(|pair| ["todo", "unimplemented", "dbg"].contains(&pair[0].text.as_str()));
+        if let Some(pair) = left.next() {
             panic!("{name}:{}: found `{}!`; finish it or leave it out", pair[0].line, pair[0].text);
         }
     }

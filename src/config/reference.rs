@@ -335,12 +335,7 @@ fn step_and_result() -> Vec<Object> {
             "An RT Structure Set.",
             vec![
                 key("label", "1 to 16 characters", "required", "Structure Set Label"),
-                key(
-                    "holes",
-                    words(&Holes::ALL),
-                    "`keyhole`",
-                    "one contour with a channel, which every system reads; or CLOSEDPLANAR_XOR",
-                ),
+                key("holes", words(&Holes::ALL), "`keyhole`", "one contour with a channel, which every system reads"),
             ],
         ),
     ]

@@ -43,7 +43,7 @@ impl Syntax {
         let has_vr = e.is_ascii_uppercase() && f.is_ascii_uppercase();
         let little = u16::from_le_bytes([a, b]);
         let big = u16::from_be_bytes([a, b]);
-        let plausible = |group: u16| (2..=0x20).contains(&group) && group % 2 == 0;
+        let plausible = |group: u16| (2..=0x20).contains(&group) && group.is_multiple_of(2);
         let short = u16::from_le_bytes([g, h]) == 0 && u16::from_le_bytes([c, d]) < 0x100;
         match (plausible(little), plausible(big), has_vr) {
             (true, _, true) => Some(EXPLICIT_LITTLE),

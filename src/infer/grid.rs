@@ -53,7 +53,7 @@ impl Taps {
         let clamp = |index: f64| index.clamp(0.0, last) as usize;
         let base = position.floor();
         let t = position - base;
-        if method == Method::Nearest || t < 1e-9 || t > 1.0 - 1e-9 {
+        if method == Method::Nearest || !(1e-9..=1.0 - 1e-9).contains(&t) {
             return Some(Taps { count: 1, index: [clamp(position.round()); 4], weight: [1.0, 0.0, 0.0, 0.0] });
         }
         if method == Method::Linear {

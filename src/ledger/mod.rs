@@ -435,7 +435,7 @@ mod tests {
         let restored = ledger.restore().expect("restores");
         assert_eq!(restored.instances, [stored("1.4")]);
         assert_eq!(restored.series, [series()]);
-        assert_eq!(restored.jobs, [open.clone()]);
+        assert_eq!(restored.jobs, std::slice::from_ref(&open));
         assert_eq!(restored.known.len(), 2);
         assert_eq!(ledger.job(&done.id).expect("reads"), Some(done));
         assert_eq!(ledger.history(&key()).expect("reads")[0].text, "t");

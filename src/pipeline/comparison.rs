@@ -218,7 +218,7 @@ impl Comparison {
             Comparison::Ge(bound) => found >= bound,
             Comparison::Between(low, high) => (low..=high).contains(&found),
             Comparison::Near { value, tolerance } => (found - value).abs() <= tolerance,
-            Comparison::In(ref list) => list.iter().any(|operand| *operand == Operand::Number(found)),
+            Comparison::In(ref list) => list.contains(&Operand::Number(found)),
             Comparison::Exists => true,
             _ => false,
         }

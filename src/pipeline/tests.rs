@@ -158,7 +158,7 @@ fn refuses_each_bad_value_at_its_place() {
         (
             r#"{"label": "AUTO"}"#,
             r#"{"label": "AUTO", "holes": "cut"}"#,
-            r#"p.json:9: outputs[0].rtstruct.holes: found "cut", expected one of keyhole, xor"#,
+            r#"p.json:9: outputs[0].rtstruct.holes: found "cut", expected one of keyhole"#,
         ),
         (
             r#"[{"to": "eclipse"}]"#,

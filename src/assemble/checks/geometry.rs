@@ -141,8 +141,7 @@ pub(super) fn too_large(series: &Series) -> Option<Deviation> {
 /// The neighbours on both sides of the largest gap, with its width.
 fn largest_gap(stack: &Stack) -> Option<(usize, usize, f64)> {
     let gaps = stack.positions_mm.windows(2).zip(stack.order.windows(2));
-    let widest = gaps.map(|(at, frames)| (frames[0], frames[1], at[1] - at[0])).max_by(|a, b| a.2.total_cmp(&b.2));
-    widest
+    gaps.map(|(at, frames)| (frames[0], frames[1], at[1] - at[0])).max_by(|a, b| a.2.total_cmp(&b.2))
 }
 
 pub(super) fn gap(series: &Series) -> Option<Deviation> {

@@ -191,7 +191,7 @@ fn color(item: &InMemDicomObject) -> Option<Color> {
     let values = f64s(item, tags::ROI_DISPLAY_COLOR)?;
     let legal = |value: &f64| value.fract() == 0.0 && (0.0..=255.0).contains(value);
     let [red, green, blue] = values[..] else { return None };
-    [red, green, blue].iter().all(legal).then(|| Color([red as u8, green as u8, blue as u8]))
+    [red, green, blue].iter().all(legal).then_some(Color([red as u8, green as u8, blue as u8]))
 }
 
 /// The first referenced series and the number of its images.
