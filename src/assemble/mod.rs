@@ -1,7 +1,7 @@
 //! Instances of one series become a volume, or the reasons why they do not; it reads no files and waits for nobody.
 //!
-//! Three steps, each usable by itself: [`placement`] and [`spacing`] look at a series that is still arriving, [`plan`]
-//! decides from headers alone whether it makes a volume and how, [`load`] decodes the pixels.
+//! Three steps, each usable by itself: [`placement()`] and [`spacing`] look at a series that is still arriving, [`plan()`]
+//! decides from headers alone whether it makes a volume and how, [`load()`] decodes the pixels.
 
 mod checks;
 mod codec;

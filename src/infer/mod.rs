@@ -1,7 +1,7 @@
 //! From images to masks: pre-processing, a network over a sliding window, post-processing; it knows no network library.
 //!
 //! Pre- and post-processing operations are tables of one-file entries ([`pre::TABLE`], [`post::TABLE`]), from which
-//! their parsing and their reference ([`reference`]) come. Masks lie on the grid of the first input, as it was handed
+//! their parsing and their reference ([`reference()`]) come. Masks lie on the grid of the first input, as it was handed
 //! in: what pre-processing did to the grid is undone by geometry, not by inverse operations.
 
 mod grid;

@@ -60,7 +60,7 @@ impl Identity {
 /// UID.
 ///
 /// # Errors
-/// An item is an [`InstanceEncodingError`] when a value has no place in DICOM, which no phantom should bring about.
+/// An item is an `InstanceEncodingError` when a value has no place in DICOM, which no phantom should bring about.
 pub fn instances<'a>(
     phantom: &'a Phantom,
     identity: &'a Identity,

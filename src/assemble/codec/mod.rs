@@ -15,7 +15,7 @@ use thiserror::Error;
 use super::plan::Decoding;
 use crate::dicom::Uid;
 
-/// Transfer syntaxes whose pixels [`super::load`] decodes; the ones to advertise to senders, in the order of preference.
+/// Transfer syntaxes whose pixels [`super::load()`] decodes; the ones to advertise to senders, in the order of preference.
 pub const DECODABLE: &[&str] = &[
     "1.2.840.10008.1.2.1",
     "1.2.840.10008.1.2",

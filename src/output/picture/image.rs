@@ -29,7 +29,7 @@ impl Picture {
     /// The picture as a PNG file.
     ///
     /// # Errors
-    /// [`PictureError`] when the encoder refuses, which it does not for the sizes that [`draw`] makes.
+    /// [`PictureError`] when the encoder refuses, which it does not for the sizes that `draw` makes.
     pub fn png(&self) -> Result<Vec<u8>, PictureError> {
         let failed = |error: png::EncodingError| {
             let (width, height) = (self.width, self.height);

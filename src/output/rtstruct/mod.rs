@@ -231,7 +231,7 @@ pub fn encode(set: &StructureSet<'_>) -> Result<Vec<u8>, RtstructError> {
     Ok(bytes)
 }
 
-/// The UIDs of a structure set before it exists: those of [`encode`].
+/// The UIDs of a structure set before it exists: those of [`encode()`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Uids {
     pub sop_instance_uid: Uid,
