@@ -6,7 +6,7 @@ use std::io::BufReader;
 
 use jiff::Timestamp;
 
-use crate::dicom::{AeTitle, Instance};
+use crate::dicom::{AeTitle, Instance, SeriesKey, Uid};
 use crate::node::{Placed, Restored, Stored};
 use crate::spool::{Listed, Spool, SpoolError};
 
@@ -16,14 +16,11 @@ use crate::spool::{Listed, Spool, SpoolError};
 /// # Errors
 /// When the spool cannot be read.
 pub(super) fn orphans(spool: &Spool, restored: &Restored, now: Timestamp) -> Result<Vec<Stored>, SpoolError> {
-    let known: HashSet<(&str, &str)> = restored
-        .instances
-        .iter()
-        .map(|stored| (stored.series.series_instance_uid.as_str(), stored.sop_instance_uid.as_str()))
-        .collect();
+    let known: HashSet<(&SeriesKey, &Uid)> =
+        restored.instances.iter().map(|stored| (&stored.series, &stored.sop_instance_uid)).collect();
     let mut orphans = Vec::new();
     spool.scan(|listed| {
-        if !known.contains(&(listed.series.series_instance_uid.as_str(), listed.sop_instance_uid.as_str())) {
+        if !known.contains(&(&listed.series, &listed.sop_instance_uid)) {
             match register(spool, &listed, now) {
                 Ok(stored) => orphans.push(stored),
                 Err(reason) => tracing::error!("{}: left as it is: {reason}", listed.path.display()),

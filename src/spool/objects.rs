@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
-use super::durable::{make_folder, rename_new, sync_folder};
+use super::durable::{make_folder, move_away, sync_folder};
 use super::{Spool, SpoolError, entries};
 use crate::job::JobId;
 use crate::limits::{OBJECT_FILES_MAX, OBJECT_FOLDERS_DEPTH_MAX};
@@ -29,9 +29,11 @@ impl Spool {
     /// A file cannot be synchronised or the folder not moved; the job has no objects then.
     pub fn adopt(&self, job: &JobId) -> Result<Vec<PathBuf>, SpoolError> {
         let (work, target) = (self.root.join("work").join(job.as_str()), self.objects_folder(job));
-        if !target.exists() {
+        if self.objects(job)?.is_empty() {
+            // A folder without objects is what somebody left of an earlier result; the new one takes its place.
+            self.remove_objects(job)?;
             sync_tree(&work, 0)?;
-            rename_new(&work, &target)?;
+            move_away(&work, &target)?;
             sync_folder(&self.root.join("objects"))?;
         }
         // What lost the race, or came second.
