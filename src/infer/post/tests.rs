@@ -2,7 +2,6 @@
 
 use super::*;
 use crate::document::{self, Problem};
-use crate::infer::recipe::{Activation, Decision, Label, Output};
 
 /// Slices parted by an empty line, rows by a line end, `#` inside.
 fn drawn(text: &str) -> Array3<bool> {
@@ -44,9 +43,7 @@ fn apply(mask: &str, structures: &[(&str, &str)], json: &str, x: f64) -> String 
         .map(|(name, text)| ((*name).to_owned(), Mask::new(Arc::clone(&geometry), drawn(text))))
         .collect();
     let image = Array3::from_shape_fn(voxels.raw_dim(), |(_, _, i)| i as f32);
-    let output =
-        Output { activation: Activation::None, decision: Decision::ArgMax, linear: true, labels: Vec::<Label>::new() };
-    let labels = Restored::new(&output, &geometry, &geometry).expect("one grid");
+    let labels = Restored::none(geometry.shape());
     let context = Context { geometry: &geometry, image: &image, structures: &named, labels: &labels };
     let mut problems = Problems::of("f.json");
     let known: Vec<&str> = named.keys().map(String::as_str).collect();
