@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import io
+import logging
 import pathlib
 import shutil
 import sys
@@ -15,12 +16,8 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "models" / 
 import numpy as np
 import torch
 
+import monai_cases
 import nnunet_cases
-
-try:
-    import monai_cases
-except ModuleNotFoundError:
-    monai_cases = None
 
 
 def size_of(folder: pathlib.Path) -> int:
@@ -36,11 +33,12 @@ def main() -> None:
     out = arguments.small or arguments.out
     if out is None or (arguments.small and arguments.out):
         parser.error("name one folder: OUT, or --small OUT")
-    cases = [(module, case) for module in (nnunet_cases, monai_cases) if module for case in module.CASES]
+    cases = [(module, case) for module in (nnunet_cases, monai_cases) for case in module.CASES]
     unknown = set(arguments.only) - {case.name for _, case in cases}
     if unknown:
         parser.error(f"--only: found {sorted(unknown)}, expected some of {[case.name for _, case in cases]}")
     torch.set_num_threads(1)
+    logging.disable(logging.INFO)
     total = 0
     for module, case in cases:
         if (arguments.small and not case.small) or (arguments.only and case.name not in arguments.only):
@@ -59,8 +57,9 @@ def main() -> None:
                 raise
         size = size_of(folder)
         total += size
-        print(f"{case.name}: {size / 1000:.0f} kB, {time.monotonic() - began:.1f} s, voxels {record['expected_voxels']}, "
-              f"float32 {record.get('float32_sums')}", flush=True)
+        voxels = " ".join(f"{name}:{count}" for name, count in record["expected_voxels"].items())
+        print(f"{case.name}: {size / 1000:.0f} kB, {time.monotonic() - began:.1f} s, voxels {voxels}, "
+              f"least Dice to ask for {record['tolerance']['dice']}", flush=True)
     print(f"{total / 1e6:.2f} MB in {out}")
 
 

@@ -89,6 +89,8 @@ def spread_logits(network, last, patches, spread: float, background: float | Non
         last.weight.mul_(scale.reshape(1, -1, *[1] * (last.weight.ndim - 2)) if transposed
                          else scale.reshape(-1, *[1] * (last.weight.ndim - 1)))
         last.bias.copy_((last.bias - mean) * scale)
+        # Where a residual is added after the convolution, its mean goes too.
+        last.bias.sub_(network(patches).transpose(0, 1).flatten(1).mean(1))
         if background is None:
             last.bias.sub_(0.7 * spread)
         else:
