@@ -153,7 +153,10 @@ pub fn reference() -> String {
     let post = post::TABLE.iter().map(|entry| (entry.name, entry.doc, entry.source, entry.parameters));
     let before = parameter::reference_of("Pre-processing: `inputs.<name>.pre`", pre);
     let after = parameter::reference_of("Post-processing: `post.<structure>`", post);
-    format!("# Operations of `model.json`\n\nPrinted from the tables of the program; do not edit.\n\n{before}\n{after}")
+    format!(
+        "# Operations of `model.json`\n\nPrinted from the tables of the program; do not edit.\n\n{before}\n{after}\n{}",
+        post::REFERENCE
+    )
 }
 
 #[cfg(test)]

@@ -6,12 +6,15 @@
 mod closing;
 mod components;
 mod distance;
+mod element;
 mod fill_holes;
 mod grow;
 mod keep_inside;
 mod keep_near;
 mod keep_touching;
 mod largest_component;
+mod largest_overlap;
+mod margin;
 mod opening;
 mod reconstruct;
 mod remove_inside;
@@ -39,12 +42,14 @@ pub static TABLE: &[&Operation] = &[
     &take::ENTRY,
     &threshold::ENTRY,
     &largest_component::ENTRY,
+    &largest_overlap::ENTRY,
     &remove_small::ENTRY,
     &fill_holes::ENTRY,
     &opening::ENTRY,
     &closing::ENTRY,
     &grow::ENTRY,
     &shrink::ENTRY,
+    &margin::ENTRY,
     &reconstruct::ENTRY,
     &keep_inside::ENTRY,
     &remove_inside::ENTRY,
@@ -105,11 +110,29 @@ impl Context<'_> {
     }
 }
 
+/// What every operation may carry besides its own parameters. CERR calls it `operator`.
+const COMBINE: [(&str, Combine); 3] =
+    [("replace", Combine::Replace), ("union", Combine::Union), ("intersection", Combine::Intersection)];
+
+/// How the result of an operation goes together with the mask before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Combine {
+    Replace,
+    Union,
+    Intersection,
+}
+
+/// What the reference says of all operations.
+pub(super) const REFERENCE: &str = "## Operations one after another\n\nEach operation works on the mask that the one before it left, and its result replaces it. With \
+    `\"combine\": \"union\"` or `\"intersection\"` (default `\"replace\"`), which every operation may carry, the result is \
+    combined with the mask before it, as CERR's `operator` does.\n";
+
 /// One operation with its checked parameters.
 #[derive(Clone)]
 pub struct Step {
     operation: &'static Operation,
     arguments: Arguments,
+    combine: Combine,
 }
 
 impl Step {
@@ -120,6 +143,7 @@ impl Step {
         let operation = fields.required("op", problems).and_then(|op| op.choice(&choices, problems))?;
         let before = problems.count();
         let arguments = Arguments::parse(operation.parameters, &mut fields, known, problems);
+        let combine = fields.optional("combine").map_or(Some(Combine::Replace), |node| node.choice(&COMBINE, problems));
         fields.finish(problems);
         if problems.count() > before {
             return None;
@@ -128,7 +152,19 @@ impl Step {
             problems.add_with_cure(node, found, expected, cure);
             return None;
         }
-        Some(Step { operation, arguments })
+        Some(Step { operation, arguments, combine: combine? })
+    }
+
+    /// Changes the mask.
+    fn apply(&self, mask: &mut Array3<bool>, context: &Context<'_>) {
+        let before = (self.combine != Combine::Replace).then(|| mask.clone());
+        (self.operation.apply)(&self.arguments, mask, context);
+        let Some(before) = before else { return };
+        let pairs = ndarray::Zip::from(mask).and(&before);
+        match self.combine {
+            Combine::Union => pairs.par_for_each(|mask, before| *mask |= *before),
+            Combine::Replace | Combine::Intersection => pairs.par_for_each(|mask, before| *mask &= *before),
+        }
     }
 }
 
@@ -156,7 +192,7 @@ pub(super) fn run(
             progress(&stage, index as f32 / steps.len() as f32);
             let context = Context { geometry, image: &source.pixels, structures: &structures, labels: &labels };
             let had = step.operation.name != "take" && voxels.iter().any(|inside| *inside);
-            (step.operation.apply)(&step.arguments, &mut voxels, &context);
+            step.apply(&mut voxels, &context);
             if step.operation.name == "take" && !voxels.iter().any(|inside| *inside) {
                 let of = step.arguments.names("of").iter();
                 let why =

@@ -53,7 +53,7 @@ fn apply(mask: &str, structures: &[(&str, &str)], json: &str, x: f64) -> String 
     let step = document::parse(json, &mut problems).and_then(|node| Step::parse(&node, &known, &mut problems));
     let list: Vec<String> = problems.into_vec().iter().map(Problem::to_string).collect();
     let Some(step) = step else { return list.join("\n") };
-    (step.operation.apply)(&step.arguments, &mut voxels, &context);
+    step.apply(&mut voxels, &context);
     as_text(&voxels)
 }
 
@@ -71,6 +71,16 @@ fn tells_the_nearest_structure_and_refuses_an_operation_without_effect() {
     assert_eq!(told, r#"f.json:1: of[0]: found "BODI", expected one of BODY; did you mean "BODY"?"#);
     let told = apply("#", &[], r#"{"op": "remove_small"}"#, 1.0);
     assert!(told.contains("give one of them"), "{told}");
+}
+
+#[test]
+fn combines_the_result_with_the_mask_before_it_where_asked() {
+    check("##..", &[("A", ".##.")], r#"{"op": "take", "of": ["A"]}"#, ".##.");
+    check("##..", &[("A", ".##.")], r#"{"op": "take", "of": ["A"], "combine": "union"}"#, "###.");
+    check("##..", &[("A", ".##.")], r#"{"op": "take", "of": ["A"], "combine": "intersection"}"#, ".#..");
+    check("##.#", &[], r#"{"op": "largest_component", "combine": "union"}"#, "##.#");
+    let told = apply("#", &[], r#"{"op": "grow", "radius_mm": 1, "combine": "or"}"#, 1.0);
+    assert!(told.contains("expected one of replace, union, intersection"), "{told}");
 }
 
 #[test]
