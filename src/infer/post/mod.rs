@@ -3,14 +3,25 @@
 //! To add one: write a file with a `pub(super) const ENTRY`, and name it in [`TABLE`]. Lengths are in mm and use the
 //! position of every slice. An operation changes one mask and may look at others and at the source image.
 
+mod boolean;
+mod cerr;
+mod cerr_chewing;
+mod cerr_constrictor;
+mod cerr_larynx;
 mod closing;
 mod components;
+mod consensus;
+mod convex_hull;
 mod distance;
+mod drop_end_slices;
 mod element;
+mod field;
 mod fill_holes;
 mod grow;
+mod interpolate_slices;
 mod keep_inside;
 mod keep_near;
+mod keep_slices;
 mod keep_touching;
 mod largest_component;
 mod largest_overlap;
@@ -18,11 +29,15 @@ mod margin;
 mod opening;
 mod reconstruct;
 mod remove_inside;
+mod remove_near;
 mod remove_small;
+mod ring;
 mod shrink;
+mod smooth;
 mod split_left_right;
 mod take;
 mod threshold;
+mod yields_to;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -40,22 +55,35 @@ use crate::volume::{Mask, Volume, VolumeGeometry};
 /// Every post-processing operation, in the order of the reference.
 pub static TABLE: &[&Operation] = &[
     &take::ENTRY,
+    &boolean::ENTRY,
+    &consensus::ENTRY,
     &threshold::ENTRY,
     &largest_component::ENTRY,
     &largest_overlap::ENTRY,
     &remove_small::ENTRY,
     &fill_holes::ENTRY,
+    &convex_hull::ENTRY,
     &opening::ENTRY,
     &closing::ENTRY,
+    &smooth::ENTRY,
     &grow::ENTRY,
     &shrink::ENTRY,
     &margin::ENTRY,
+    &ring::ENTRY,
     &reconstruct::ENTRY,
     &keep_inside::ENTRY,
     &remove_inside::ENTRY,
+    &yields_to::ENTRY,
     &keep_near::ENTRY,
+    &remove_near::ENTRY,
     &keep_touching::ENTRY,
+    &keep_slices::ENTRY,
+    &drop_end_slices::ENTRY,
+    &interpolate_slices::ENTRY,
     &split_left_right::ENTRY,
+    &cerr_chewing::ENTRY,
+    &cerr_larynx::ENTRY,
+    &cerr_constrictor::ENTRY,
 ];
 
 /// One entry of the table.
