@@ -24,6 +24,9 @@ pub const DOCUMENT_DEPTH_MAX: usize = 64;
 /// Most problems listed for one configuration file; past that the list helps nobody.
 pub const DOCUMENT_PROBLEMS_MAX: usize = 200;
 
+/// Most rounds of STAPLE; structures that agree at all need under a hundred.
+pub const STAPLE_ROUNDS_MAX: usize = 10_000;
+
 /// Longest id of a pipeline, step, model or peer: it names files and stands in log lines.
 pub const ID_LENGTH_MAX: usize = 64;
 

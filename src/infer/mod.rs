@@ -164,7 +164,8 @@ pub fn reference() -> String {
     let before = parameter::reference_of("Pre-processing: `inputs.<name>.pre`", pre);
     let after = parameter::reference_of("Post-processing: `post.<structure>`", post);
     format!(
-        "# Operations of `model.json`\n\nPrinted from the tables of the program; do not edit.\n\n{before}\n{regions}\n{after}"
+        "# Operations of `model.json`\n\nPrinted from the tables of the program; do not edit.\n\n{before}\n{regions}\n{after}\n{}",
+        post::REFERENCE
     )
 }
 
