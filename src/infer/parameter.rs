@@ -26,6 +26,12 @@ pub enum Kind {
         low: f64,
         high: f64,
     },
+    /// A number, or a word that stands for something that no number says.
+    NumberOr {
+        low: f64,
+        high: f64,
+        word: &'static str,
+    },
     Integer {
         low: i64,
         high: i64,
@@ -115,6 +121,15 @@ impl Arguments {
     pub(super) fn number(&self, name: &str) -> f64 {
         match self.get(name) {
             Value::Number(number) => *number,
+            other => unreachable!("the table of parameters gives {name} as {other:?}"),
+        }
+    }
+
+    /// A number of a parameter that may hold a word instead; `None` for the word.
+    pub(super) fn number_or(&self, name: &str) -> Option<f64> {
+        match self.get(name) {
+            Value::Number(number) => Some(*number),
+            Value::Choice(_) => None,
             other => unreachable!("the table of parameters gives {name} as {other:?}"),
         }
     }
@@ -265,6 +280,10 @@ impl Kind {
     fn parse(&self, node: &Node, known: &[&str], problems: &mut Problems) -> Option<Value> {
         match *self {
             Kind::Number { low, high } => node.number(low, high, problems).map(Value::Number),
+            Kind::NumberOr { low, high, word } => match &node.value {
+                crate::document::Value::String(_) => node.choice(&[(word, word)], problems).map(Value::Choice),
+                _ => node.number(low, high, problems).map(Value::Number),
+            },
             Kind::Integer { low, high } => node.integer(low, high, problems).map(Value::Integer),
             Kind::Choice(words) => {
                 let choices: Vec<(&str, &'static str)> = words.iter().map(|word| (*word, *word)).collect();
@@ -356,6 +375,7 @@ impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Kind::Number { low, high } => write!(f, "a number from {low} to {high}"),
+            Kind::NumberOr { low, high, word } => write!(f, "a number from {low} to {high}, or `{word}`"),
             Kind::Integer { low, high } => write!(f, "a whole number from {low} to {high}"),
             Kind::Choice(words) => write!(f, "one of {}", words.join(", ")),
             Kind::Triple { low, high } => write!(f, "[slice, row, column], each from {low} to {high}"),
