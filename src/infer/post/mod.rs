@@ -4,7 +4,7 @@
 //! position of every slice. An operation changes one mask and may look at others and at the source image.
 
 mod closing;
-mod components;
+pub(super) mod components;
 mod distance;
 mod fill_holes;
 mod grow;
