@@ -37,7 +37,8 @@ fn flat(value: &Value) -> String {
     match value {
         Value::Object(fields) if fields.is_empty() => "{}".to_owned(),
         Value::Object(fields) => {
-            let parts: Vec<String> = fields.iter().map(|(key, value)| format!("{}: {}", quoted(key), flat(value))).collect();
+            let parts: Vec<String> =
+                fields.iter().map(|(key, value)| format!("{}: {}", quoted(key), flat(value))).collect();
             format!("{{ {} }}", parts.join(", "))
         }
         Value::Array(items) => format!("[{}]", items.iter().map(flat).collect::<Vec<_>>().join(", ")),
@@ -94,7 +95,8 @@ mod tests {
     fn short_parts_stay_on_one_line_and_long_ones_are_broken() {
         let long = "x".repeat(100);
         let text = document(&["a word".to_owned()], &json!({"a": [1, 2], "b": {"c": long, "d": 0.5}}));
-        let expected = format!("// a word\n{{\n  \"a\": [1, 2],\n  \"b\": {{\n    \"c\": \"{long}\",\n    \"d\": 0.5\n  }}\n}}\n");
+        let expected =
+            format!("// a word\n{{\n  \"a\": [1, 2],\n  \"b\": {{\n    \"c\": \"{long}\",\n    \"d\": 0.5\n  }}\n}}\n");
         assert_eq!(text, expected);
     }
 
