@@ -4,12 +4,16 @@
 //! their parsing and their reference ([`reference()`]) come. Masks lie on the grid of the first input, as it was handed
 //! in: what pre-processing did to the grid is undone by geometry, not by inverse operations.
 
+mod axes;
+mod frame;
 mod grid;
+mod outline;
 mod parameter;
 mod part;
 pub mod post;
 pub mod pre;
 mod recipe;
+pub mod region;
 mod restore;
 mod window;
 
@@ -19,9 +23,12 @@ use std::sync::Arc;
 use ndarray::{ArrayD, ArrayViewD};
 use thiserror::Error;
 
+use axes::Axes;
+use frame::Prepared;
 pub use grid::Method;
 pub use parameter::{Arguments, Kind, Parameter};
 pub use recipe::{Layout, Recipe, Tensor};
+use region::Surroundings;
 
 use crate::volume::{Mask, Volume};
 
@@ -98,7 +105,7 @@ pub fn run(
     progress("pre", 0.0);
     let channels = prepare(recipe, inputs, structures)?;
     progress("pre", 1.0);
-    let mut restored = restore::Restored::new(&recipe.output, &channels[0].geometry, &source.geometry)?;
+    let mut restored = restore::Restored::new(&recipe.output, &channels[0].frame.geometry, &source.geometry)?;
     window::slide(recipe, &channels, network, &mut |start, planes| restored.push(start, planes), &mut |done| {
         progress("network", done);
     })?;
@@ -117,22 +124,25 @@ fn prepare<'a>(
     recipe: &Recipe,
     inputs: &'a BTreeMap<String, Volume>,
     structures: &BTreeMap<String, Mask>,
-) -> Result<Vec<std::borrow::Cow<'a, Volume>>, InferError> {
-    use std::borrow::Cow;
-    let mut channels: Vec<Cow<'a, Volume>> = Vec::new();
+) -> Result<Vec<Prepared<'a>>, InferError> {
+    let mut channels: Vec<Prepared<'a>> = Vec::new();
     for (slot, input) in recipe.inputs.iter().enumerate() {
         let source = input_of(recipe, inputs, slot)?;
-        let mut volume = Cow::Borrowed(source);
+        let mut image = Prepared::of(source, Axes::ACQUIRED);
+        let surroundings = Surroundings { structures, images: inputs };
         for step in &input.pre {
-            volume = Cow::Owned(step.apply(volume.into_owned(), structures)?);
+            image = step.apply(image, &surroundings)?;
         }
         if let Some(first) = channels.first()
-            && first.geometry != volume.geometry
+            && first.frame != image.frame
         {
-            let lowest = volume.pixels.iter().copied().fold(f32::INFINITY, f32::min);
-            volume = Cow::Owned(grid::bring_onto(&volume, &first.geometry, Method::Linear, lowest));
+            let lowest = image.minimum();
+            let target = (*first.frame.geometry).clone();
+            image = image
+                .resampled(target, Method::Linear, lowest)
+                .map_err(|reason| InferError::Operation { name: "channels", reason })?;
         }
-        channels.push(volume);
+        channels.push(image);
     }
     Ok(channels)
 }
@@ -151,10 +161,12 @@ fn on_grid(mask: &Mask, geometry: &Arc<crate::volume::VolumeGeometry>) -> Mask {
 pub fn reference() -> String {
     let pre = pre::TABLE.iter().map(|entry| (entry.name, entry.doc, entry.source, entry.parameters));
     let post = post::TABLE.iter().map(|entry| (entry.name, entry.doc, entry.source, entry.parameters));
+    let regions = region::TABLE.iter().map(|entry| (entry.name, entry.doc, entry.source, entry.parameters));
+    let regions = parameter::reference_of("Regions of `crop`", regions);
     let before = parameter::reference_of("Pre-processing: `inputs.<name>.pre`", pre);
     let after = parameter::reference_of("Post-processing: `post.<structure>`", post);
     format!(
-        "# Operations of `model.json`\n\nPrinted from the tables of the program; do not edit.\n\n{before}\n{after}\n{}",
+        "# Operations of `model.json`\n\nPrinted from the tables of the program; do not edit.\n\n{before}\n{regions}\n{after}\n{}",
         post::REFERENCE
     )
 }
@@ -168,7 +180,8 @@ mod tests {
         let text = reference();
         let pre = pre::TABLE.iter().map(|entry| (entry.name, entry.parameters));
         let post = post::TABLE.iter().map(|entry| (entry.name, entry.parameters));
-        for (name, parameters) in pre.chain(post) {
+        let regions = region::TABLE.iter().map(|entry| (entry.name, entry.parameters));
+        for (name, parameters) in pre.chain(post).chain(regions) {
             assert_eq!(text.matches(&format!("\n### `{name}`\n")).count(), 1, "{name}");
             assert!(parameters.iter().all(|parameter| text.contains(&format!("| `{}` | ", parameter.name))), "{name}");
         }

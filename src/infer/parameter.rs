@@ -2,7 +2,9 @@
 
 use std::fmt::{self, Write};
 
+use super::region;
 use crate::document::{Fields, Node, Problems};
+use crate::limits::ID_LENGTH_MAX;
 
 /// One parameter of an operation.
 pub struct Parameter {
@@ -43,6 +45,18 @@ pub enum Kind {
     Name,
     /// Names of structures, at least one.
     Names,
+    /// `true` or `false`.
+    Flag,
+    /// A list of numbers; how many, both bounds included.
+    Numbers {
+        low: f64,
+        high: f64,
+        count: (usize, usize),
+    },
+    /// A free name that the operation gives, such as that of a region to keep.
+    Text,
+    /// Regions that are joined one after the other ([`region::TABLE`]).
+    Regions,
 }
 
 /// A checked value.
@@ -54,6 +68,12 @@ enum Value {
     Triple([f64; 3]),
     Sides([f64; 6]),
     Names(Vec<String>),
+    Flag(bool),
+    Numbers(Vec<f64>),
+    Text(String),
+    Regions(Vec<region::Region>),
+    /// An optional parameter that was left out (its default is `null`).
+    Absent,
 }
 
 /// The checked values of one operation, by parameter.
@@ -73,6 +93,7 @@ impl Arguments {
         for parameter in parameters {
             let value = match (fields.optional(parameter.name), parameter.default) {
                 (Some(node), _) => parameter.kind.parse(node, known, problems),
+                (None, Some("null")) => Some(Value::Absent),
                 (None, Some(text)) => parameter.parse_default(text),
                 (None, None) => {
                     let expected = format!("the key {:?} ({})", parameter.name, parameter.kind);
@@ -130,10 +151,63 @@ impl Arguments {
         }
     }
 
+    /// Whether an optional parameter was given.
+    pub(super) fn has(&self, name: &str) -> bool {
+        *self.get(name) != Value::Absent
+    }
+
+    /// A yes or no.
+    pub(super) fn flag(&self, name: &str) -> bool {
+        match self.get(name) {
+            Value::Flag(flag) => *flag,
+            other => unreachable!("the table of parameters gives {name} as {other:?}"),
+        }
+    }
+
+    /// A list of numbers; empty when it is optional and was left out.
+    pub(super) fn numbers(&self, name: &str) -> &[f64] {
+        match self.get(name) {
+            Value::Numbers(numbers) => numbers,
+            Value::Absent => &[],
+            other => unreachable!("the table of parameters gives {name} as {other:?}"),
+        }
+    }
+
+    /// A free name; `None` when it is optional and was left out.
+    pub(super) fn text(&self, name: &str) -> Option<&str> {
+        match self.get(name) {
+            Value::Text(text) => Some(text),
+            Value::Absent => None,
+            other => unreachable!("the table of parameters gives {name} as {other:?}"),
+        }
+    }
+
+    /// Regions to be joined.
+    pub(super) fn regions(&self, name: &str) -> &[region::Region] {
+        match self.get(name) {
+            Value::Regions(regions) => regions,
+            other => unreachable!("the table of parameters gives {name} as {other:?}"),
+        }
+    }
+
+    /// Names that operations give to regions (parameters of kind [`Kind::Text`] called `save_as`), nested ones included.
+    pub(super) fn saved_names(&self) -> Vec<&str> {
+        let mut names = Vec::new();
+        for (name, value) in &self.0 {
+            match value {
+                Value::Text(text) if *name == "save_as" => names.push(text.as_str()),
+                Value::Regions(regions) => names.extend(regions.iter().flat_map(region::Region::saved_names)),
+                _ => {}
+            }
+        }
+        names
+    }
+
     /// Names of structures.
     pub(super) fn names(&self, name: &str) -> &[String] {
         match self.get(name) {
             Value::Names(names) => names,
+            Value::Absent => &[],
             other => unreachable!("the table of parameters gives {name} as {other:?}"),
         }
     }
@@ -150,6 +224,11 @@ impl fmt::Display for Arguments {
                 Value::Triple(numbers) => write!(f, "{name} {numbers:?}")?,
                 Value::Sides(numbers) => write!(f, "{name} {numbers:?}")?,
                 Value::Names(names) => write!(f, "{name} {}", names.join("+"))?,
+                Value::Flag(flag) => write!(f, "{name} {flag}")?,
+                Value::Numbers(numbers) => write!(f, "{name} {numbers:?}")?,
+                Value::Text(text) => write!(f, "{name} {text}")?,
+                Value::Regions(regions) => write!(f, "{} regions", regions.len())?,
+                Value::Absent => write!(f, "no {name}")?,
             }
         }
         Ok(())
@@ -171,7 +250,11 @@ impl Parameter {
 
     /// One row of the reference table in Markdown.
     pub(super) fn reference(&self, text: &mut String) {
-        let default = self.default.map_or("required".to_owned(), |default| format!("`{default}`"));
+        let default = match self.default {
+            None => "required".to_owned(),
+            Some("null") => "none".to_owned(),
+            Some(default) => format!("`{default}`"),
+        };
         let unit = if self.unit.is_empty() { "-" } else { self.unit };
         // Writing into a String cannot fail.
         let _ = writeln!(text, "| `{}` | {} | {unit} | {default} | {} |", self.name, self.kind, self.doc);
@@ -199,6 +282,10 @@ impl Kind {
                 let names: Vec<Option<String>> = items.iter().map(|item| parse_name(item, known, problems)).collect();
                 names.into_iter().collect::<Option<Vec<String>>>().map(Value::Names)
             }
+            Kind::Flag => node.bool(problems).map(Value::Flag),
+            Kind::Numbers { low, high, count } => parse_numbers(node, (low, high), count, problems).map(Value::Numbers),
+            Kind::Text => parse_new_name(node, problems).map(Value::Text),
+            Kind::Regions => region::parse_list(node, known, problems).map(Value::Regions),
         }
     }
 }
@@ -234,6 +321,31 @@ fn parse_sides(node: &Node, low: f64, high: f64, problems: &mut Problems) -> Opt
     }
 }
 
+/// A name that is given here.
+fn parse_new_name(node: &Node, problems: &mut Problems) -> Option<String> {
+    let name = node.text(problems)?;
+    if name.is_empty() || name.len() > ID_LENGTH_MAX || name.chars().any(char::is_control) {
+        problems.add(node, node.describe(), format!("a name of 1 to {ID_LENGTH_MAX} bytes"));
+        return None;
+    }
+    Some(name.to_owned())
+}
+
+/// A list of numbers.
+fn parse_numbers(
+    node: &Node,
+    (low, high): (f64, f64),
+    (least, most): (usize, usize),
+    problems: &mut Problems,
+) -> Option<Vec<f64>> {
+    let items = node.array(problems)?;
+    if !(least..=most).contains(&items.len()) {
+        problems.add(node, format!("{} numbers", items.len()), format!("{least} to {most}"));
+        return None;
+    }
+    items.iter().map(|item| item.number(low, high, problems)).collect()
+}
+
 fn parse_name(node: &Node, known: &[&str], problems: &mut Problems) -> Option<String> {
     let choices: Vec<(&str, usize)> = known.iter().enumerate().map(|(index, name)| (*name, index)).collect();
     let index = node.choice(&choices, problems)?;
@@ -253,6 +365,15 @@ impl fmt::Display for Kind {
             ),
             Kind::Name => f.write_str("the name of a structure"),
             Kind::Names => f.write_str("a list of names of structures"),
+            Kind::Flag => f.write_str("`true` or `false`"),
+            Kind::Numbers { low, high, count: (least, most) } if least == most => {
+                write!(f, "{least} numbers, each from {low} to {high}")
+            }
+            Kind::Numbers { low, high, count: (least, most) } => {
+                write!(f, "{least} to {most} numbers, each from {low} to {high}")
+            }
+            Kind::Text => f.write_str("a new name"),
+            Kind::Regions => f.write_str("a list of regions, see below"),
         }
     }
 }

@@ -3,16 +3,15 @@
 //! Windows go along the slices first, so that only the slices of one window are blended at a time: memory is bounded by
 //! channels x window slices x image area, whatever the length of the stack.
 
-use std::borrow::Cow;
 use std::ops::Range;
 
 use ndarray::{Array4, Array5, ArrayD, ArrayView4, Axis, IxDyn, Slice, parallel::prelude::*};
 
+use super::frame::Prepared;
 use super::part::part;
 use super::recipe::{Activation, Decision, Layout, Recipe, Window};
 use super::{InferError, Network, NetworkError};
 use crate::limits::WINDOW_BYTES_MAX;
-use crate::volume::Volume;
 
 /// Refuses a network whose tensors cannot be what `model.json` says. Asked before any pixel is touched.
 pub(super) fn check_shapes(recipe: &Recipe, network: &dyn Network) -> Result<(), InferError> {
@@ -135,12 +134,12 @@ impl Tiles {
 /// and `[channel, slice, row, column]` values on the grid of the channels.
 pub(super) fn slide(
     recipe: &Recipe,
-    channels: &[Cow<'_, Volume>],
+    channels: &[Prepared<'_>],
     network: &mut dyn Network,
     emit: &mut dyn FnMut(usize, ArrayView4<'_, f32>),
     progress: &mut dyn FnMut(f32),
 ) -> Result<(), InferError> {
-    let [slices, rows, columns] = channels[0].geometry.shape();
+    let [slices, rows, columns] = channels[0].frame.shape();
     let (z, y, x) = (
         Tiles::of(&recipe.window, 0, slices),
         Tiles::of(&recipe.window, 1, rows),
@@ -167,9 +166,9 @@ pub(super) fn slide(
 }
 
 /// A patch of all channels in the axis order of the network; what reaches outside the image repeats its last voxel.
-fn cut(channels: &[Cow<'_, Volume>], start: [usize; 3], patch: [usize; 3], layout: Layout) -> ArrayD<f32> {
+fn cut(channels: &[Prepared<'_>], start: [usize; 3], patch: [usize; 3], layout: Layout) -> ArrayD<f32> {
     let mut five = Array5::zeros((1, channels.len(), patch[0], patch[1], patch[2]));
-    let shape = channels[0].geometry.shape();
+    let shape = channels[0].frame.shape();
     for (channel, volume) in channels.iter().enumerate() {
         let mut target = five.index_axis_mut(Axis(0), 0);
         let mut target = target.index_axis_mut(Axis(0), channel);

@@ -9,7 +9,7 @@ mod cerr_chewing;
 mod cerr_constrictor;
 mod cerr_larynx;
 mod closing;
-mod components;
+pub(super) mod components;
 mod consensus;
 mod convex_hull;
 mod distance;

@@ -24,10 +24,10 @@ pub(super) const ENTRY: Operation = Operation {
         },
     ],
     check: low_below_high,
-    apply: |arguments, mut volume, _| {
+    apply: |arguments, mut image, _| {
         let (low, high) = (arguments.number("low") as f32, arguments.number("high") as f32);
-        volume.pixels.par_mapv_inplace(|value| value.clamp(low, high));
-        Ok(volume)
+        image.pixels.par_mapv_inplace(|value| value.clamp(low, high));
+        Ok(image)
     },
 };
 

@@ -1,8 +1,9 @@
 //! Bring values to a common scale, by fixed or by measured statistics; it does not clip.
 
 use ndarray::parallel::prelude::*;
+use ndarray::{CowArray, Ix3};
 
-use super::Operation;
+use super::{Operation, failed};
 use crate::infer::parameter::{Arguments, Kind, Parameter};
 
 pub(super) const ENTRY: Operation = Operation {
@@ -50,20 +51,20 @@ pub(super) const ENTRY: Operation = Operation {
             ]
         })
     },
-    apply: |arguments, mut volume, _| {
-        let (offset, scale) = offset_and_scale(arguments, &volume.pixels)?;
-        volume.pixels.par_mapv_inplace(|value| ((f64::from(value) - offset) / scale) as f32);
-        Ok(volume)
+    apply: |arguments, mut image, _| {
+        let (offset, scale) = offset_and_scale(arguments, &image.pixels).map_err(failed("normalise"))?;
+        image.pixels.par_mapv_inplace(|value| ((f64::from(value) - offset) / scale) as f32);
+        Ok(image)
     },
 };
 
-fn offset_and_scale(arguments: &Arguments, pixels: &ndarray::Array3<f32>) -> Result<(f64, f64), String> {
+fn offset_and_scale(arguments: &Arguments, pixels: &CowArray<'_, f32, Ix3>) -> Result<(f64, f64), String> {
     let by = arguments.choice("by");
     if by == "fixed" {
         return Ok((arguments.number("mean"), arguments.number("std")));
     }
     let above = arguments.number("above") as f32;
-    let measured = || pixels.par_iter().filter(|value| **value > above).map(|value| f64::from(*value));
+    let measured = || pixels.view().into_par_iter().filter(|value| **value > above).map(|value| f64::from(*value));
     let count = measured().count() as f64;
     if count == 0.0 {
         return Err(format!("found no value above {above}, expected some; lower the parameter above"));

@@ -1,9 +1,7 @@
 //! Bring the image to another voxel size about the same centre; it does not crop.
 
-use std::sync::Arc;
-
-use super::{Operation, always_consistent};
-use crate::infer::grid::{Method, bring_onto, respaced};
+use super::{Operation, always_consistent, failed};
+use crate::infer::grid::{Method, respaced};
 use crate::infer::parameter::{Kind, Parameter};
 
 pub(super) const ENTRY: Operation = Operation {
@@ -27,10 +25,12 @@ pub(super) const ENTRY: Operation = Operation {
         },
     ],
     check: always_consistent,
-    apply: |arguments, volume, _| {
-        let spacing = arguments.triple("spacing_mm");
-        let target = respaced(&volume.geometry, spacing).map_err(|error| format!("at {spacing:?} mm: {error}"))?;
-        Ok(bring_onto(&volume, &Arc::new(target), Method::of(arguments.choice("method")), 0.0))
+    apply: |arguments, image, _| {
+        let spacing = image.frame.axes.to_array(arguments.triple("spacing_mm"));
+        let refused = |reason: &dyn std::fmt::Display| failed("resample")(format!("at {spacing:?} mm: {reason}"));
+        let target = respaced(&image.frame.geometry, spacing).map_err(|error| refused(&error))?;
+        let method = Method::of(arguments.choice("method"));
+        image.resampled(target, method, 0.0).map_err(|reason| refused(&reason))
     },
 };
 

@@ -1,12 +1,14 @@
 //! What all pre-processing operations have in common: they parse from their table and run with their defaults.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ndarray::Array3;
 
 use super::*;
 use crate::document::{self, Problem};
-use crate::volume::VolumeGeometry;
+use crate::infer::axes::Axes;
+use crate::volume::{Mask, Volume, VolumeGeometry};
 
 /// A volume of 4 x 6 x 8 voxels (uneven slices, non-square pixels) whose values are its linear indices.
 pub(super) fn counted() -> Volume {
@@ -23,7 +25,12 @@ pub(super) fn check(json: &str, volume: Volume, structures: &BTreeMap<String, Ma
     let step = document::parse(json, &mut problems).and_then(|node| Step::parse(&node, &names, &mut problems));
     let list: Vec<String> = problems.into_vec().iter().map(Problem::to_string).collect();
     match step {
-        Some(step) => step.apply(volume, structures).map_err(|error| error.to_string()),
+        Some(step) => {
+            let surroundings = Surroundings { structures, images: &BTreeMap::new() };
+            let found =
+                step.apply(Prepared::of(&volume, Axes::ACQUIRED), &surroundings).map_err(|error| error.to_string())?;
+            Ok(Volume::new(found.frame.geometry.clone(), found.pixels.into_owned()))
+        }
         None => Err(list.join("\n")),
     }
 }
@@ -37,7 +44,7 @@ fn every_operation_has_a_documented_entry_and_runs() {
             "clip" => r#"{"op": "clip", "low": 1, "high": 5}"#,
             "window" => r#"{"op": "window", "center": 3, "width": 5}"#,
             "resample" => r#"{"op": "resample", "spacing_mm": [1, 1, 1]}"#,
-            "crop" => r#"{"op": "crop", "around": ["S"]}"#,
+            "crop" => r#"{"op": "crop", "regions": [{"region": "structure", "names": ["S"]}]}"#,
             "pad" => r#"{"op": "pad", "size": [8, 8, 8]}"#,
             "normalise" => r#"{"op": "normalise"}"#,
             other => panic!("give an example of {other} here"),

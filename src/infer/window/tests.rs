@@ -8,6 +8,7 @@ use ndarray::{Array3, ArrayViewD};
 use super::*;
 use crate::document::{self, Problem, Problems};
 use crate::infer::{self, Structure};
+use crate::volume::Volume;
 use crate::volume::VolumeGeometry;
 
 /// A network that gives its input back as channel 1, and its negative as channel 0.
@@ -77,7 +78,8 @@ fn values_after(recipe: &Recipe, volume: &Volume, network: &mut Identity) -> Arr
         part(values.view_mut(), &[start..next, 0..planes.shape()[2], 0..planes.shape()[3]])
             .assign(&planes.index_axis(Axis(0), 1));
     };
-    slide(recipe, &[Cow::Borrowed(volume)], network, &mut emit, &mut |_| {}).expect("it runs");
+    slide(recipe, &[Prepared::of(volume, crate::infer::axes::Axes::ACQUIRED)], network, &mut emit, &mut |_| {})
+        .expect("it runs");
     values
 }
 
