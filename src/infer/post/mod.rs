@@ -9,7 +9,7 @@ mod cerr_chewing;
 mod cerr_constrictor;
 mod cerr_larynx;
 mod closing;
-pub(in crate::infer) mod components;
+pub(super) mod components;
 mod consensus;
 mod convex_hull;
 mod distance;
@@ -28,6 +28,7 @@ mod largest_overlap;
 mod margin;
 mod opening;
 mod reconstruct;
+mod remove_background;
 mod remove_inside;
 mod remove_near;
 mod remove_small;
@@ -74,6 +75,7 @@ pub static TABLE: &[&Operation] = &[
     &keep_inside::ENTRY,
     &remove_inside::ENTRY,
     &yields_to::ENTRY,
+    &remove_background::ENTRY,
     &keep_near::ENTRY,
     &remove_near::ENTRY,
     &keep_touching::ENTRY,
