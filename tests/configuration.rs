@@ -99,7 +99,13 @@ fn a_good_configuration_is_whole() {
     let configuration = config::load(folder.path()).unwrap_or_else(|problems| panic!("{:#?}", told(&problems)));
     assert_eq!(configuration.storage_folder(), folder.path().join("var"));
     let model = &configuration.models["lung"];
-    assert_eq!(fs::read(configuration.model_file(&model.value)).expect("the network"), NETWORK);
+    assert_eq!(
+        fs::read(
+            configuration.folder.join("models").join(model.value.id()).join(&model.value.recipe().networks()[0].file)
+        )
+        .expect("the network"),
+        NETWORK
+    );
     let pipeline = &configuration.pipelines["thorax"];
     assert_eq!(configuration.digest(pipeline).len(), 64);
     assert_eq!(configuration.destination("tps").expect("a destination").port, 104);

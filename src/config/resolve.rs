@@ -79,22 +79,36 @@ pub(super) fn check_models(
             chosen.values().map(|other| (other.value.id(), other.file.as_str())),
             told,
         );
-        let (document, file) = (&loaded.document, format!("models/{place}/{}", model.file()));
-        match digests.of(&folder.join(&file)) {
-            Ok(digest) if digest == model.sha256() => {}
-            Ok(digest) => told.add_with_cure(
-                at(document, &["sha256"]),
-                format!("{}, which is not the digest of {file}", model.sha256()),
-                digest,
-                "put the right file there, or the digest of this one after it was checked",
-            ),
-            Err(error) => told.add(
-                at(document, &["file"]),
-                format!("{file} ({error})"),
-                "the network, an ONNX file that can be read",
-            ),
+        for network in model.recipe().networks() {
+            let Some(expected) = &network.sha256 else { continue };
+            check_network(loaded, &format!("models/{place}/{}", network.file), expected, folder, digests, told);
         }
     })
+}
+
+/// The file of a network is there and has its digest.
+fn check_network(
+    loaded: &Loaded<Model>,
+    file: &str,
+    expected: &str,
+    folder: &Path,
+    digests: &mut Digests,
+    told: &mut Problems,
+) {
+    match digests.of(&folder.join(file)) {
+        Ok(digest) if digest == expected => {}
+        Ok(digest) => told.add_with_cure(
+            at(&loaded.document, &["sha256"]),
+            format!("{expected}, which is not the digest of {file}"),
+            digest,
+            "put the right file there, or the digest of this one after it was checked",
+        ),
+        Err(error) => told.add(
+            at(&loaded.document, &["file"]),
+            format!("{file} ({error})"),
+            "the network, an ONNX file that can be read",
+        ),
+    }
 }
 
 pub(super) fn check_pipelines(
@@ -199,7 +213,7 @@ fn check_steps(pipeline: &Pipeline, models: &Chosen<Model>, told: &mut Problems)
 fn check_slots(step: &Step, reference: &Reference, model: &Loaded<Model>, told: &mut Problems) {
     let recipe = model.value.recipe();
     let images: Vec<&str> = recipe.input_names().collect();
-    let structures: Vec<&str> = recipe.structure_inputs().iter().map(String::as_str).collect();
+    let structures: Vec<&str> = recipe.structure_inputs().iter().map(|structure| structure.name.as_str()).collect();
     for (slot, input) in step.images.iter().filter(|(slot, _)| !images.contains(&slot.as_str())) {
         unknown(&node_of(input), slot, &images, &format!("an image of {}", model.file), told);
     }
@@ -208,14 +222,17 @@ fn check_slots(step: &Step, reference: &Reference, model: &Loaded<Model>, told: 
         unknown(&node, &artefact.label, &structures, &format!("a structure that {} needs", model.file), told);
     }
     let node = node_of(reference);
-    for image in images.iter().filter(|image| !step.images.iter().any(|(slot, _)| slot == *image)) {
+    let needed = |image: &&&str| !recipe.is_optional(image);
+    for image in images.iter().filter(needed).filter(|image| !step.images.iter().any(|(slot, _)| slot == *image)) {
         told.add(
             &node,
             format!("no image {image:?} in \"in\""),
             format!("all images of {}: {}", model.file, images.join(", ")),
         );
     }
-    for name in structures.iter().filter(|name| !step.structures.iter().any(|artefact| artefact.label == **name)) {
+    let needed = recipe.structure_inputs().iter().filter(|structure| !structure.optional);
+    let needed: Vec<&str> = needed.map(|structure| structure.name.as_str()).collect();
+    for name in needed.iter().filter(|name| !step.structures.iter().any(|artefact| artefact.label == **name)) {
         told.add(
             &node,
             format!("no structure {name:?} in \"in\""),

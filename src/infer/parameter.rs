@@ -26,6 +26,12 @@ pub enum Kind {
         low: f64,
         high: f64,
     },
+    /// A number, or a word that stands for something that no number says.
+    NumberOr {
+        low: f64,
+        high: f64,
+        word: &'static str,
+    },
     Integer {
         low: i64,
         high: i64,
@@ -33,6 +39,11 @@ pub enum Kind {
     Choice(&'static [&'static str]),
     /// Three numbers in the order `[slice, row, column]`.
     Triple {
+        low: f64,
+        high: f64,
+    },
+    /// Lengths towards the sides of the patient: one for all, three for pairs, or six.
+    Sides {
         low: f64,
         high: f64,
     },
@@ -61,6 +72,7 @@ enum Value {
     Integer(i64),
     Choice(&'static str),
     Triple([f64; 3]),
+    Sides([f64; 6]),
     Names(Vec<String>),
     Flag(bool),
     Numbers(Vec<f64>),
@@ -113,6 +125,15 @@ impl Arguments {
         }
     }
 
+    /// A number of a parameter that may hold a word instead; `None` for the word.
+    pub(super) fn number_or(&self, name: &str) -> Option<f64> {
+        match self.get(name) {
+            Value::Number(number) => Some(*number),
+            Value::Choice(_) => None,
+            other => unreachable!("the table of parameters gives {name} as {other:?}"),
+        }
+    }
+
     /// A whole number.
     pub(super) fn integer(&self, name: &str) -> i64 {
         match self.get(name) {
@@ -146,6 +167,14 @@ impl Arguments {
     pub(super) fn flag(&self, name: &str) -> bool {
         match self.get(name) {
             Value::Flag(flag) => *flag,
+            other => unreachable!("the table of parameters gives {name} as {other:?}"),
+        }
+    }
+
+    /// Lengths to the patient's left, right, anterior, posterior, superior, inferior side.
+    pub(super) fn sides(&self, name: &str) -> [f64; 6] {
+        match self.get(name) {
+            Value::Sides(sides) => *sides,
             other => unreachable!("the table of parameters gives {name} as {other:?}"),
         }
     }
@@ -208,6 +237,7 @@ impl fmt::Display for Arguments {
                 Value::Integer(number) => write!(f, "{name} {number}")?,
                 Value::Choice(word) => write!(f, "{name} {word}")?,
                 Value::Triple(numbers) => write!(f, "{name} {numbers:?}")?,
+                Value::Sides(numbers) => write!(f, "{name} {numbers:?}")?,
                 Value::Names(names) => write!(f, "{name} {}", names.join("+"))?,
                 Value::Flag(flag) => write!(f, "{name} {flag}")?,
                 Value::Numbers(numbers) => write!(f, "{name} {numbers:?}")?,
@@ -250,12 +280,17 @@ impl Kind {
     fn parse(&self, node: &Node, known: &[&str], problems: &mut Problems) -> Option<Value> {
         match *self {
             Kind::Number { low, high } => node.number(low, high, problems).map(Value::Number),
+            Kind::NumberOr { low, high, word } => match &node.value {
+                crate::document::Value::String(_) => node.choice(&[(word, word)], problems).map(Value::Choice),
+                _ => node.number(low, high, problems).map(Value::Number),
+            },
             Kind::Integer { low, high } => node.integer(low, high, problems).map(Value::Integer),
             Kind::Choice(words) => {
                 let choices: Vec<(&str, &'static str)> = words.iter().map(|word| (*word, *word)).collect();
                 node.choice(&choices, problems).map(Value::Choice)
             }
             Kind::Triple { low, high } => parse_triple(node, low, high, problems).map(Value::Triple),
+            Kind::Sides { low, high } => parse_sides(node, low, high, problems).map(Value::Sides),
             Kind::Name => parse_name(node, known, problems).map(|name| Value::Names(vec![name])),
             Kind::Names => {
                 let items = node.array(problems)?;
@@ -310,6 +345,26 @@ fn parse_numbers(
     items.iter().map(|item| item.number(low, high, problems)).collect()
 }
 
+/// One length, pairs, or six sides, in the order that [`Kind`] tells.
+fn parse_sides(node: &Node, low: f64, high: f64, problems: &mut Problems) -> Option<[f64; 6]> {
+    let crate::document::Value::Array(items) = &node.value else {
+        return node.number(low, high, problems).map(|all| [all; 6]);
+    };
+    let numbers: Vec<f64> = items.iter().filter_map(|item| item.number(low, high, problems)).collect();
+    match (items.len(), numbers.as_slice()) {
+        (3, &[si, ap, lr]) => Some([lr, lr, ap, ap, si, si]),
+        (6, &[left, right, anterior, posterior, superior, inferior]) => {
+            Some([left, right, anterior, posterior, superior, inferior])
+        }
+        (3 | 6, _) => None,
+        (count, _) => {
+            let expected = Kind::Sides { low, high }.to_string();
+            problems.add(node, format!("a list of {count}"), expected);
+            None
+        }
+    }
+}
+
 fn parse_name(node: &Node, known: &[&str], problems: &mut Problems) -> Option<String> {
     let choices: Vec<(&str, usize)> = known.iter().enumerate().map(|(index, name)| (*name, index)).collect();
     let index = node.choice(&choices, problems)?;
@@ -320,9 +375,14 @@ impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Kind::Number { low, high } => write!(f, "a number from {low} to {high}"),
+            Kind::NumberOr { low, high, word } => write!(f, "a number from {low} to {high}, or `{word}`"),
             Kind::Integer { low, high } => write!(f, "a whole number from {low} to {high}"),
             Kind::Choice(words) => write!(f, "one of {}", words.join(", ")),
             Kind::Triple { low, high } => write!(f, "[slice, row, column], each from {low} to {high}"),
+            Kind::Sides { low, high } => write!(
+                f,
+                "a number, [superior and inferior, anterior and posterior, left and right], or [left, right, anterior, posterior, superior, inferior], each from {low} to {high}"
+            ),
             Kind::Name => f.write_str("the name of a structure"),
             Kind::Names => f.write_str("a list of names of structures"),
             Kind::Flag => f.write_str("`true` or `false`"),

@@ -2,7 +2,7 @@
 
 use ndarray::{Array3, Axis, parallel::prelude::*};
 
-use super::components::{Components, Neighbours, Run};
+use super::components::{Components, Neighbours, Run, parameter as neighbours};
 use super::distance::{dilated, eroded};
 use super::{Context, Operation, always_consistent};
 use crate::infer::parameter::{Kind, Parameter};
@@ -10,8 +10,8 @@ use crate::volume::{GeometryError, VolumeGeometry};
 
 pub(super) const ENTRY: Operation = Operation {
     name: "fill_holes",
-    doc: "Adds what the mask encloses: in the `volume`, or within each `slice`, where `open_mm` leaves out what a ball of that radius can reach from outside through other slices (the room between arms and head, but not the lungs).",
-    source: "common practice; `open_mm` by opening of the background with an exact Euclidean ball",
+    doc: "Adds what the mask encloses: in the `volume`, or within each `slice`, where `open_mm` leaves out what a ball of that radius can reach from outside through other slices (the room between arms and head, but not the lungs). The outside is connected by `neighbours`; what is open at the border of the image (with `slice`: of the slice) is no hole.",
+    source: "SciPy's binary_fill_holes (`neighbours` faces) and MONAI's FillHoles (corners, its default); `open_mm` by opening of the background with an exact Euclidean ball",
     parameters: &[
         Parameter {
             name: "plane",
@@ -34,11 +34,12 @@ pub(super) const ENTRY: Operation = Operation {
             kind: Kind::Number { low: 0.0, high: 1e6 },
             default: Some("0"),
         },
+        neighbours("\"faces\""),
     ],
     check: always_consistent,
     apply: |arguments, mask, context| {
         let per_slice = arguments.choice("plane") == "slice";
-        let holes = enclosed(mask, per_slice);
+        let holes = enclosed(mask, per_slice, Neighbours::of(arguments.choice("neighbours")));
         let (open_mm, maximum) = (arguments.number("open_mm"), arguments.number("maximum_cm2"));
         let area = context.geometry.row_spacing_mm() * context.geometry.column_spacing_mm() / 100.0;
         let areas = holes.parts.sum(|run| run.length() * area);
@@ -61,9 +62,9 @@ struct Holes {
     enclosed: Vec<bool>,
 }
 
-fn enclosed(mask: &Array3<bool>, per_slice: bool) -> Holes {
+fn enclosed(mask: &Array3<bool>, per_slice: bool, neighbours: Neighbours) -> Holes {
     let (slices, rows, columns) = mask.dim();
-    let parts = Components::of(mask, false, Neighbours::Faces, per_slice);
+    let parts = Components::of(mask, false, neighbours, per_slice);
     let at_edge = |run: &Run| {
         let in_slice = run.row == 0 || run.row as usize + 1 == rows || run.start == 0 || run.end as usize == columns;
         in_slice || (!per_slice && (run.slice == 0 || run.slice as usize + 1 == slices))
@@ -130,6 +131,13 @@ mod tests {
         check("###\n#.#\n###", &[], r#"{"op": "fill_holes", "plane": "slice"}"#, "###\n###\n###");
         check("###\n#.#\n###", &[], r#"{"op": "fill_holes"}"#, "###\n#.#\n###");
         check("###\n#.#\n#.#", &[], r#"{"op": "fill_holes", "plane": "slice"}"#, "###\n#.#\n#.#");
+    }
+
+    #[test]
+    fn the_outside_comes_in_through_corners_where_asked() {
+        let before = ".###\n#..#\n#..#\n####";
+        check(before, &[], r#"{"op": "fill_holes", "plane": "slice"}"#, ".###\n####\n####\n####");
+        check(before, &[], r#"{"op": "fill_holes", "plane": "slice", "neighbours": "edges"}"#, before);
     }
 
     #[test]

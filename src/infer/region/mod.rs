@@ -2,6 +2,7 @@
 //!
 //! To add one: write a file with a `pub(super) const ENTRY`, and name it in [`TABLE`].
 
+mod nonzero;
 mod structure;
 
 use std::collections::BTreeMap;
@@ -15,7 +16,7 @@ use crate::document::{Node, Problems};
 use crate::volume::{Mask, Volume};
 
 /// Every region, in the order of the reference.
-pub static TABLE: &[&Entry] = &[&structure::ENTRY];
+pub static TABLE: &[&Entry] = &[&structure::ENTRY, &nonzero::ENTRY];
 
 /// One entry of the table.
 pub struct Entry {
