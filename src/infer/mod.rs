@@ -7,6 +7,7 @@
 mod axes;
 mod frame;
 mod grid;
+mod outline;
 mod parameter;
 mod part;
 pub mod post;

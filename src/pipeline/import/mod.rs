@@ -5,6 +5,13 @@
 //! is written, or a line of [`Imported::not_expressed`].
 
 pub mod cerr;
+mod draft;
+pub mod monai;
+mod naming;
+pub mod nnunet;
+mod operations;
+mod post_chain;
+mod pretty;
 
 use std::path::PathBuf;
 

@@ -1,0 +1,1 @@
+//! A MONAI bundle as a model and a pipeline.
