@@ -4,6 +4,7 @@
 //! An importer writes nothing that is not exact. What it cannot say in this vocabulary is either a problem, and nothing
 //! is written, or a line of [`Imported::not_expressed`].
 
+pub mod cerr;
 mod draft;
 pub mod monai;
 mod naming;
