@@ -3,6 +3,7 @@
 //! To add one: write a file with a `pub(super) const ENTRY`, and name it in [`TABLE`]. Lengths are in mm and use the
 //! position of every slice. An operation changes one mask and may look at others and at the source image.
 
+mod between;
 mod closing;
 mod components;
 mod distance;
@@ -20,6 +21,8 @@ mod shrink;
 mod split_left_right;
 mod take;
 mod threshold;
+
+pub use between::{Between, onto, run_between};
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
