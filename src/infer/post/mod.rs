@@ -8,6 +8,7 @@ mod cerr;
 mod cerr_chewing;
 mod cerr_constrictor;
 mod cerr_larynx;
+mod between;
 mod closing;
 pub(super) mod components;
 mod consensus;
@@ -39,6 +40,8 @@ mod split_left_right;
 mod take;
 mod threshold;
 mod yields_to;
+
+pub use between::{Between, onto, run_between};
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
