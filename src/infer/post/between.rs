@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use super::{Context, Step};
 use crate::document::{Node, Problems, Value};
-use crate::infer::recipe::{Activation, Decision, Output};
 use crate::infer::restore::Restored;
 use crate::infer::{InferError, Structure, on_grid};
 use crate::limits::MODEL_STEPS_MAX;
@@ -65,8 +64,7 @@ pub fn run_between(
     progress: &mut dyn FnMut(&str, f32),
 ) -> Result<Vec<Structure>, InferError> {
     let geometry = &image.geometry;
-    let nothing = Output { activation: Activation::None, decision: Decision::LabelMap, linear: false, labels: Vec::new() };
-    let labels = Restored::new(&nothing, geometry, geometry)?;
+    let labels = Restored::none(geometry.shape());
     let mut structures: BTreeMap<String, Mask> =
         given.iter().map(|(name, mask)| (name.clone(), on_grid(mask, geometry))).collect();
     let mut made = Vec::with_capacity(between.made.len());
@@ -77,7 +75,7 @@ pub fn run_between(
             progress(name, index as f32 / steps.len() as f32);
             let context = Context { geometry, image: &image.pixels, structures: &structures, labels: &labels };
             let had = voxels.iter().any(|inside| *inside);
-            (step.operation.apply)(&step.arguments, &mut voxels, &context);
+            step.apply(&mut voxels, &context);
             if had && !voxels.iter().any(|inside| *inside) {
                 reason = Some(format!("nothing is left after {} ({})", step.operation.name, step.arguments));
             }
