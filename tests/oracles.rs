@@ -69,15 +69,20 @@ fn compare(case: &Path) -> Result<String, String> {
     for (from, to) in &imported.networks {
         // A network lies below the folder of its model, or of the stage before.
         let folders = [told["model"].as_str(), told["previous_stage"].as_str()];
-        let found = folders.into_iter().flatten().map(|folder| case.join(folder).join(from)).find(|path| path.is_file());
+        let found =
+            folders.into_iter().flatten().map(|folder| case.join(folder).join(from)).find(|path| path.is_file());
         let beside = if told["kind"] == "nnunet" { case.join("input").join(from) } else { case.join(from) };
-        fs::copy(found.unwrap_or(beside), work.path().join(to)).map_err(|error| format!("{}: {error}", from.display()))?;
+        fs::copy(found.unwrap_or(beside), work.path().join(to))
+            .map_err(|error| format!("{}: {error}", from.display()))?;
     }
     let model_file = imported.files.iter().find(|(path, _)| path.ends_with("model.json")).ok_or("no model.json")?;
     let mut problems = Problems::of("model.json");
     let model = document::parse(&model_file.1, &mut problems).and_then(|node| Model::parse(&node, &mut problems));
     if let Some(folder) = std::env::var_os("CONTOURD_ORACLES_KEEP") {
-        let _ = fs::write(Path::new(&folder).join(format!("{}.json", model_file.0.display()).replace('/', "_")), &model_file.1);
+        let _ = fs::write(
+            Path::new(&folder).join(format!("{}.json", model_file.0.display()).replace('/', "_")),
+            &model_file.1,
+        );
     }
     let model = model.ok_or_else(|| format!("{:#?}\n{}", problems.into_vec(), model_file.1))?;
     let definition: Value = serde_json::from_str(&model_file.1).map_err(|error| error.to_string())?;
@@ -87,11 +92,11 @@ fn compare(case: &Path) -> Result<String, String> {
         .flatten()
         .map(|image| nifti::volume(&case.join(image.as_str().expect("a name"))))
         .collect();
-    let inputs: BTreeMap<String, Volume> = model.recipe().input_names().map(str::to_owned).zip(images.clone()).collect();
+    let inputs: BTreeMap<String, Volume> =
+        model.recipe().input_names().map(str::to_owned).zip(images.clone()).collect();
     let networks = Networks::new(2, 1 << 30, Devices::CPU);
-    let loaded = networks
-        .get(&model, &work.path().join("models").join(model.id()), false)
-        .map_err(|error| error.to_string())?;
+    let loaded =
+        networks.get(&model, &work.path().join("models").join(model.id()), false).map_err(|error| error.to_string())?;
     let outcome = with_networks(&loaded, |networks| {
         infer::run(model.recipe(), &inputs, &BTreeMap::new(), networks, &mut |_, _| {})
     });

@@ -254,7 +254,12 @@ fn pipeline() -> Vec<Object> {
                 "`called_ae`, `calling_ae`: lists of AE titles, one of which the association must have",
             ),
             key("inputs", "object of inputs", "required", "named slots, each filled by one series"),
-            key("same", words(&Same::ALL), "`study`", "what the series that fill the slots have in common; the patient always"),
+            key(
+                "same",
+                words(&Same::ALL),
+                "`study`",
+                "what the series that fill the slots have in common; the patient always",
+            ),
             key("complete", "object", "that of the gateway", "when a series counts as complete"),
             key("steps", "list of steps", "required", "the models to run"),
             key(
@@ -303,7 +308,12 @@ fn input() -> Vec<Object> {
                          its structures `slot:label`. The first name of the list that is found counts, without regard \
                          to case; of a union all that are found",
                     ),
-                    key("primary", "`true`, `false`", "the first input", "the result has its grid and refers to its images"),
+                    key(
+                        "primary",
+                        "`true`, `false`",
+                        "the first input",
+                        "the result has its grid and refers to its images",
+                    ),
                     key("optional", "`true`, `false`", "`false`", "the pipeline goes on without it"),
                     key(
                         "wait_s",

@@ -18,10 +18,7 @@ pub(super) fn sources(instances: &[Instance], plan: Option<&SeriesPlan>) -> Vec<
     }
     let object = |instance: &Instance| {
         let header = &instance.header;
-        let own = [
-            (tags::STRUCTURE_SET_DATE, tags::STRUCTURE_SET_TIME),
-            (tags::CONTENT_DATE, tags::CONTENT_TIME),
-        ];
+        let own = [(tags::STRUCTURE_SET_DATE, tags::STRUCTURE_SET_TIME), (tags::CONTENT_DATE, tags::CONTENT_TIME)];
         let made = own.into_iter().map(|(date, time)| moment(header, date, time)).find(|made| *made != NEVER);
         source(header, vec![instance.sop_instance_uid.clone()], frame_of_reference(header), made)
     };

@@ -67,12 +67,14 @@ fn vote(values: &Array3<u16>, taps: [&[Option<Taps>]; 3], nearest: [&[Option<Tap
     let mut best = Array3::from_elem(closest.raw_dim(), f32::NEG_INFINITY);
     for label in (0..=most).filter(|label| present[usize::from(*label)]) {
         let scores = resample(values.mapv(|value| f32::from(value == label)).view(), taps, 0.0);
-        Zip::from(&mut winner).and(&mut best).and(&scores).and(&closest).par_for_each(|winner, best, score, closest| {
-            let wins = *score > *best + TIE || ((*score - *best).abs() <= TIE && *closest == label);
-            if wins {
-                (*winner, *best) = (label, *score);
-            }
-        });
+        Zip::from(&mut winner).and(&mut best).and(&scores).and(&closest).par_for_each(
+            |winner, best, score, closest| {
+                let wins = *score > *best + TIE || ((*score - *best).abs() <= TIE && *closest == label);
+                if wins {
+                    (*winner, *best) = (label, *score);
+                }
+            },
+        );
     }
     winner
 }
@@ -88,11 +90,8 @@ mod tests {
             positions.iter().map(|position| Taps::at(*position, length, method)).collect()
         };
         let positions = [0.5, 0.25, 2.5, 2.75, 3.4];
-        let (one, linear, nearest) = (
-            at(&[0.0], 1, Method::Linear),
-            at(&positions, 4, Method::Linear),
-            at(&positions, 4, Method::Nearest),
-        );
+        let (one, linear, nearest) =
+            (at(&[0.0], 1, Method::Linear), at(&positions, 4, Method::Linear), at(&positions, 4, Method::Nearest));
         let found = vote(&values, [&one, &one, &linear], [&one, &one, &nearest]);
         assert_eq!(found.into_raw_vec_and_offset().0, [1, 0, 2, 2, 2]);
     }

@@ -267,7 +267,9 @@ impl Restored {
             Found::Overlapping(all) => {
                 let mut values = Array3::zeros(self.taps_shape());
                 for (place, mask) in all.iter().enumerate() {
-                    ndarray::Zip::from(&mut values).and(mask).par_for_each(|v, m| *v = if *m { value(place) } else { *v });
+                    ndarray::Zip::from(&mut values)
+                        .and(mask)
+                        .par_for_each(|v, m| *v = if *m { value(place) } else { *v });
                 }
                 values
             }

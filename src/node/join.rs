@@ -145,8 +145,8 @@ impl Search<'_> {
         if source.patient != primary.patient {
             return Some("it is of another patient");
         }
-        let apart = source.frame_of_reference_uid.is_none()
-            || source.frame_of_reference_uid != primary.frame_of_reference_uid;
+        let apart =
+            source.frame_of_reference_uid.is_none() || source.frame_of_reference_uid != primary.frame_of_reference_uid;
         (self.slots[slot].frame == Frame::Same && apart).then_some("it has another Frame of Reference")
     }
 
@@ -309,7 +309,11 @@ mod tests {
         check(&["ct primary", "pet"], &three, "ct=1 pet=4");
         check(&["ct primary first", "pet"], &three, "ct=2 pet=4");
         check(&["ct primary only", "pet"], &three, "refused: ct: found 3 series that could fill it, expected only one");
-        check(&["ct primary", "pet"], &["1: ct; 3", "2: ct; 3", "4: pet; 1"], "refused: ct: found 2 series of the same");
+        check(
+            &["ct primary", "pet"],
+            &["1: ct; 3", "2: ct; 3", "4: pet; 1"],
+            "refused: ct: found 2 series of the same",
+        );
         // An older tie does not matter.
         check(&["ct primary", "pet"], &["1: ct; 3", "2: ct; 2", "3: ct; 2", "4: pet; 1"], "ct=1 pet=4");
     }

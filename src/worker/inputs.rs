@@ -63,7 +63,8 @@ pub(super) fn load_volumes(series: &[Series<'_>]) -> Result<BTreeMap<String, Vol
 
 /// What is strange in the images, with the slot where there are several.
 pub(super) fn warnings(series: &[Series<'_>]) -> Vec<String> {
-    let told = series.iter().flat_map(|one| one.plan.warnings.iter().map(move |warning| (one.slot, warning.to_string())));
+    let told =
+        series.iter().flat_map(|one| one.plan.warnings.iter().map(move |warning| (one.slot, warning.to_string())));
     told.map(|(slot, text)| if series.len() > 1 { format!("{slot}: {text}") } else { text }).collect()
 }
 

@@ -134,8 +134,10 @@ fn parse_entry(node: &Node, place: &Place<'_>, several: bool, reading: &mut Read
     let operator = fields.optional("operator").map_or(Some("latest"), |node| match is_blank(node) {
         true => Some("latest"),
         // Anything that is neither takes the place of what stands before it.
-        false => reading
-            .word(node, &[("union", "union"), ("intersection", "intersection"), ("latest", "latest"), ("none", "latest")]),
+        false => reading.word(
+            node,
+            &[("union", "union"), ("intersection", "intersection"), ("latest", "latest"), ("none", "latest")],
+        ),
     });
     let params = fields.optional("params").filter(|params| !is_blank(params));
     let optional = several || operator == Some("union");
@@ -144,7 +146,11 @@ fn parse_entry(node: &Node, place: &Place<'_>, several: bool, reading: &mut Read
         (Some(params), method) => parse_params(params, (method, planar), place, optional, reading),
         (None, SuperiorInferior) => Some((Some(superior_inferior(place)), false)),
         (None, _) => {
-            reading.problems.add(name, format!("{} without \"params\"", name.describe()), "the parameters of this method");
+            reading.problems.add(
+                name,
+                format!("{} without \"params\"", name.describe()),
+                "the parameters of this method",
+            );
             None
         }
     };
@@ -181,8 +187,7 @@ fn parse_params(
         Label => label(&mut fields, planar, place, reading),
         Structure => {
             let names = required(structure, &fields, reading)?;
-            let names: Vec<String> =
-                reading.texts(names).iter().map(|name| named(name, optional, reading)).collect();
+            let names: Vec<String> = reading.texts(names).iter().map(|name| named(name, optional, reading)).collect();
             let region = if planar { "structure_2d" } else { "structure" };
             Some(json!({"region": region, "names": names}))
         }
@@ -307,12 +312,12 @@ fn center_of_mass(
     let node = fields.required("margins", &mut reading.problems)?;
     let margins = reading.numbers(node, 2, 3)?;
     let units = [("voxels", ("size", 1.0)), ("mm", ("size_mm", 1.0)), ("cm", ("size_mm", 10.0))];
-    let (key, scale) =
-        fields.optional("marginUnits").map_or(Some(("size", 1.0)), |node| reading.word(node, &units))?;
+    let (key, scale) = fields.optional("marginUnits").map_or(Some(("size", 1.0)), |node| reading.word(node, &units))?;
     if let Some(node) = fields.optional("assignBkgIntensity") {
         reading.keep("crop.assignBkgIntensity", node);
         reading.not_expressed.push(
-            "assignBkgIntensity inside a crop: give it as imageType of the channel, where it sets what is outside".to_owned(),
+            "assignBkgIntensity inside a crop: give it as imageType of the channel, where it sets what is outside"
+                .to_owned(),
         );
     }
     let name = named(&name, optional, reading);
@@ -402,9 +407,9 @@ fn constrictor(node: &Node, reading: &mut Reading) -> Option<Json> {
 }
 
 fn pancreas(fields: &mut Fields<'_>, reading: &mut Reading) -> Option<Json> {
-    let scan = fields.optional("scan").map_or(Some("fixed"), |node| {
-        reading.word(node, &[("fixed", "fixed"), ("registered", "registered")])
-    })?;
+    let scan = fields
+        .optional("scan")
+        .map_or(Some("fixed"), |node| reading.word(node, &[("fixed", "fixed"), ("registered", "registered")]))?;
     let threshold = fields.optional("threshold").and_then(|node| reading.number(node));
     if scan == "registered" {
         return Some(json!({"region": "structure", "names": [saved_box("bounding_box", reading)]}));

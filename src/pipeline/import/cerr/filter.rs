@@ -8,13 +8,8 @@ use crate::document::{Fields, Node, Value, nearest};
 /// A filter takes its parameters and gives operations.
 type Make = fn(&mut Parameters<'_>, &mut Reading) -> Option<Vec<Json>>;
 
-const FILTERS: [(&str, Make); 5] = [
-    ("assignBkgIntensity", assign),
-    ("SimpleITK", simple_itk),
-    ("zScore", z_score),
-    ("suv", suv),
-    ("Sobel", sobel),
-];
+const FILTERS: [(&str, Make); 5] =
+    [("assignBkgIntensity", assign), ("SimpleITK", simple_itk), ("zScore", z_score), ("suv", suv), ("Sobel", sobel)];
 
 /// `imageType` of a channel, or of the whole-scan `filter`: `"original"`, or filters by name with their parameters.
 pub(super) fn image_type(node: &Node, reading: &mut Reading) -> Vec<Json> {

@@ -28,8 +28,7 @@ use reading::Reading;
 /// Imports files that belong together, each given by its name and its text: what one of them makes, another may need.
 /// For each the result, or what is wrong with it; a bad one does not stop the others.
 pub fn import(files: &[(String, String)]) -> Vec<Result<Imported, Vec<Problem>>> {
-    let mut read: Vec<Result<Config, Vec<Problem>>> =
-        files.iter().map(|(name, text)| read_one(name, text)).collect();
+    let mut read: Vec<Result<Config, Vec<Problem>>> = files.iter().map(|(name, text)| read_one(name, text)).collect();
     let mut models = Vec::with_capacity(read.len());
     for config in &mut read {
         models.push(config.as_mut().ok().map(model::text));

@@ -61,7 +61,11 @@ fn neutral(planar: bool, views: &[&'static str], runs_labels: bool) -> Network {
         _ => views.iter().map(|view| (file_of(view), Some(*view))).collect(),
     };
     let decision = if runs_labels { "label_map" } else { "argmax" };
-    let read = if runs_labels { "numbers of labels in one channel" } else { "one channel for background and one for each label" };
+    let read = if runs_labels {
+        "numbers of labels in one channel"
+    } else {
+        "one channel for background and one for each label"
+    };
     Network {
         files,
         layout: if planar { "NCHW" } else { "NCDHW" },
@@ -149,7 +153,9 @@ fn heart(classes: usize) -> Network {
     Network {
         pre: vec![picture(512), quantise(0), one_more(513), standardise(0.316, 0.188)],
         repeat: 3,
-        note: format!("pictures of 513 x 513 and their statistics are those of the published wrapper ({classes} classes)"),
+        note: format!(
+            "pictures of 513 x 513 and their statistics are those of the published wrapper ({classes} classes)"
+        ),
         ..Network::planar()
     }
 }
@@ -158,7 +164,8 @@ fn heart(classes: usize) -> Network {
 fn self_attention() -> Network {
     Network {
         pre: vec![json!({"op": "window", "center": 90, "width": 350, "to_low": -1, "to_high": 1})],
-        note: "the window of HU is that of the published wrapper (12 classes: background and labels 1 to 11)".to_owned(),
+        note: "the window of HU is that of the published wrapper (12 classes: background and labels 1 to 11)"
+            .to_owned(),
         ..Network::planar()
     }
 }
