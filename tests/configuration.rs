@@ -146,8 +146,8 @@ fn references_are_held_against_the_other_files() {
             r#""in": {"scan": "ct"}}],
  "structures": {"lungs:Lung_L""#,
             r#""in": {"scan": "ct"}}, {"id": "prv", "op": "grow", "radius_mm": 3, "in": "lungs:Lung_L", "as": "PRV"}],
- "structures": {"prv:PVR""#,
-            r#"pipelines/thorax.json:4: structures.prv:PVR: found "PVR", expected a structure of the step prv (PRV); did you mean "PRV"?"#,
+ "structures": {"prv:PRVV""#,
+            r#"pipelines/thorax.json:4: structures.prv:PRVV: found "PRVV", expected a structure of the step prv (PRV); did you mean "PRV"?"#,
         ),
         (
             r#""to": "tps""#,
