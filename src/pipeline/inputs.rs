@@ -216,10 +216,7 @@ fn check_primary<'a>(inputs: &mut [Input], node: &Node, slot: impl Fn(&str) -> &
         problems.add(slot(second), "a second primary input", "one, whose grid the result has");
         return;
     }
-    let primary = match inputs.iter().position(|input| input.primary) {
-        Some(index) => index,
-        None => 0,
-    };
+    let primary = inputs.iter().position(|input| input.primary).unwrap_or(0);
     let first = &mut inputs[primary];
     first.primary = true;
     let (name, is_image, optional) = (first.name.clone(), first.is_image(), first.optional);
