@@ -7,6 +7,7 @@ mod crop;
 mod normalise;
 mod pad;
 mod resample;
+mod resize;
 mod window;
 
 use super::InferError;
@@ -16,8 +17,21 @@ use super::region::Surroundings;
 use crate::document::{Node, Problems};
 
 /// Every pre-processing operation, in the order of the reference.
-pub static TABLE: &[&Operation] =
-    &[&clip::ENTRY, &window::ENTRY, &normalise::ENTRY, &resample::ENTRY, &crop::ENTRY, &pad::ENTRY];
+pub static TABLE: &[&Operation] = &[
+    &clip::ENTRY,
+    &window::ENTRY,
+    &normalise::ENTRY,
+    &resample::ENTRY,
+    &crop::ENTRY,
+    &pad::ENTRY,
+    &resize::PAD_TO,
+    &resize::CROP_TO,
+    &resize::PAD_OR_CROP,
+    &resize::WINDOW_2D,
+    &resize::SCALE,
+    &resize::PAD_SLICES,
+    &resize::CROP_SLICES,
+];
 
 /// One entry of the table.
 pub struct Operation {

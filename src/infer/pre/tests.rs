@@ -18,6 +18,13 @@ pub(super) fn counted() -> Volume {
     Volume::new(Arc::new(geometry), pixels)
 }
 
+/// A grid of cubes of 1 mm.
+pub(super) fn grid_of([slices, rows, columns]: [usize; 3]) -> Arc<VolumeGeometry> {
+    let origins = (0..slices).map(|k| [0.0, 0.0, k as f64]).collect();
+    let geometry = VolumeGeometry::new((rows, columns), [1.0, 1.0], [1.0, 0.0, 0.0], [0.0, 1.0, 0.0], origins);
+    Arc::new(geometry.expect("legal"))
+}
+
 /// Runs one step given as JSON on a volume; problems and errors come back as text.
 pub(super) fn check(json: &str, volume: Volume, structures: &BTreeMap<String, Mask>) -> Result<Volume, String> {
     let mut problems = Problems::of("f.json");
@@ -29,7 +36,12 @@ pub(super) fn check(json: &str, volume: Volume, structures: &BTreeMap<String, Ma
             let surroundings = Surroundings { structures, images: &BTreeMap::new() };
             let found =
                 step.apply(Prepared::of(&volume, Axes::ACQUIRED), &surroundings).map_err(|error| error.to_string())?;
-            Ok(Volume::new(found.frame.geometry.clone(), found.pixels.into_owned()))
+            // Slices that were cut each in its own way lie on no grid: any of their shape will do.
+            let geometry = match &found.frame.windows {
+                None => found.frame.geometry.clone(),
+                Some(_) => grid_of(found.frame.shape()),
+            };
+            Ok(Volume::new(geometry, found.pixels.into_owned()))
         }
         None => Err(list.join("\n")),
     }
@@ -46,6 +58,13 @@ fn every_operation_has_a_documented_entry_and_runs() {
             "resample" => r#"{"op": "resample", "spacing_mm": [1, 1, 1]}"#,
             "crop" => r#"{"op": "crop", "regions": [{"region": "structure", "names": ["S"]}]}"#,
             "pad" => r#"{"op": "pad", "size": [8, 8, 8]}"#,
+            "pad_to" => r#"{"op": "pad_to", "size": [6, 8, 9]}"#,
+            "crop_to" => r#"{"op": "crop_to", "size": [3, 5, 0]}"#,
+            "pad_or_crop" => r#"{"op": "pad_or_crop", "size": [9, 4], "preserve_aspect": true}"#,
+            "window_2d" => r#"{"op": "window_2d", "size": [4, 4], "value": 0}"#,
+            "scale" => r#"{"op": "scale", "size": [9, 4], "method": "lanczos3"}"#,
+            "pad_slices" => r#"{"op": "pad_slices", "count": 6}"#,
+            "crop_slices" => r#"{"op": "crop_slices", "count": 2}"#,
             "normalise" => r#"{"op": "normalise"}"#,
             other => panic!("give an example of {other} here"),
         };
