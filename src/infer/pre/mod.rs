@@ -15,7 +15,8 @@ mod offset;
 mod pad;
 mod quantise;
 mod resample;
-mod scale;
+mod multiply;
+mod resize;
 mod scale_percentiles;
 mod scale_range;
 mod set_outside;
@@ -34,8 +35,15 @@ pub static TABLE: &[&Operation] = &[
     &resample::ENTRY,
     &crop::ENTRY,
     &pad::ENTRY,
+    &resize::PAD_TO,
+    &resize::CROP_TO,
+    &resize::PAD_OR_CROP,
+    &resize::WINDOW_2D,
+    &resize::SCALE,
+    &resize::PAD_SLICES,
+    &resize::CROP_SLICES,
     &offset::ENTRY,
-    &scale::ENTRY,
+    &multiply::ENTRY,
     &unit_scale::ENTRY,
     &clip::ENTRY,
     &window::ENTRY,
