@@ -5,11 +5,21 @@
 mod clip;
 mod crop;
 mod curvature_flow;
+mod gabor;
+mod gaussian;
+mod gradient;
 mod histogram_clip;
 mod histogram_match;
 mod invert;
+mod laplacian_recursive_gaussian;
+mod laws;
+mod laws_energy;
+mod log;
 mod mask_by;
+mod mean;
 mod measured;
+mod median;
+mod neighbourhood;
 mod normalise;
 mod offset;
 mod pad;
@@ -20,8 +30,10 @@ mod resize;
 mod scale_percentiles;
 mod scale_range;
 mod set_outside;
+mod sobel;
 mod to_integer;
 mod unit_scale;
+mod wavelet;
 mod window;
 
 use super::InferError;
@@ -58,6 +70,17 @@ pub static TABLE: &[&Operation] = &[
     &set_outside::ENTRY,
     &mask_by::ENTRY,
     &curvature_flow::ENTRY,
+    &mean::ENTRY,
+    &gaussian::ENTRY,
+    &median::ENTRY,
+    &gradient::ENTRY,
+    &sobel::ENTRY,
+    &log::ENTRY,
+    &laplacian_recursive_gaussian::ENTRY,
+    &gabor::ENTRY,
+    &laws::ENTRY,
+    &laws_energy::ENTRY,
+    &wavelet::ENTRY,
 ];
 
 /// One entry of the table.
