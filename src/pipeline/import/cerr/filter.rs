@@ -84,7 +84,7 @@ fn assign(parameters: &mut Parameters<'_>, reading: &mut Reading) -> Option<Vec<
 
 /// Mean and deviation are those inside the crop.
 fn z_score(_: &mut Parameters<'_>, _: &mut Reading) -> Option<Vec<Json>> {
-    Some(vec![json!({"op": "normalise", "by": "z_score"})])
+    Some(vec![json!({"op": "normalise", "by": "z_score", "on": "inside", "ddof": 1})])
 }
 
 fn suv(parameters: &mut Parameters<'_>, reading: &mut Reading) -> Option<Vec<Json>> {

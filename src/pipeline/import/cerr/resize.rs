@@ -69,23 +69,23 @@ const RESIZES: [(&str, Method); 14] = [
     ("unpadslices", Method::Slices("crop")),
 ];
 
-/// `resize` of a scan: one object or a list, in order. The second value says whether every image gets the same size.
-pub(super) fn resize(node: &Node, reading: &mut Reading) -> (Vec<Json>, bool) {
-    let (mut plane, mut depth) = (false, false);
+/// `resize` of a scan: one object or a list, in order. What it fixes of the size is put into `size`.
+pub(super) fn resize(node: &Node, size: &mut [Option<i64>; 3], reading: &mut Reading) -> Vec<Json> {
     let mut steps = Vec::new();
     for entry in one_or_many(node) {
-        let Some((step, method)) = parse_entry(entry, reading) else { continue };
-        match method {
-            Method::Nothing => {}
-            Method::Slices(_) => depth = true,
-            Method::Fit(_) | Method::Window(_) | Method::Scale(_) => plane = true,
+        let Some(Some(step)) = parse_entry(entry, reading) else { continue };
+        match &step["size"] {
+            Json::Array(sides) => {
+                *size = [size[0], sides.get(1).and_then(Json::as_i64), sides.get(2).and_then(Json::as_i64)];
+            }
+            _ => size[0] = step["slices"].as_i64(),
         }
-        steps.extend(step);
+        steps.push(step);
     }
-    (steps, plane && depth)
+    steps
 }
 
-fn parse_entry(node: &Node, reading: &mut Reading) -> Option<(Option<Json>, Method)> {
+fn parse_entry(node: &Node, reading: &mut Reading) -> Option<Option<Json>> {
     let mut fields = node.object(&mut reading.problems)?;
     let word = fields.required("method", &mut reading.problems)?;
     let method = if is_blank(word) { Method::Nothing } else { reading.word(word, &RESIZES)? };
@@ -101,7 +101,7 @@ fn parse_entry(node: &Node, reading: &mut Reading) -> Option<(Option<Json>, Meth
     let known = ["method", "size", "preserveAspectRatio"];
     fields.finish(&mut reading.problems);
     if let Method::Nothing = method {
-        return Some((None, method));
+        return Some(None);
     }
     let Some(size) = size else {
         reading.problems.add(node, "no \"size\"", format!("the size, beside {}", known.join(", ")));
@@ -111,7 +111,7 @@ fn parse_entry(node: &Node, reading: &mut Reading) -> Option<(Option<Json>, Meth
     let size = reading.numbers(size, count.0, count.1)?;
     let plane = || json!([0, number_of(size[0]), number_of(size[1])]);
     let step = match method {
-        Method::Nothing => return Some((None, method)),
+        Method::Nothing => return Some(None),
         Method::Fit(mode) => {
             let mut step = json!({"op": "pad_to", "size": plane(), "mode": mode});
             // CERR first makes a square with the mean of a corner of the image.
@@ -130,5 +130,5 @@ fn parse_entry(node: &Node, reading: &mut Reading) -> Option<(Option<Json>, Meth
         }
         Method::Slices(mode) => json!({"op": "pad_slices", "slices": number_of(size[0]), "mode": mode}),
     };
-    Some((Some(step), method))
+    Some(Some(step))
 }
