@@ -237,3 +237,20 @@ pub const MODEL_LABEL_VALUE_MAX: usize = 4_095;
 
 /// Files of networks that a worker keeps loaded between jobs, in bytes; what they hold in memory is about as much.
 pub const NETWORKS_BYTES_KEPT: u64 = 4 << 30;
+/// Most slots of one pipeline: as many images as one model takes, each from a series of its own.
+pub const PIPELINE_INPUTS_MAX: usize = MODEL_INPUTS_MAX;
+
+/// Longest name of a structure that is looked for, in bytes (PS3.5 6.2, VR LO, with room for other alphabets).
+pub const ROI_NAME_LENGTH_MAX: usize = 256;
+
+/// Most names that one structure may be looked for by; the longest published list has eleven.
+pub const STRUCTURE_ALIASES_MAX: usize = 256;
+
+/// Most assignments of series to slots that are tried for one pipeline; a study has tens of series, few of which fit.
+pub const JOIN_STEPS_MAX: usize = 10_000;
+
+/// Most frames of one segmentation: a hundred segments on a thousand slices.
+pub const SEGMENT_FRAMES_MAX: usize = 1 << 17;
+
+/// How often a pipeline of several series looks whether others of the study are still arriving.
+pub const SETTLE_POLL_S: i64 = 1;

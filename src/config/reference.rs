@@ -6,7 +6,7 @@
 use std::fmt::Write;
 
 use super::{Dialect, Limits, RETRY_DEFAULT, WorkerSettings};
-use crate::pipeline::{Completeness, Group, Holes, Mode, OPERATORS, OnTimeout, Orientation};
+use crate::pipeline::{By, Completeness, Frame, Group, Holes, Mode, OPERATORS, OnTimeout, Orientation, Pick, Same};
 use crate::structure::RoiType;
 
 /// One key of an object: its name, what stands there, its default (`required` where there is none), what it means.
@@ -254,6 +254,7 @@ fn pipeline() -> Vec<Object> {
                 "`called_ae`, `calling_ae`: lists of AE titles, one of which the association must have",
             ),
             key("inputs", "object of inputs", "required", "named slots, each filled by one series"),
+            key("same", words(&Same::ALL), "`study`", "what the series that fill the slots have in common; the patient always"),
             key("complete", "object", "that of the gateway", "when a series counts as complete"),
             key("steps", "list of steps", "required", "the models to run"),
             key(
@@ -277,7 +278,10 @@ fn input() -> Vec<Object> {
     vec![
         (
             "input",
-            "What a series must be to fill the slot. Several of `all`, `any`, `none` must hold together.",
+            "What a series must be to fill the slot. Several of `all`, `any`, `none` must hold together. A pipeline of \
+             several inputs runs when each that is not optional is filled by a complete series, one series for one \
+             input, and no other series of the study is arriving. A late or another series makes a new job, the same \
+             set none.",
             Group::ALL
                 .iter()
                 .map(|(word, group)| {
@@ -291,6 +295,37 @@ fn input() -> Vec<Object> {
                 .chain([
                     key("slices", "`{\"min\": n, \"max\": n}`", "any", "number of slices of the volume, both included"),
                     key("geometry", "object", "any", "what the volume must look like"),
+                    key(
+                        "structures",
+                        "object: for each label a list of names, or `{\"union\": [names]}`",
+                        "none: images",
+                        "the slot is filled by an RT Structure Set or a binary segmentation, not by images. Steps name \
+                         its structures `slot:label`. The first name of the list that is found counts, without regard \
+                         to case; of a union all that are found",
+                    ),
+                    key("primary", "`true`, `false`", "the first input", "the result has its grid and refers to its images"),
+                    key("optional", "`true`, `false`", "`false`", "the pipeline goes on without it"),
+                    key(
+                        "wait_s",
+                        "number",
+                        "`max_wait_s` of the pipeline",
+                        "how long an optional input is waited for when the others are there",
+                    ),
+                    key(
+                        "pick",
+                        words(&Pick::ALL),
+                        "`newest`",
+                        "which of several series; `newest` is the last by the series' date and time, `only` refuses \
+                         several. Two of the same time are refused too",
+                    ),
+                    key("by", words(&By::ALL), "`series_date`", "the time that `first` and `last` go by"),
+                    key(
+                        "frame",
+                        words(&Frame::ALL),
+                        "`same`",
+                        "Frame of Reference: that of the primary input, or any, which is then told as an error when it \
+                         is another, because no registration is read yet",
+                    ),
                 ])
                 .collect(),
         ),

@@ -289,7 +289,7 @@ impl Restored {
 }
 
 /// Taps from the network's grid onto the target.
-fn taps_back(
+pub(super) fn taps_back(
     output: &Output,
     tensor: &Arc<VolumeGeometry>,
     target: &Arc<VolumeGeometry>,

@@ -7,10 +7,10 @@ use std::sync::Arc;
 use ndarray::{Array3, Array4, ArrayView4, Axis, CowArray, Ix3, Slice, Zip};
 
 use super::frame::{Frame, Prepared};
-use super::grid::{Method, bring_onto};
-use super::recipe::{Activate, Activation, Channel, ImageKind, Pass, Recipe, Source, Stage};
+use super::grid::{Method, bring_onto, resample};
+use super::recipe::{Activate, Activation, Channel, ImageKind, Output, Pass, Recipe, Source, Stage};
 use super::region::Surroundings;
-use super::restore::Restored;
+use super::restore::{Restored, taps_back};
 use super::window::{ChannelView, Emit, Slide, activate};
 use super::{DerivedImage, DerivedKind, InferError, Network};
 use crate::volume::{Mask, Volume, VolumeGeometry};
@@ -39,11 +39,12 @@ pub(super) fn run(
             let low = prepare(previous, inputs, &mut known)?;
             let mut tell = |done| progress("previous network", done);
             let work = Work { stage: previous, ready: &low, inputs, structures: &known, previous: None };
-            Some(work.run(networks, &ready.frame.geometry, &mut tell)?)
+            Some(work.run(networks, &source.geometry, &mut tell)?)
         }
     };
     let mut tell = |done| progress("network", done);
-    let work = Work { stage, ready: &ready, inputs, structures: &known, previous: previous.as_ref() };
+    let previous = previous.as_ref().map(|found| (found, &source.geometry));
+    let work = Work { stage, ready: &ready, inputs, structures: &known, previous };
     let restored = work.run(networks, &source.geometry, &mut tell)?;
     Ok((restored, saved))
 }
@@ -128,7 +129,8 @@ struct Work<'a> {
     ready: &'a Ready<'a>,
     inputs: &'a BTreeMap<String, Volume>,
     structures: &'a BTreeMap<String, Mask>,
-    previous: Option<&'a Restored>,
+    /// Labels of the stage before, and their grid.
+    previous: Option<(&'a Restored, &'a Arc<VolumeGeometry>)>,
 }
 
 impl<'a> Work<'a> {
@@ -287,12 +289,31 @@ impl<'a> Work<'a> {
                 owned(mask.map_or_else(|| Array3::zeros(frame.shape()), |mask| mask.mapv(f32::from)))
             }
             Source::Previous(value) => {
-                let previous = self.previous;
-                let mask = previous.and_then(|found| found.mask(found.name_of(*value)?));
-                let mask = mask.map(|voxels| frame.bring(&Mask::new(Arc::clone(&frame.geometry), voxels)));
-                owned(mask.map_or_else(|| Array3::zeros(frame.shape()), |mask| mask.mapv(f32::from)))
+                let mask = self.previous.and_then(|(found, grid)| {
+                    let voxels = found.mask(found.name_of(*value)?)?;
+                    Some(Mask::new(Arc::clone(grid), voxels))
+                });
+                owned(match mask {
+                    Some(mask) => self.label_on(frame, &mask)?.mapv(f32::from),
+                    None => Array3::zeros(frame.shape()),
+                })
             }
         }
+    }
+}
+
+impl Work<'_> {
+    /// A label of the stage before on a frame: linear, and at least a half; along an axis that is treated apart, the
+    /// nearest (nnU-Net's `resize_segmentation` of order 1).
+    fn label_on(&self, frame: &Frame, mask: &Mask) -> Result<Array3<bool>, InferError> {
+        let output = Output { linear: true, ..self.stage.output.clone() };
+        let [slices, rows, columns] = &taps_back(&output, &mask.geometry, &frame.geometry)?;
+        let soft = resample(mask.voxels.mapv(f32::from).view(), [slices, rows, columns], 0.0);
+        let mask = soft.mapv(|share| share >= 0.5);
+        Ok(match &frame.windows {
+            None => mask,
+            Some(windows) => windows.cut(&mask, false),
+        })
     }
 }
 

@@ -1,6 +1,7 @@
 //! The steps of a pipeline: a graph of named results, checked to be free of cycles and put in an order that runs.
 
-use super::definition::{Input, Reference, parse_id};
+use super::definition::{Reference, parse_id};
+use super::inputs::Input;
 use crate::document::{Node, Problems, Value, nearest};
 use crate::limits::PIPELINE_STEPS_MAX;
 

@@ -37,7 +37,7 @@ fn reads_a_pipeline_and_orders_its_steps() {
     assert_eq!((pipeline.id(), pipeline.revision(), pipeline.mode()), ("thorax", 3, Mode::Live));
     let ids: Vec<&str> = pipeline.steps().iter().map(|step| step.id.as_str()).collect();
     assert_eq!(ids, ["lungs", "heart"]);
-    assert_eq!(pipeline.inputs()[0].slices.min, 30);
+    assert!(matches!(&pipeline.primary().wants, Wants::Image { slices, .. } if slices.min == 30));
     assert_eq!(pipeline.deliver()[0].to.line, 10);
     let complete = pipeline.complete().over(&Completeness::default());
     assert_eq!((complete.quiet_s, complete.max_wait_s), (5.0, 900.0));
@@ -173,7 +173,7 @@ fn refuses_each_bad_value_at_its_place() {
         (
             r#""deliver""#,
             r#""detsinations""#,
-            r#"p.json:10: detsinations: found the unknown key "detsinations", expected only the keys $schema, description, id, revision, mode, when, inputs, complete, steps, structures, outputs, deliver"#,
+            r#"p.json:10: detsinations: found the unknown key "detsinations", expected only the keys $schema, description, id, revision, mode, when, same, inputs, complete, steps, structures, outputs, deliver"#,
         ),
     ] {
         let told = check(part, by);
@@ -221,7 +221,7 @@ fn says_all_that_is_wrong_at_once() {
         r#"p.json:5: structures.a: found no "color", expected the key "color""#,
         r#"p.json:5: outputs[0]: found no "rtstruct", expected the key "rtstruct""#,
         r#"p.json:5: deliver: found the text "pacs", expected an array"#,
-        r#"p.json:5: more: found the unknown key "more", expected only the keys $schema, description, id, revision, mode, when, inputs, complete, steps, structures, outputs, deliver; did you mean "mode"?"#,
+        r#"p.json:5: more: found the unknown key "more", expected only the keys $schema, description, id, revision, mode, when, same, inputs, complete, steps, structures, outputs, deliver; did you mean "mode"?"#,
     ];
     assert_eq!(told, expected);
 }

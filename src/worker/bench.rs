@@ -4,27 +4,26 @@
 //! only into the folder of the order.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::BufReader;
+use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
-use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
 use super::WorkOrder;
+use super::inputs::{load_volumes, read_series, unreadable, warnings};
 use super::objects::Finished;
-use crate::assemble::{self, Allowed, SeriesPlan};
 use crate::contour::{self, Contour};
-use crate::dicom::Instance;
 use crate::document::{self, Problem, Problems};
+use crate::infer::post::onto;
 use crate::infer::{self, NetworkFile, Structure};
 use crate::job::{Run, Stage, StructureResult};
 use crate::limits::NETWORKS_BYTES_KEPT;
 use crate::onnx::{Devices, Networks, with_networks};
-use crate::pipeline::{Action, Model, Pipeline, StructureRule};
-use crate::volume::Volume;
+use crate::pipeline::{Action, Model, Pipeline, Reference, Step, StructureRule};
+use crate::volume::{Mask, Volume, VolumeGeometry};
 
 /// Why a job has no objects. Another run would meet the same.
 #[derive(Debug, Error)]
@@ -79,18 +78,18 @@ impl Bench {
     pub fn run(&mut self, order: &WorkOrder, progress: &mut dyn FnMut(&str, f32)) -> Result<Run, BenchError> {
         let mut clock = Stages { list: Vec::new(), progress };
         let pipeline = parse_pipeline(&order.pipeline_source)?;
-        let instances = clock.time("read headers", |_| read_instances(&order.instances))?;
-        let plan = clock.time("assemble", |_| plan(&instances, &pipeline))?;
-        let volume = clock.time("load pixels", |_| load(&plan, order))?;
-        let (made, volume) = self.infer(&pipeline, order, volume, &mut clock)?;
+        let series = clock.time("read headers", |_| read_series(&pipeline, order))?;
+        let mut volumes = clock.time("load pixels", |_| load_volumes(&series))?;
+        let primary = &series[0];
+        let made = self.infer(&pipeline, order, &mut volumes, &primary.plan.geometry, &mut clock)?;
         let chosen = choose(&pipeline, &made)?;
         let contours: Vec<Vec<Contour>> =
             clock.time("contour", |_| chosen.iter().map(|(_, structure)| contour::trace(&structure.mask)).collect());
         let structures = results(&chosen, &contours);
-        let mut run = Run { structures, warnings: warnings(&plan), ..Run::default() };
-        let (made, instances) = (&made, &instances);
-        let job =
-            Finished { order, pipeline: &pipeline, plan: &plan, instances, volume: &volume, made, chosen, contours };
+        let mut run = Run { structures, warnings: warnings(&series), ..Run::default() };
+        let (plan, instances, volume) = (&primary.plan, &primary.instances, &volumes[primary.slot]);
+        let made = &made;
+        let job = Finished { order, pipeline: &pipeline, plan, instances, volume, made, chosen, contours };
         run.files = clock.time("write", |_| job.write_objects())?;
         let drawn = clock.time("draw", |_| job.draw());
         run.stages = clock.list.clone();
@@ -100,49 +99,60 @@ impl Bench {
         Ok(run)
     }
 
+    /// Runs the steps. Every structure that is made lies on `grid`, that of the primary image.
     fn infer(
         &mut self,
         pipeline: &Pipeline,
         order: &WorkOrder,
-        mut volume: Volume,
+        volumes: &mut BTreeMap<String, Volume>,
+        grid: &Arc<VolumeGeometry>,
         clock: &mut Stages<'_>,
-    ) -> Result<(Made, Volume), BenchError> {
+    ) -> Result<Made, BenchError> {
         let mut made = Made { structures: BTreeMap::new(), models: BTreeMap::new() };
         for step in pipeline.steps() {
             let Action::Model(reference) = &step.action;
             let model = self.model(order, &reference.name)?;
             let failed =
                 |reason: String| BenchError::Step { step: step.id.clone(), model: model.id().to_owned(), reason };
-            // The image moves in and out: a copy of it would be the largest thing in memory.
-            let (first, more) = step.images.split_first().ok_or_else(|| failed("no image".to_owned()))?;
-            let mut images: BTreeMap<String, Volume> =
-                more.iter().map(|(slot, _)| (slot.clone(), volume.clone())).collect();
-            images.insert(first.0.clone(), volume);
             let mut masks = BTreeMap::new();
             for artefact in &step.structures {
                 let name = format!("{}:{}", artefact.step, artefact.label);
                 let found = made.structures.get(&name).ok_or_else(|| failed(format!("no structure {name}")))?;
                 masks.insert(artefact.label.clone(), found.mask.clone());
             }
-            let networks = clock.time(&format!("{}: load model", step.id), |_| {
-                self.networks
-                    .get(&model, &order.models.join(model.id()), false)
-                    .map_err(|error| failed(error.to_string()))
-            })?;
-            let outcome = clock.time(&format!("{}: infer", step.id), |progress| {
-                with_networks(&networks, |networks| {
-                    infer::run(model.recipe(), &images, &masks, networks, progress)
-                        .map_err(|error| failed(error.to_string()))
-                })
-            })?;
-            let structures = outcome.structures;
-            volume = images.remove(&first.0).ok_or_else(|| failed("its image is gone".to_owned()))?;
-            for structure in structures {
+            // Images move in and out: a copy of one would be the largest thing in memory.
+            let moved = Moved::out_of(volumes, &step.images).map_err(failed)?;
+            let structures = self.run_model(step, &model, order, &moved.images, &masks, clock);
+            moved.back_to(volumes);
+            for structure in structures? {
+                let mask = if structure.mask.geometry == *grid { structure.mask } else { onto(&structure.mask, grid) };
+                let structure = Structure { mask, ..structure };
                 made.structures.insert(format!("{}:{}", step.id, structure.label), structure);
             }
             made.models.insert(step.id.clone(), model);
         }
-        Ok((made, volume))
+        Ok(made)
+    }
+
+    /// The one place where a network is loaded and run.
+    fn run_model(
+        &mut self,
+        step: &Step,
+        model: &Model,
+        order: &WorkOrder,
+        images: &BTreeMap<String, Volume>,
+        masks: &BTreeMap<String, Mask>,
+        clock: &mut Stages<'_>,
+    ) -> Result<Vec<Structure>, BenchError> {
+        let failed = |reason: String| BenchError::Step { step: step.id.clone(), model: model.id().to_owned(), reason };
+        let networks = clock.time(&format!("{}: load model", step.id), |_| {
+            let folder = order.models.join(model.id());
+            self.networks.get(model, &folder, false).map_err(|error| failed(error.to_string()))
+        })?;
+        let outcome = clock.time(&format!("{}: infer", step.id), |progress| {
+            with_networks(&networks, |networks| infer::run(model.recipe(), images, masks, networks, progress))
+        });
+        outcome.map(|outcome| outcome.structures).map_err(|error| failed(error.to_string()))
     }
 
     /// The definition of a model as it was when the series matched, its network file checked against the digest. The
@@ -180,6 +190,44 @@ impl Bench {
     }
 }
 
+/// Images on their way through a model, by the names that they have there.
+struct Moved {
+    images: BTreeMap<String, Volume>,
+    /// Name in the model and slot, once for each slot.
+    from: Vec<(String, String)>,
+}
+
+impl Moved {
+    fn out_of(volumes: &mut BTreeMap<String, Volume>, wanted: &[(String, Reference)]) -> Result<Moved, String> {
+        if let Some((_, slot)) = wanted.iter().find(|(_, slot)| !volumes.contains_key(&slot.name)) {
+            return Err(format!("no image {}, which is optional and did not come", slot.name));
+        }
+        let mut moved = Moved { images: BTreeMap::new(), from: Vec::new() };
+        for (name, slot) in wanted {
+            let volume = match volumes.remove(&slot.name) {
+                Some(volume) => {
+                    moved.from.push((name.clone(), slot.name.clone()));
+                    volume
+                }
+                // The model takes one image twice.
+                None => {
+                    let first = moved.from.iter().find(|(_, from)| *from == slot.name);
+                    let image = first.and_then(|(name, _)| moved.images.get(name));
+                    image.cloned().ok_or_else(|| format!("no image {}", slot.name))?
+                }
+            };
+            moved.images.insert(name.clone(), volume);
+        }
+        Ok(moved)
+    }
+
+    fn back_to(mut self, volumes: &mut BTreeMap<String, Volume>) {
+        for (name, slot) in self.from {
+            volumes.extend(self.images.remove(&name).map(|volume| (slot, volume)));
+        }
+    }
+}
+
 /// Measures and reports the stages of a run.
 struct Stages<'a> {
     list: Vec<Stage>,
@@ -203,35 +251,6 @@ fn parse_pipeline(source: &str) -> Result<Pipeline, BenchError> {
     pipeline.ok_or_else(|| BenchError::Definition(problems.into_vec()))
 }
 
-/// Reads the headers of Part 10 files.
-///
-/// # Errors
-/// The first file that is not a readable instance.
-pub fn read_instances(files: &[PathBuf]) -> Result<Vec<Instance>, BenchError> {
-    let read = |file: &PathBuf| {
-        let opened = File::open(file).map_err(|error| unreadable(file, error))?;
-        Instance::read_part10(BufReader::new(opened)).map_err(|error| unreadable(file, error))
-    };
-    files.par_iter().map(read).collect()
-}
-
-pub(super) fn unreadable(file: &Path, reason: impl ToString) -> BenchError {
-    BenchError::File { file: file.to_owned(), reason: reason.to_string() }
-}
-
-/// As strict as the pipeline: gaps only where one of its inputs allows them.
-fn plan(instances: &[Instance], pipeline: &Pipeline) -> Result<SeriesPlan, BenchError> {
-    let uneven_spacing = pipeline.inputs().iter().any(|input| input.geometry.max_gap > 0);
-    let allowed = Allowed { uneven_spacing, ..Allowed::default() };
-    let told = |refusals: Vec<assemble::Refusal>| refusals.iter().map(ToString::to_string).collect();
-    assemble::plan_with(instances, allowed).map_err(|refusals| BenchError::Series(told(refusals)))
-}
-
-fn load(plan: &SeriesPlan, order: &WorkOrder) -> Result<Volume, BenchError> {
-    assemble::load(plan, &|index| fs::read(&order.instances[index]))
-        .map_err(|error| BenchError::Series(vec![error.to_string()]))
-}
-
 /// The structures that the pipeline delivers, in its order.
 fn choose<'a>(pipeline: &'a Pipeline, made: &'a Made) -> Result<Vec<(&'a StructureRule, &'a Structure)>, BenchError> {
     let find = |rule: &'a StructureRule| {
@@ -252,10 +271,6 @@ fn results(chosen: &[(&StructureRule, &Structure)], contours: &[Vec<Contour>]) -
         note: structure.reason.clone().unwrap_or_default(),
     };
     chosen.iter().zip(contours).map(result).collect()
-}
-
-fn warnings(plan: &SeriesPlan) -> Vec<String> {
-    plan.warnings.iter().map(ToString::to_string).collect()
 }
 
 pub(super) fn hex(bytes: &[u8]) -> String {

@@ -8,7 +8,8 @@ use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
 use super::WorkOrder;
-use super::bench::{BenchError, Made, hex, unreadable};
+use super::bench::{BenchError, Made, hex};
+use super::inputs::unreadable;
 use crate::assemble::{Modality, SeriesPlan};
 use crate::contour::Contour;
 use crate::dicom::Instance;

@@ -8,8 +8,9 @@ mod cerr;
 mod cerr_chewing;
 mod cerr_constrictor;
 mod cerr_larynx;
+mod between;
 mod closing;
-pub(in crate::infer) mod components;
+pub(super) mod components;
 mod consensus;
 mod convex_hull;
 mod distance;
@@ -28,6 +29,7 @@ mod largest_overlap;
 mod margin;
 mod opening;
 mod reconstruct;
+mod remove_background;
 mod remove_inside;
 mod remove_near;
 mod remove_small;
@@ -38,6 +40,8 @@ mod split_left_right;
 mod take;
 mod threshold;
 mod yields_to;
+
+pub use between::{Between, onto, run_between};
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -74,6 +78,7 @@ pub static TABLE: &[&Operation] = &[
     &keep_inside::ENTRY,
     &remove_inside::ENTRY,
     &yields_to::ENTRY,
+    &remove_background::ENTRY,
     &keep_near::ENTRY,
     &remove_near::ENTRY,
     &keep_touching::ENTRY,

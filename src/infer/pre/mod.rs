@@ -4,9 +4,23 @@
 
 mod clip;
 mod crop;
+mod curvature_flow;
+mod histogram_clip;
+mod histogram_match;
+mod invert;
+mod mask_by;
+mod measured;
 mod normalise;
+mod offset;
 mod pad;
+mod quantise;
 mod resample;
+mod scale;
+mod scale_percentiles;
+mod scale_range;
+mod set_outside;
+mod to_integer;
+mod unit_scale;
 mod window;
 
 use super::InferError;
@@ -16,8 +30,27 @@ use super::region::Surroundings;
 use crate::document::{Node, Problems};
 
 /// Every pre-processing operation, in the order of the reference.
-pub static TABLE: &[&Operation] =
-    &[&clip::ENTRY, &window::ENTRY, &normalise::ENTRY, &resample::ENTRY, &crop::ENTRY, &pad::ENTRY];
+pub static TABLE: &[&Operation] = &[
+    &resample::ENTRY,
+    &crop::ENTRY,
+    &pad::ENTRY,
+    &offset::ENTRY,
+    &scale::ENTRY,
+    &unit_scale::ENTRY,
+    &clip::ENTRY,
+    &window::ENTRY,
+    &normalise::ENTRY,
+    &scale_range::ENTRY,
+    &scale_percentiles::ENTRY,
+    &quantise::ENTRY,
+    &to_integer::ENTRY,
+    &invert::ENTRY,
+    &histogram_clip::ENTRY,
+    &histogram_match::ENTRY,
+    &set_outside::ENTRY,
+    &mask_by::ENTRY,
+    &curvature_flow::ENTRY,
+];
 
 /// One entry of the table.
 pub struct Operation {

@@ -18,7 +18,9 @@ impl Slot {
     /// What the name of a channel says of the series. `alone`: it is the only image of the model.
     pub fn of_channel(name: &str, channel: &str, alone: bool) -> Slot {
         let folded = channel.trim().to_ascii_lowercase();
-        let holds = |words: &[&str]| words.iter().any(|word| folded.split(|c: char| !c.is_ascii_alphanumeric()).any(|part| part == *word));
+        let holds = |words: &[&str]| {
+            words.iter().any(|word| folded.split(|c: char| !c.is_ascii_alphanumeric()).any(|part| part == *word))
+        };
         let modality = if holds(&["ct", "cbct", "hounsfield"]) {
             Some("CT")
         } else if holds(&["pet", "pt", "suv", "suvbw"]) {
@@ -31,6 +33,12 @@ impl Slot {
         // The one CT of a model is known by its modality; of MR there are always several.
         let described = (modality != Some("CT") || !alone) && !holds(&["mr", "mri", "pet", "pt"]);
         Slot { name: name.to_owned(), modality, described: described.then(|| channel.trim().to_owned()) }
+    }
+
+    /// The same with another word for the description.
+    pub fn described_by(mut self, word: &str) -> Slot {
+        self.described = self.described.map(|_| word.to_owned());
+        self
     }
 
     fn condition(&self) -> Value {
@@ -58,9 +66,16 @@ fn pattern(word: &str) -> String {
 }
 
 /// The document of a pipeline that runs one model and delivers these labels. Notes tell what is to be looked at.
-pub(super) fn pipeline(id: &str, description: &str, slots: &[Slot], labels: &[String], notes: &mut Vec<String>) -> Value {
+pub(super) fn pipeline(
+    id: &str,
+    description: &str,
+    slots: &[Slot],
+    labels: &[String],
+    notes: &mut Vec<String>,
+) -> Value {
     let inputs: Map<String, Value> = slots.iter().map(|slot| (slot.name.clone(), slot.condition())).collect();
-    let taken: Map<String, Value> = slots.iter().map(|slot| (slot.name.clone(), Value::from(slot.name.as_str()))).collect();
+    let taken: Map<String, Value> =
+        slots.iter().map(|slot| (slot.name.clone(), Value::from(slot.name.as_str()))).collect();
     let (rules, unknown) = styles(labels.iter().map(String::as_str));
     let rules: Map<String, Value> = rules.into_iter().map(|(label, rule)| (format!("segment:{label}"), rule)).collect();
     if !unknown.is_empty() {

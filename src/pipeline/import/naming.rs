@@ -123,7 +123,8 @@ pub(super) fn standard_name(label: &str) -> Option<String> {
     if let Some(known) = structure::lookup(label) {
         return Some(known.name.to_owned());
     }
-    let folded: String = label.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' }).collect();
+    let folded: String =
+        label.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' }).collect();
     if let Some((_, name)) = LOBES.iter().find(|(key, _)| *key == folded) {
         return Some((*name).to_owned());
     }
@@ -182,7 +183,8 @@ fn numbered(name: &str, longest: usize, taken: &mut BTreeSet<String>) -> String 
 /// What a network finds of disease is not an organ, and not yet a target volume that a person has drawn.
 fn kind_of(label: &str) -> &'static str {
     let folded = label.to_ascii_lowercase();
-    let disease = ["tumor", "tumour", "lesion", "cancer", "cyst", "edema", "oedema", "necro", "nodule", "metast", "gtv"];
+    let disease =
+        ["tumor", "tumour", "lesion", "cancer", "cyst", "edema", "oedema", "necro", "nodule", "metast", "gtv"];
     if disease.iter().any(|word| folded.contains(word)) { "UNSPECIFIED" } else { "ORGAN" }
 }
 

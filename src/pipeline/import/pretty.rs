@@ -39,7 +39,7 @@ fn number_of(number: f64, text: &str) -> Value {
 fn write(value: &Value, indent: usize, key: &str, out: &mut String) {
     let line = compact(value);
     let used = indent + if key.is_empty() { 0 } else { key.len() + 4 };
-    let nested = nesting(value) > 2 || key == "origin";
+    let nested = nesting(value) > 3 || key == "origin";
     if !nested && used + line.len() < LINE_MAX || is_empty(value) {
         out.push_str(&line);
         return;
@@ -118,6 +118,9 @@ mod tests {
         let written = text(&value);
         assert_eq!(serde_json::from_str::<Value>(&written).expect("JSON"), value);
         assert!(written.contains("  \"spacing\": [1.0, 0.7978515625, 3],\n"), "{written}");
-        assert!(written.contains("    \"plans\": { \"a\": { \"b\": { \"c\": [1, 2, { \"d\": null }] } } }\n"), "{written}");
+        assert!(
+            written.contains("    \"plans\": { \"a\": { \"b\": { \"c\": [1, 2, { \"d\": null }] } } }\n"),
+            "{written}"
+        );
     }
 }

@@ -29,7 +29,11 @@ impl Labels {
         let node = fields.required("labels", problems)?;
         let order = fields.optional("regions_class_order").filter(|order| order.value != Read::Null);
         let Read::Object(list) = &node.value else {
-            problems.add(node, node.describe(), "an object from name to value, such as {\"background\": 0, \"liver\": 1}");
+            problems.add(
+                node,
+                node.describe(),
+                "an object from name to value, such as {\"background\": 0, \"liver\": 1}",
+            );
             return None;
         };
         let before = problems.count();
@@ -54,7 +58,8 @@ impl Labels {
     }
 
     fn of_values(node: &Node, named: &[(&String, Vec<usize>)], problems: &mut Problems) -> Option<Labels> {
-        let mut values: Vec<(String, usize)> = named.iter().map(|(name, values)| ((*name).clone(), values[0])).collect();
+        let mut values: Vec<(String, usize)> =
+            named.iter().map(|(name, values)| ((*name).clone(), values[0])).collect();
         values.sort_by_key(|(_, value)| *value);
         let known: BTreeSet<usize> = values.iter().map(|(_, value)| *value).collect();
         if !known.iter().copied().eq(0..known.len()) {
@@ -73,7 +78,11 @@ impl Labels {
         problems: &mut Problems,
     ) -> Option<Labels> {
         let Some(order) = order else {
-            problems.add(node, "regions without \"regions_class_order\"", "the value that each region sets, in their order");
+            problems.add(
+                node,
+                "regions without \"regions_class_order\"",
+                "the value that each region sets, in their order",
+            );
             return None;
         };
         let region_order = values_of(order).unwrap_or_default();
@@ -85,7 +94,8 @@ impl Labels {
             return None;
         }
         let painted: BTreeSet<usize> = region_order.iter().copied().filter(|value| *value != 0).collect();
-        let single = |value: usize| heads.iter().find(|(_, values)| *values == [value]).map(|(name, _)| (*name).clone());
+        let single =
+            |value: usize| heads.iter().find(|(_, values)| *values == [value]).map(|(name, _)| (*name).clone());
         let free = |value: usize| {
             let name = format!("label_{value}");
             if named.iter().any(|(taken, _)| **taken == name) { format!("label_{value}_of_map") } else { name }
@@ -150,7 +160,9 @@ pub(super) fn values_of(node: &Node) -> Option<Vec<usize>> {
     match &node.value {
         Read::Number(value, _) if value.fract() == 0.0 && *value >= 0.0 => Some(vec![*value as usize]),
         Read::String(text) => text.trim().parse().ok().map(|value| vec![value]),
-        Read::Array(items) if !items.is_empty() => Some(items.iter().map(values_of).collect::<Option<Vec<_>>>()?.concat()),
+        Read::Array(items) if !items.is_empty() => {
+            Some(items.iter().map(values_of).collect::<Option<Vec<_>>>()?.concat())
+        }
         _ => None,
     }
 }

@@ -3,24 +3,28 @@
 //!
 //! What is exact and what is not, read in nnunetv2 2.8.1: see the files of this folder.
 
+mod checkpoint;
 mod labels;
 mod plans;
 mod postprocessing;
 mod stage;
+
+pub(super) use postprocessing::largest_component;
 
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
 
+use self::checkpoint::{Export, mirrored, trainer_of};
 use self::labels::Labels;
 use self::plans::{Configuration, Plans};
 use self::stage::{Parts, network_file, stage};
+use super::Imported;
 use super::draft::{self, Slot};
 use super::naming::{distinct_ids, id_of};
 use super::post_chain::Chain;
 use super::pretty::{text, value_of};
-use super::Imported;
 use crate::document::{self, Node, Problem, Problems, Value as Read};
 
 /// The texts of one trained configuration, a folder such as `nnUNetTrainer__nnUNetPlans__3d_fullres`.
@@ -70,19 +74,15 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Options {
         let none = || None;
-        Options { id: none(), configuration: none(), orientation: none(), separate: none(), mirroring: true, step_size: 0.5 }
+        Options {
+            id: none(),
+            configuration: none(),
+            orientation: none(),
+            separate: none(),
+            mirroring: true,
+            step_size: 0.5,
+        }
     }
-}
-
-/// What only the checkpoint knows.
-#[derive(Default)]
-struct Export {
-    trainer: Option<String>,
-    /// Spatial axes of the patch, outer `None` where it is not known.
-    mirror: Option<Vec<usize>>,
-    input: Option<String>,
-    output: Option<String>,
-    all: Option<Value>,
 }
 
 /// The configuration whose labels are channels of this one, if there is one: its folder is needed too.
@@ -224,10 +224,9 @@ impl Import {
         model.insert("origin".to_owned(), self.origin(source));
         let folder = Path::new("models").join(&id);
         self.tell(&mut imported);
-        for (source, folds, prefix) in [(Some(source), &own, ""), (previous, &earlier, prefix.as_str())] {
-            if prefix.is_empty() || self.previous.is_some() {
-                networks(source, folds, prefix, &folder, &mut imported);
-            }
+        networks(Some(source), &own, "", &folder, &mut imported);
+        if self.previous.is_some() {
+            networks(previous, &earlier, &prefix, &folder, &mut imported);
         }
         let alone = self.channels.len() == 1;
         let slots: Vec<Slot> =
@@ -326,11 +325,6 @@ impl Import {
                 self.configuration.name
             ));
         }
-        let rgb = |how: &plans::Normalisation| *how == plans::Normalisation::RgbTo01;
-        if self.configuration.channels.iter().any(rgb) {
-            let note = "RGBTo01Normalization refuses values below 0 and above 255; here they are divided by 255 all the same";
-            imported.not_expressed.push(note.to_owned());
-        }
         if self.labels.has_regions() {
             let names: Vec<&str> = self.labels.values.iter().map(|(name, _)| name.as_str()).collect();
             imported.notes.push(format!(
@@ -413,60 +407,6 @@ fn optional(file: &str, text: Option<&str>, others: &mut Vec<Problem>) -> Option
     let node = document::parse(&plain(text?), &mut problems);
     others.extend(problems.into_vec());
     node
-}
-
-fn trainer_of(folder: &str) -> Option<&str> {
-    configuration_of(folder)?;
-    folder.split("__").next().filter(|trainer| !trainer.is_empty())
-}
-
-/// The axes of the patch that are mirrored: what the checkpoint says, else what the trainer of that name does.
-fn mirrored(
-    configuration: &Configuration,
-    export: &Export,
-    trainer: Option<&str>,
-    options: &Options,
-    notes: &mut Vec<String>,
-) -> Vec<usize> {
-    if !options.mirroring {
-        return Vec::new();
-    }
-    if let Some(axes) = &export.mirror {
-        return axes.clone();
-    }
-    let all: Vec<usize> = (0..configuration.patch.len()).collect();
-    let trainer = export.trainer.as_deref().or(trainer).unwrap_or("");
-    // nnunetv2 2.8.1, training/nnUNetTrainer/variants.
-    let none = ["NoMirroring", "NoDA", "DAOrd0"];
-    if none.iter().any(|part| trainer.contains(part)) {
-        return Vec::new();
-    }
-    if trainer.contains("onlyMirror01") {
-        return all[..all.len() - 1].to_vec();
-    }
-    if trainer != "nnUNetTrainer" {
-        notes.push(format!(
-            "{}: all axes are mirrored, as nnUNetTrainer does; whether {trainer:?} does is in the checkpoint \
-             (inference_allowed_mirroring_axes): run models/export/nnunet.py, or give --no-mirroring",
-            configuration.name
-        ));
-    }
-    all
-}
-
-impl Export {
-    fn parse(text: Option<&str>, others: &mut Vec<Problem>) -> Export {
-        let Some(node) = optional("export.json", text, others) else { return Export::default() };
-        let all = value_of(&node);
-        let first = all["folds"].get(0).cloned().unwrap_or_default();
-        let name = |key: &str| first[key].as_object().and_then(|names| names.keys().next().cloned());
-        let mirror = all.get("inference_allowed_mirroring_axes").map(|axes| {
-            let axes = axes.as_array().cloned().unwrap_or_default();
-            axes.iter().filter_map(Value::as_u64).map(|axis| axis as usize).collect()
-        });
-        let trainer = all["trainer"].as_str().map(str::to_owned);
-        Export { trainer, mirror, input: name("inputs"), output: name("output"), all: Some(all) }
-    }
 }
 
 /// Python writes `NaN` and `Infinity` where JSON has no number (a Dice without voxels): they become null.

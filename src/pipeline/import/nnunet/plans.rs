@@ -42,9 +42,16 @@ pub(super) struct Configuration {
 /// nnunetv2 2.8.1, preprocessing/normalization/default_normalization_schemes.py.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Normalisation {
-    Ct { low: f64, high: f64, mean: f64, std: f64 },
+    Ct {
+        low: f64,
+        high: f64,
+        mean: f64,
+        std: f64,
+    },
     /// `masked`: over the voxels that the crop to non-zero found, and only those are changed.
-    ZScore { masked: bool },
+    ZScore {
+        masked: bool,
+    },
     RescaleTo01,
     RgbTo01,
     None,
@@ -117,7 +124,13 @@ impl Plans {
         let Read::Object(list) = &root.value else { return None };
         let rest = list.iter().filter(|(key, _)| key != "configurations");
         let rest = Value::Object(rest.map(|(key, node)| (key.clone(), value_of(node))).collect());
-        Some(Plans { dataset_name: dataset_name?, plans_name: plans_name?, transpose: transpose?, reader: reader?, rest })
+        Some(Plans {
+            dataset_name: dataset_name?,
+            plans_name: plans_name?,
+            transpose: transpose?,
+            reader: reader?,
+            rest,
+        })
     }
 }
 
@@ -287,8 +300,7 @@ fn normalisations(
                     return None;
                 };
                 let mut fields = of_channel.object(problems)?;
-                let mut number =
-                    |key| fields.required(key, problems).and_then(|node| node.number(-1e9, 1e9, problems));
+                let mut number = |key| fields.required(key, problems).and_then(|node| node.number(-1e9, 1e9, problems));
                 let (low, high) = (number("percentile_00_5"), number("percentile_99_5"));
                 let (mean, std) = (number("mean"), number("std"));
                 Some(Normalisation::Ct { low: low?, high: high?, mean: mean?, std: std?.max(1e-8) })

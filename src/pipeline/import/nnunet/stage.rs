@@ -2,9 +2,10 @@
 
 use serde_json::{Map, Value, json};
 
+use super::Fold;
+use super::checkpoint::Export;
 use super::labels::Labels;
 use super::plans::{Configuration, Normalisation, Plans, Resampling};
-use super::{Export, Fold};
 use crate::pipeline::import::operations as op;
 
 /// What a stage is made of besides the plans.
@@ -75,9 +76,9 @@ fn pre(configuration: &Configuration, how: Normalisation, separate: Option<&str>
     let mut pre = vec![op::crop_to_nonzero()];
     match how {
         Normalisation::Ct { low, high, mean, std } => pre.extend([op::clip(low, high), op::shift_scale(mean, std)]),
-        Normalisation::ZScore { masked } => pre.push(op::z_score(masked)),
-        Normalisation::RescaleTo01 => pre.push(op::min_max()),
-        Normalisation::RgbTo01 => pre.push(op::shift_scale(0.0, 255.0)),
+        Normalisation::ZScore { masked } => pre.push(op::z_score(if masked { "inside" } else { "all" })),
+        Normalisation::RescaleTo01 => pre.push(op::min_max(0.0, 1.0)),
+        Normalisation::RgbTo01 => pre.push(op::rgb()),
         Normalisation::None => {}
     }
     let mut spacing_mm = configuration.spacing_mm.clone();
