@@ -10,7 +10,7 @@ use super::crop::Place;
 use super::identifier::Identifier;
 use super::reading::{Reading, child, is_blank, number_of, one_or_many};
 use super::scan::{self, Scan};
-use super::{filter, names, post};
+use super::{names, post};
 use crate::document::{Fields, Node, Problem, Value};
 use crate::limits::MODEL_LABELS_MAX;
 
@@ -79,8 +79,8 @@ pub(super) fn parse(file: &str, root: &Node, mut reading: Reading) -> Result<Con
         config.reading.keep_all(&mut input, &["format"], "input.");
         input.finish(&mut config.reading.problems);
     }
-    let filters = config.whole_scan_filter(&mut fields);
-    config.read_scans(&nodes, scan_node.is_none().then_some(&mut fields), &filters, root);
+    let filter = config.whole_scan_filter(&mut fields);
+    config.read_scans(&nodes, scan_node.is_none().then_some(&mut fields), filter, root);
     config.read_output(&mut fields);
     let assoc = [fields.optional("outputAssocScan"), fields.optional("structAssocScan")];
     let assoc = once(assoc[0], assoc[1], "outputAssocScan", &mut config.reading);
@@ -144,13 +144,12 @@ impl Config {
         self.post.values_mut().for_each(|steps| respell(steps, from, to));
     }
 
-    fn whole_scan_filter(&mut self, fields: &mut Fields<'_>) -> Vec<Json> {
-        let Some(node) = fields.optional("filter").filter(|node| !is_blank(node)) else { return Vec::new() };
-        let Some(mut inner) = node.object(&mut self.reading.problems) else { return Vec::new() };
+    fn whole_scan_filter<'a>(&mut self, fields: &mut Fields<'a>) -> Option<&'a Node> {
+        let node = fields.optional("filter").filter(|node| !is_blank(node))?;
+        let mut inner = node.object(&mut self.reading.problems)?;
         let found = inner.required("imageType", &mut self.reading.problems);
-        let steps = found.map_or(Vec::new(), |node| filter::image_type(node, &mut self.reading));
         inner.finish(&mut self.reading.problems);
-        steps
+        found
     }
 
     /// The first scan that fits an identifier.
@@ -159,7 +158,7 @@ impl Config {
     }
 
     /// Reads all scans, the one that results belong to first: what it saves is known to the others.
-    fn read_scans<'a>(&mut self, nodes: &[&'a Node], flat: Option<&mut Fields<'a>>, filters: &[Json], root: &Node) {
+    fn read_scans<'a>(&mut self, nodes: &[&'a Node], flat: Option<&mut Fields<'a>>, filter: Option<&Node>, root: &Node) {
         let fallback = modality_of(&self.algorithm);
         let mut inputs = scan::identifiers(nodes, fallback, &mut self.reading);
         if let Some(modality) = fallback
@@ -184,10 +183,10 @@ impl Config {
         for (scan, index) in order.iter().enumerate() {
             let place = Place { scan, inputs: &inputs, masks: &masks };
             let parsed = match flat.as_mut() {
-                Some(fields) => scan::parse(fields, &place, filters, &mut self.reading),
+                Some(fields) => scan::parse(fields, &place, filter, &mut self.reading),
                 None => {
                     let Some(mut fields) = nodes[*index].object(&mut self.reading.problems) else { continue };
-                    let parsed = scan::parse(&mut fields, &place, filters, &mut self.reading);
+                    let parsed = scan::parse(&mut fields, &place, filter, &mut self.reading);
                     fields.finish(&mut self.reading.problems);
                     parsed
                 }

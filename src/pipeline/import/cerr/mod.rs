@@ -16,6 +16,7 @@ mod reading;
 mod resize;
 mod scan;
 mod text;
+mod texture;
 mod wrappers;
 
 use std::path::PathBuf;

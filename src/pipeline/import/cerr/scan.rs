@@ -37,7 +37,7 @@ const VIEWS: [(&str, &str); 3] = [("axial", "axial"), ("coronal", "coronal"), ("
 pub(super) fn parse(
     fields: &mut Fields<'_>,
     place: &Place<'_>,
-    whole_scan_filter: &[Json],
+    whole_scan_filter: Option<&Node>,
     reading: &mut Reading,
 ) -> Scan {
     let (name, identifier) = place.inputs[place.scan].clone();
@@ -48,9 +48,9 @@ pub(super) fn parse(
         pre.extend(units(node, reading));
     }
     if identifier.filtered {
-        pre.extend_from_slice(whole_scan_filter);
-        if whole_scan_filter.is_empty() {
-            reading.not_expressed.push("an input with \"filtered\" without a top-level \"filter\"".to_owned());
+        match whole_scan_filter {
+            Some(node) => pre.extend(filter::image_type(node, &name, reading)),
+            None => reading.not_expressed.push("an input with \"filtered\" without a top-level \"filter\"".to_owned()),
         }
     }
     pre.extend(fields.optional("resample").and_then(|node| resize::resample(node, reading)));
@@ -68,19 +68,19 @@ pub(super) fn parse(
         one_or_many(node).into_iter().filter_map(|view| reading.word(view, &VIEWS)).collect()
     });
     let channels = fields.optional("channels").map_or(Vec::new(), |node| {
-        one_or_many(node).into_iter().filter_map(|channel| parse_channel(channel, reading)).collect()
+        one_or_many(node).into_iter().filter_map(|channel| parse_channel(channel, &name, reading)).collect()
     });
     let views = if views.is_empty() { vec!["axial"] } else { views };
     let channels = if channels.is_empty() { vec![Channel { slice: 0, pre: Vec::new() }] } else { channels };
     Scan { name, identifier, required, views, pre, channels, size }
 }
 
-fn parse_channel(node: &Node, reading: &mut Reading) -> Option<Channel> {
+fn parse_channel(node: &Node, scan: &str, reading: &mut Reading) -> Option<Channel> {
     if is_blank(node) {
         return None;
     }
     let mut fields = node.object(&mut reading.problems)?;
-    let pre = fields.optional("imageType").map_or(Vec::new(), |node| filter::image_type(node, reading));
+    let pre = fields.optional("imageType").map_or(Vec::new(), |node| filter::image_type(node, scan, reading));
     let slice = match fields.optional("slice") {
         Some(node) if !is_blank(node) => parse_slice(node, reading),
         _ => Some(0),

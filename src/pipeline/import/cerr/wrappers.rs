@@ -92,14 +92,10 @@ fn standardise(mean: f64, std: f64) -> Json {
     json!({"op": "normalise", "by": "fixed", "mean": times(mean), "std": times(std)})
 }
 
-/// Pictures of another side: first as scikit-image makes them, smoothed before they shrink.
+/// Pictures of another side. The wrapper makes the first of 320 or 512 with scikit-image, which smooths by a Gaussian
+/// before it shrinks, where this is MATLAB's (a wider triangle); the second, one voxel larger, with Pillow.
 fn picture(side: u32) -> Json {
-    json!({"op": "scale", "size": [0, side, side], "method": "linear", "antialias": "gaussian"})
-}
-
-/// Then as Pillow makes them, one voxel larger, as DeepLab wants them.
-fn one_more(side: u32) -> Json {
-    json!({"op": "scale", "size": [0, side, side], "method": "linear"})
+    json!({"op": "scale", "size": [side, side], "method": "bilinear"})
 }
 
 /// The least value to 0, and the range, cut to a whole number, to 255, over a slice and its neighbours at this distance.
@@ -135,7 +131,7 @@ fn swallowing(classes: usize, stats: [(f64, f64); 3]) -> Network {
     let views = ["axial", "coronal", "sagittal"];
     // The range is that of the three slices of a sample. Here it is that of the three slices about each slice: the same
     // for the middle one, nearly the same for its neighbours.
-    let pre = |(mean, std)| vec![picture(320), quantise(1), one_more(321), standardise(mean, std)];
+    let pre = |(mean, std)| vec![picture(320), quantise(1), picture(321), standardise(mean, std)];
     Network {
         files: views.iter().map(|view| (file_of(view), Some(*view))).collect(),
         view_pre: views.into_iter().zip(stats.map(pre)).collect(),
@@ -152,7 +148,7 @@ fn swallowing(classes: usize, stats: [(f64, f64); 3]) -> Network {
 /// The heart set: one slice as three equal colours. An offset of 1024 HU cancels out in the range.
 fn heart(classes: usize) -> Network {
     Network {
-        pre: vec![picture(512), quantise(0), one_more(513), standardise(0.316, 0.188)],
+        pre: vec![picture(512), quantise(0), picture(513), standardise(0.316, 0.188)],
         repeat: 3,
         patch: json!([1, 513, 513]),
         note: format!("pictures of 513 x 513 and their statistics are those of the published wrapper ({classes} classes)"),
