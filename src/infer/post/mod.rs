@@ -193,11 +193,10 @@ impl Step {
         let before = (self.combine != Combine::Replace).then(|| mask.clone());
         (self.operation.apply)(&self.arguments, mask, context);
         let Some(before) = before else { return };
-        let pairs = ndarray::Zip::from(mask).and(&before);
-        match self.combine {
-            Combine::Union => pairs.par_for_each(|mask, before| *mask |= *before),
-            Combine::Replace | Combine::Intersection => pairs.par_for_each(|mask, before| *mask &= *before),
-        }
+        let union = self.combine == Combine::Union;
+        ndarray::Zip::from(mask)
+            .and(&before)
+            .par_for_each(|mask, before| *mask = if union { *mask || *before } else { *mask && *before });
     }
 }
 
