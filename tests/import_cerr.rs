@@ -10,12 +10,14 @@ use contourd::pipeline::{Model, Pipeline};
 
 /// Where CERR's own files are, if they are there. They are not part of this repository.
 fn published() -> Option<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(std::env::var("CERRX").unwrap_or("../shared/data/cerr-configs".into()));
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join(std::env::var("CERRX").unwrap_or("../shared/data/cerr-configs".into()));
     folder.is_dir().then_some(folder)
 }
 
 fn texts(folder: &Path) -> Vec<(String, String)> {
-    let mut paths: Vec<PathBuf> = fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path()).collect();
+    let mut paths: Vec<PathBuf> =
+        fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path()).collect();
     paths.retain(|path| path.to_string_lossy().ends_with("json") && path.to_string_lossy().contains("_config"));
     paths.sort();
     let name = |path: &Path| path.file_name().expect("a name").to_string_lossy().into_owned();

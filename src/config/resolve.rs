@@ -278,12 +278,17 @@ fn check_weights(pipeline: &Pipeline, models: &Chosen<Model>, told: &mut Problem
         return;
     }
     for step in pipeline.steps() {
-        let Action::Model(reference) = &step.action;
+        let Some(reference) = step.action.model() else { continue };
         let model = models.values().find(|model| model.value.id() == reference.name && !model.value.is_installed());
         if let Some(model) = model {
             let cure = format!("run `contourd model install {} FILE.onnx`, or set \"mode\" to \"off\"", reference.name);
             let found = format!("{:?}, whose weights are not installed", reference.name);
-            told.add_with_cure(&node_of(reference), found, format!("the digests of its networks in {}", model.file), cure);
+            told.add_with_cure(
+                &node_of(reference),
+                found,
+                format!("the digests of its networks in {}", model.file),
+                cure,
+            );
         }
     }
 }

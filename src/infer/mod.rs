@@ -31,7 +31,7 @@ pub use parameter::{Arguments, Kind, Parameter};
 pub use recipe::{Layout, NetworkFile, Recipe, StructureIn, Tensor};
 pub use window::check_shapes;
 
-use crate::volume::{Mask, Volume};
+use crate::volume::{CompactMask, Mask, Volume};
 
 /// Why a model gave no result. None of these names a patient.
 #[derive(Debug, Error)]
@@ -91,7 +91,7 @@ pub trait Network {
 pub struct Structure {
     /// The name in the model's `structures`.
     pub label: String,
-    pub mask: Mask,
+    pub mask: CompactMask,
     /// Why it is empty, when it is: the operation that left nothing, in words for the operator.
     pub reason: Option<String>,
 }

@@ -132,7 +132,9 @@ fn parse_entry(node: &Node, reading: &mut Reading) -> Option<Option<Json>> {
         }
         Method::Window => json!({"op": "window_2d", "size": plane}),
         Method::BackFromWindow => {
-            reading.not_expressed.push("unpad2d before the network: it undoes pad2d on results, which happens by itself here".to_owned());
+            reading.not_expressed.push(
+                "unpad2d before the network: it undoes pad2d on results, which happens by itself here".to_owned(),
+            );
             return Some(None);
         }
         Method::Scale(method) => {
