@@ -19,6 +19,7 @@ mod mask_by;
 mod mean;
 mod measured;
 mod median;
+mod n4;
 mod neighbourhood;
 mod normalise;
 mod offset;
@@ -61,6 +62,7 @@ pub static TABLE: &[&Operation] = &[
     &histogram_match::ENTRY,
     &set_outside::ENTRY,
     &mask_by::ENTRY,
+    &n4::ENTRY,
     &curvature_flow::ENTRY,
     &mean::ENTRY,
     &gaussian::ENTRY,

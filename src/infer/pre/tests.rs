@@ -118,7 +118,7 @@ fn every_operation_has_a_documented_entry_and_runs() {
             "mask_by" => r#"{"op": "mask_by", "names": ["S"]}"#,
             "histogram_match" => r#"{"op": "histogram_match", "landmarks": [1, 2, 3]}"#,
             "normalise" | "quantise" | "to_integer" | "invert" | "histogram_clip" | "set_outside"
-            | "curvature_flow" | "mean" | "median" | "sobel" => &format!(r#"{{"op": "{}"}}"#, entry.name),
+            | "curvature_flow" | "mean" | "median" | "sobel" | "n4" => &format!(r#"{{"op": "{}"}}"#, entry.name),
             other => panic!("give an example of {other} here"),
         };
         let found = check(example, counted(), &structures).map_err(|reason| assert!(reason.contains(entry.name)));
