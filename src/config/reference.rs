@@ -284,6 +284,12 @@ fn pipeline() -> Vec<Object> {
             ),
             key("outputs", "list", "required", "the objects to make: `{\"rtstruct\": {...}}`"),
             key(
+                "cpu_instead",
+                "`true`, `false`",
+                "`false`",
+                "its models may run on the processor where the device of the gateway is not there",
+            ),
+            key(
                 "deliver",
                 "list of `{\"to\": peer}`",
                 "none; required in `live`",

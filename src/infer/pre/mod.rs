@@ -20,6 +20,7 @@ mod mean;
 mod measured;
 mod median;
 mod multiply;
+mod n4;
 mod neighbourhood;
 mod normalise;
 mod offset;
@@ -69,6 +70,7 @@ pub static TABLE: &[&Operation] = &[
     &histogram_match::ENTRY,
     &set_outside::ENTRY,
     &mask_by::ENTRY,
+    &n4::ENTRY,
     &curvature_flow::ENTRY,
     &mean::ENTRY,
     &gaussian::ENTRY,

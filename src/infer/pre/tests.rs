@@ -130,7 +130,7 @@ fn every_operation_has_a_documented_entry_and_runs() {
             "mask_by" => r#"{"op": "mask_by", "names": ["S"]}"#,
             "histogram_match" => r#"{"op": "histogram_match", "landmarks": [1, 2, 3]}"#,
             "normalise" | "quantise" | "to_integer" | "invert" | "histogram_clip" | "set_outside"
-            | "curvature_flow" | "mean" | "median" | "sobel" => &format!(r#"{{"op": "{}"}}"#, entry.name),
+            | "curvature_flow" | "mean" | "median" | "sobel" | "n4" => &format!(r#"{{"op": "{}"}}"#, entry.name),
             "pad_to" => r#"{"op": "pad_to", "size": [6, 8, 9]}"#,
             "crop_to" => r#"{"op": "crop_to", "size": [3, 5, 0]}"#,
             "pad_or_crop" => r#"{"op": "pad_or_crop", "size": [9, 4], "preserve_aspect": true}"#,
