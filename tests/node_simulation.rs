@@ -216,13 +216,7 @@ impl World {
         let alone = order("alone", "d".to_owned());
         let pair = order("pair", format!("p{}", self.version));
         let pair = Order { fills: vec![slot.to_owned()], inputs: pair_rules(), ..pair };
-        let source = Source {
-            instances: Vec::new(),
-            patient: None,
-            frame_of_reference_uid: Some("1.5".parse().expect("a UID")),
-            series_date: String::new(),
-            study_date: String::new(),
-        };
+        let source = Source { frame_of_reference_uid: Some("1.5".parse().expect("a UID")), ..Source::default() };
         Assessment { orders: vec![alone, pair], sources: vec![source], ..Assessment::default() }
     }
 

@@ -7,7 +7,7 @@ use crate::assemble::{self, SeriesPlan};
 use crate::config::{Configuration, Loaded};
 use crate::dicom::Instance;
 use crate::node::{Assessment, InputRules, Order, SlotRule, Verdict};
-use crate::pipeline::{Action, Input, Mode, Pipeline};
+use crate::pipeline::{Input, Mode, Pipeline};
 use crate::route::{self, Arrival, SeriesView};
 
 /// Assesses the instances of one series. `arrivals` are the associations that brought it; `None` offline, where
@@ -58,10 +58,8 @@ fn summary(instances: &[Instance], plan: Option<&SeriesPlan>) -> String {
 }
 
 fn models_of(pipeline: &Pipeline, configuration: &Configuration) -> BTreeMap<String, String> {
-    let models = pipeline.steps().iter().filter_map(|step| {
-        let Action::Model(reference) = &step.action;
-        configuration.models.get(&reference.name)
-    });
+    let named = pipeline.steps().iter().filter_map(|step| step.action.model());
+    let models = named.filter_map(|reference| configuration.models.get(&reference.name));
     models.map(|model| (model.value.id().to_owned(), model.source.to_string())).collect()
 }
 

@@ -162,6 +162,9 @@ impl Hands {
         });
         match outcome.await {
             Outcome::Done(run) => {
+                for warning in &run.warnings {
+                    tracing::warn!(job = id.as_str(), "{warning}");
+                }
                 let (spool, adopted) = (Arc::clone(&self.spool), id.clone());
                 match tokio::task::spawn_blocking(move || spool.adopt(&adopted)).await {
                     Ok(Ok(_)) => Event::Produced { job: id, run: Box::new(run) },

@@ -18,10 +18,7 @@ pub(super) fn sources(instances: &[Instance], plan: Option<&SeriesPlan>) -> Vec<
     }
     let object = |instance: &Instance| {
         let header = &instance.header;
-        let own = [
-            (tags::STRUCTURE_SET_DATE, tags::STRUCTURE_SET_TIME),
-            (tags::CONTENT_DATE, tags::CONTENT_TIME),
-        ];
+        let own = [(tags::STRUCTURE_SET_DATE, tags::STRUCTURE_SET_TIME), (tags::CONTENT_DATE, tags::CONTENT_TIME)];
         let made = own.into_iter().map(|(date, time)| moment(header, date, time)).find(|made| *made != NEVER);
         source(header, vec![instance.sop_instance_uid.clone()], frame_of_reference(header), made)
     };
@@ -31,13 +28,18 @@ pub(super) fn sources(instances: &[Instance], plan: Option<&SeriesPlan>) -> Vec<
 fn source(header: &InMemDicomObject, instances: Vec<Uid>, frame: Option<Uid>, made: Option<String>) -> Source {
     let series_date = made.unwrap_or_else(|| moment(header, tags::SERIES_DATE, tags::SERIES_TIME));
     let study_date = moment(header, tags::STUDY_DATE, tags::STUDY_TIME);
-    Source { instances, patient: patient(header), frame_of_reference_uid: frame, series_date, study_date }
+    Source {
+        instances,
+        patient: hashed(header, tags::PATIENT_ID, "patient"),
+        issuer: hashed(header, tags::ISSUER_OF_PATIENT_ID, "issuer of patient"),
+        frame_of_reference_uid: frame,
+        series_date,
+        study_date,
+    }
 }
 
-fn patient(header: &InMemDicomObject) -> Option<Uid> {
-    let id = text(header, tags::PATIENT_ID)?;
-    let issuer = text(header, tags::ISSUER_OF_PATIENT_ID).unwrap_or_default();
-    Some(Uid::derived(["contourd patient", id.as_str(), issuer.as_str()]))
+fn hashed(header: &InMemDicomObject, tag: Tag, what: &str) -> Option<Uid> {
+    Some(Uid::derived(["contourd", what, text(header, tag)?.as_str()]))
 }
 
 /// Of a structure set: its own, or that which it refers to, or that of its first region (PS3.3 C.8.8.5).

@@ -86,12 +86,15 @@ impl InputRules {
 }
 
 /// What of one series can fill a slot. It tells nothing about the patient.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Source {
     /// The objects; empty for all instances of the series.
     pub instances: Vec<Uid>,
-    /// A hash of Patient ID and its issuer; `None` without a Patient ID.
+    /// A hash of Patient ID; `None` without one.
     pub patient: Option<Uid>,
+    /// A hash of Issuer of Patient ID; `None` without one. Planning systems leave it out.
+    #[serde(default)]
+    pub issuer: Option<Uid>,
     pub frame_of_reference_uid: Option<Uid>,
     /// `YYYYMMDDHHMMSS.FFFFFF`, zeros for what is not said, so that texts sort as times.
     pub series_date: String,

@@ -142,11 +142,12 @@ impl Search<'_> {
             return Some("it has no Patient ID");
         }
         let primary = self.candidates[primary?].source;
-        if source.patient != primary.patient {
+        let issuers = source.issuer.as_ref().zip(primary.issuer.as_ref());
+        if source.patient != primary.patient || issuers.is_some_and(|(one, other)| one != other) {
             return Some("it is of another patient");
         }
-        let apart = source.frame_of_reference_uid.is_none()
-            || source.frame_of_reference_uid != primary.frame_of_reference_uid;
+        let apart =
+            source.frame_of_reference_uid.is_none() || source.frame_of_reference_uid != primary.frame_of_reference_uid;
         (self.slots[slot].frame == Frame::Same && apart).then_some("it has another Frame of Reference")
     }
 
@@ -235,7 +236,7 @@ mod tests {
         text.parse().expect("a UID")
     }
 
-    /// `name: slots; date; frame; patient`
+    /// `name: slots; date; frame; patient; issuer of the patient's ID`
     fn item(text: &str) -> Item {
         let (name, rest) = text.split_once(": ").expect("a name");
         let parts: Vec<&str> = rest.split("; ").collect();
@@ -244,6 +245,7 @@ mod tests {
         let source = Source {
             instances: Vec::new(),
             patient: Some(uid(parts.get(3).unwrap_or(&"7"))),
+            issuer: parts.get(4).map(|text| uid(text)),
             frame_of_reference_uid: Some(uid(parts.get(2).unwrap_or(&"9"))),
             series_date: date.clone(),
             study_date: date,
@@ -309,7 +311,11 @@ mod tests {
         check(&["ct primary", "pet"], &three, "ct=1 pet=4");
         check(&["ct primary first", "pet"], &three, "ct=2 pet=4");
         check(&["ct primary only", "pet"], &three, "refused: ct: found 3 series that could fill it, expected only one");
-        check(&["ct primary", "pet"], &["1: ct; 3", "2: ct; 3", "4: pet; 1"], "refused: ct: found 2 series of the same");
+        check(
+            &["ct primary", "pet"],
+            &["1: ct; 3", "2: ct; 3", "4: pet; 1"],
+            "refused: ct: found 2 series of the same",
+        );
         // An older tie does not matter.
         check(&["ct primary", "pet"], &["1: ct; 3", "2: ct; 2", "3: ct; 2", "4: pet; 1"], "ct=1 pet=4");
     }
@@ -339,5 +345,8 @@ mod tests {
         check(&["ct primary", "pet optional"], &apart, "ct=1");
         let other = ["1: ct; 1; 9; 7", "2: pet; 1; 9; 6"];
         check(&slots, &other, "missing: waits for pet: a series fits, but it is of another patient");
+        let issued = ["1: ct; 1; 9; 7; 4", "2: pet; 1; 9; 7; 5"];
+        check(&slots, &issued, "missing: waits for pet: a series fits, but it is of another patient");
+        check(&slots, &["1: ct; 1; 9; 7; 4", "2: pet; 1; 9; 7"], "ct=1 pet=2");
     }
 }

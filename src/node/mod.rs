@@ -7,8 +7,8 @@
 
 mod arrival;
 mod assessment;
-mod join;
 mod jobs;
+mod join;
 mod series;
 mod sets;
 mod together;

@@ -41,7 +41,9 @@ fn bring<'a>(members: &[(&'a SeriesKey, &'a Order, &'a [Source])]) -> Option<Tog
     let (_, order, _) = *members.first()?;
     let candidates: Vec<Candidate<'a>> = members
         .iter()
-        .flat_map(|(series, order, sources)| sources.iter().map(|source| Candidate { series, source, fills: &order.fills }))
+        .flat_map(|(series, order, sources)| {
+            sources.iter().map(|source| Candidate { series, source, fills: &order.fills })
+        })
         .collect();
     let outcome = match join(&order.inputs, &candidates) {
         Joined::Missing(what) | Joined::Refused(what) => Err(what),

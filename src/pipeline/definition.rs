@@ -52,6 +52,8 @@ pub struct StructureRule {
     /// The step and the label of its model.
     pub source: ArtefactRef,
     pub style: RoiStyle,
+    /// The result is good without it.
+    pub optional: bool,
 }
 
 /// An object that is made from the structures.
@@ -280,8 +282,10 @@ fn parse_structure(key: &str, node: &Node, steps: Option<&[Step]>, problems: &mu
         (None, Some(known)) => Some(known.color),
         _ => fields.required("color", problems).and_then(|color| parse_color(color, problems)),
     };
+    let optional = fields.optional("optional").and_then(|node| node.bool(problems)).unwrap_or(false);
     fields.finish(problems);
-    Some(StructureRule { source: source?, style: RoiStyle { name: name?, roi_type: roi_type?, color: color? } })
+    let style = RoiStyle { name: name?, roi_type: roi_type?, color: color? };
+    Some(StructureRule { source: source?, style, optional })
 }
 
 fn parse_short_text(node: &Node, longest: usize, problems: &mut Problems) -> Option<String> {

@@ -210,21 +210,13 @@ pub(super) fn parse_inputs(node: &Node, problems: &mut Problems) -> Vec<Input> {
 }
 
 /// One image is the primary one and always there.
-fn check_primary<'a>(
-    inputs: &mut [Input],
-    node: &Node,
-    slot: impl Fn(&str) -> &'a Node,
-    problems: &mut Problems,
-) {
+fn check_primary<'a>(inputs: &mut [Input], node: &Node, slot: impl Fn(&str) -> &'a Node, problems: &mut Problems) {
     let named: Vec<String> = inputs.iter().filter(|input| input.primary).map(|input| input.name.clone()).collect();
     if let [_, second, ..] = named.as_slice() {
         problems.add(slot(second), "a second primary input", "one, whose grid the result has");
         return;
     }
-    let primary = match inputs.iter().position(|input| input.primary) {
-        Some(index) => index,
-        None => 0,
-    };
+    let primary = inputs.iter().position(|input| input.primary).unwrap_or(0);
     let first = &mut inputs[primary];
     first.primary = true;
     let (name, is_image, optional) = (first.name.clone(), first.is_image(), first.optional);

@@ -20,10 +20,8 @@ pub use completeness::{Completeness, CompletenessOverride, OnTimeout};
 pub use definition::{
     Deliver, Holes, Mode, Output, Pipeline, Reference, RtStructOutput, StructureRule, When, parse_id,
 };
-pub use inputs::{
-    AliasRule, By, Frame, GeometryCondition, Input, Orientation, Pick, Picking, Same, SliceCount, Wants,
-};
+pub use inputs::{AliasRule, By, Frame, GeometryCondition, Input, Orientation, Pick, Picking, Same, SliceCount, Wants};
 pub use model::{Algorithm, Model};
 pub use predicate::{Every, Group, Predicate, Test, Which};
-pub use steps::{Action, ArtefactRef, Step};
+pub use steps::{Action, ArtefactRef, OnFailure, Step};
 pub use tag_path::{PathTag, TagPath, TagPathError};

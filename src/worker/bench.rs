@@ -6,7 +6,6 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use sha2::{Digest, Sha256};
@@ -15,15 +14,16 @@ use thiserror::Error;
 use super::WorkOrder;
 use super::inputs::{load_volumes, read_series, unreadable, warnings};
 use super::objects::Finished;
+use super::steps::Delivered;
+use super::structures::read_structures;
 use crate::contour::{self, Contour};
 use crate::document::{self, Problem, Problems};
-use crate::infer::post::onto;
 use crate::infer::{self, NetworkFile, Structure};
 use crate::job::{Run, Stage, StructureResult};
 use crate::limits::NETWORKS_BYTES_KEPT;
 use crate::onnx::{Devices, Networks, with_networks};
-use crate::pipeline::{Action, Model, Pipeline, Reference, Step, StructureRule};
-use crate::volume::{Mask, Volume, VolumeGeometry};
+use crate::pipeline::{Model, Pipeline, Step};
+use crate::volume::{Mask, Volume};
 
 /// Why a job has no objects. Another run would meet the same.
 #[derive(Debug, Error)]
@@ -42,10 +42,12 @@ pub enum BenchError {
         "models/{model}/{file}: found no digest in model.json, expected installed weights; run `contourd model install {model} FILE.onnx`"
     )]
     NotInstalled { model: String, file: String },
-    #[error("step {step}, model {model}: {reason}")]
-    Step { step: String, model: String, reason: String },
+    #[error("step {step}: {reason}")]
+    Step { step: String, reason: String },
     #[error("pipeline {pipeline}: found no structure {structure}, expected one that its step makes: {made}")]
     NoStructure { pipeline: String, structure: String, made: String },
+    #[error("no structure is left: {}", .0.join("; "))]
+    Nothing(Vec<String>),
     #[error("{0}")]
     Output(String),
 }
@@ -55,14 +57,6 @@ pub struct Bench {
     networks: Networks,
     /// By network file: the digest that it was found to have, and its length and time then.
     checked: BTreeMap<PathBuf, (String, (u64, SystemTime))>,
-}
-
-/// What has been made so far.
-pub(super) struct Made {
-    /// By `step:Label`.
-    structures: BTreeMap<String, Structure>,
-    /// By step.
-    pub models: BTreeMap<String, Model>,
 }
 
 impl Bench {
@@ -79,14 +73,21 @@ impl Bench {
         let mut clock = Stages { list: Vec::new(), progress };
         let pipeline = parse_pipeline(&order.pipeline_source)?;
         let series = clock.time("read headers", |_| read_series(&pipeline, order))?;
-        let mut volumes = clock.time("load pixels", |_| load_volumes(&series))?;
+        let mut volumes = clock.time("load pixels", |_| load_volumes(&series, &pipeline))?;
         let primary = &series[0];
-        let made = self.infer(&pipeline, order, &mut volumes, &primary.plan.geometry, &mut clock)?;
-        let chosen = choose(&pipeline, &made)?;
+        let drawn = clock.time("read structures", |_| read_structures(&pipeline, order, &primary.plan))?;
+        let grid = &primary.plan.geometry;
+        let made = self.run_steps(&pipeline, order, &mut volumes, drawn, grid, &mut clock)?;
+        let (chosen, left_out) = made.choose(&pipeline)?;
         let contours: Vec<Vec<Contour>> =
             clock.time("contour", |_| chosen.iter().map(|(_, structure)| contour::trace(&structure.mask)).collect());
-        let structures = results(&chosen, &contours);
-        let mut run = Run { structures, warnings: warnings(&series), ..Run::default() };
+        let mut run = Run { structures: results(&chosen, &contours), warnings: warnings(&series), ..Run::default() };
+        run.warnings.extend(made.warnings.iter().cloned());
+        for (rule, why) in left_out {
+            run.warnings.push(format!("{} is left out: {why}", rule.style.name));
+            let (name, note) = (rule.style.name.clone(), format!("left out: {why}"));
+            run.structures.push(StructureResult { name, volume_cm3: 0.0, contours: 0, note });
+        }
         let (plan, instances, volume) = (&primary.plan, &primary.instances, &volumes[primary.slot]);
         let made = &made;
         let job = Finished { order, pipeline: &pipeline, plan, instances, volume, made, chosen, contours };
@@ -99,43 +100,8 @@ impl Bench {
         Ok(run)
     }
 
-    /// Runs the steps. Every structure that is made lies on `grid`, that of the primary image.
-    fn infer(
-        &mut self,
-        pipeline: &Pipeline,
-        order: &WorkOrder,
-        volumes: &mut BTreeMap<String, Volume>,
-        grid: &Arc<VolumeGeometry>,
-        clock: &mut Stages<'_>,
-    ) -> Result<Made, BenchError> {
-        let mut made = Made { structures: BTreeMap::new(), models: BTreeMap::new() };
-        for step in pipeline.steps() {
-            let Action::Model(reference) = &step.action;
-            let model = self.model(order, &reference.name)?;
-            let failed =
-                |reason: String| BenchError::Step { step: step.id.clone(), model: model.id().to_owned(), reason };
-            let mut masks = BTreeMap::new();
-            for artefact in &step.structures {
-                let name = format!("{}:{}", artefact.step, artefact.label);
-                let found = made.structures.get(&name).ok_or_else(|| failed(format!("no structure {name}")))?;
-                masks.insert(artefact.label.clone(), found.mask.clone());
-            }
-            // Images move in and out: a copy of one would be the largest thing in memory.
-            let moved = Moved::out_of(volumes, &step.images).map_err(failed)?;
-            let structures = self.run_model(step, &model, order, &moved.images, &masks, clock);
-            moved.back_to(volumes);
-            for structure in structures? {
-                let mask = if structure.mask.geometry == *grid { structure.mask } else { onto(&structure.mask, grid) };
-                let structure = Structure { mask, ..structure };
-                made.structures.insert(format!("{}:{}", step.id, structure.label), structure);
-            }
-            made.models.insert(step.id.clone(), model);
-        }
-        Ok(made)
-    }
-
     /// The one place where a network is loaded and run.
-    fn run_model(
+    pub(super) fn run_model(
         &mut self,
         step: &Step,
         model: &Model,
@@ -144,7 +110,10 @@ impl Bench {
         masks: &BTreeMap<String, Mask>,
         clock: &mut Stages<'_>,
     ) -> Result<Vec<Structure>, BenchError> {
-        let failed = |reason: String| BenchError::Step { step: step.id.clone(), model: model.id().to_owned(), reason };
+        let failed = |reason: String| {
+            let reason = format!("model {}: {reason}", model.id());
+            BenchError::Step { step: step.id.clone(), reason }
+        };
         let networks = clock.time(&format!("{}: load model", step.id), |_| {
             let folder = order.models.join(model.id());
             self.networks.get(model, &folder, false).map_err(|error| failed(error.to_string()))
@@ -157,7 +126,7 @@ impl Bench {
 
     /// The definition of a model as it was when the series matched, its network file checked against the digest. The
     /// file is looked at again when it has changed, because the configuration is reloaded while the worker runs.
-    fn model(&mut self, order: &WorkOrder, id: &str) -> Result<Model, BenchError> {
+    pub(super) fn model(&mut self, order: &WorkOrder, id: &str) -> Result<Model, BenchError> {
         let folder = order.models.join(id);
         let mut problems = Problems::of(format!("models/{id}/model.json"));
         let text = order.model_sources.get(id).map_or("", String::as_str);
@@ -190,52 +159,15 @@ impl Bench {
     }
 }
 
-/// Images on their way through a model, by the names that they have there.
-struct Moved {
-    images: BTreeMap<String, Volume>,
-    /// Name in the model and slot, once for each slot.
-    from: Vec<(String, String)>,
-}
-
-impl Moved {
-    fn out_of(volumes: &mut BTreeMap<String, Volume>, wanted: &[(String, Reference)]) -> Result<Moved, String> {
-        if let Some((_, slot)) = wanted.iter().find(|(_, slot)| !volumes.contains_key(&slot.name)) {
-            return Err(format!("no image {}, which is optional and did not come", slot.name));
-        }
-        let mut moved = Moved { images: BTreeMap::new(), from: Vec::new() };
-        for (name, slot) in wanted {
-            let volume = match volumes.remove(&slot.name) {
-                Some(volume) => {
-                    moved.from.push((name.clone(), slot.name.clone()));
-                    volume
-                }
-                // The model takes one image twice.
-                None => {
-                    let first = moved.from.iter().find(|(_, from)| *from == slot.name);
-                    let image = first.and_then(|(name, _)| moved.images.get(name));
-                    image.cloned().ok_or_else(|| format!("no image {}", slot.name))?
-                }
-            };
-            moved.images.insert(name.clone(), volume);
-        }
-        Ok(moved)
-    }
-
-    fn back_to(mut self, volumes: &mut BTreeMap<String, Volume>) {
-        for (name, slot) in self.from {
-            volumes.extend(self.images.remove(&name).map(|volume| (slot, volume)));
-        }
-    }
-}
-
 /// Measures and reports the stages of a run.
-struct Stages<'a> {
+pub(super) struct Stages<'a> {
     list: Vec<Stage>,
     progress: &'a mut dyn FnMut(&str, f32),
 }
 
 impl Stages<'_> {
-    fn time<T>(&mut self, name: &str, work: impl FnOnce(&mut dyn FnMut(&str, f32)) -> T) -> T {
+    /// Does work under a name; its progress is told with the name.
+    pub fn time<T>(&mut self, name: &str, work: impl FnOnce(&mut dyn FnMut(&str, f32)) -> T) -> T {
         (self.progress)(name, 0.0);
         let begin = Instant::now();
         let progress = &mut *self.progress;
@@ -251,20 +183,8 @@ fn parse_pipeline(source: &str) -> Result<Pipeline, BenchError> {
     pipeline.ok_or_else(|| BenchError::Definition(problems.into_vec()))
 }
 
-/// The structures that the pipeline delivers, in its order.
-fn choose<'a>(pipeline: &'a Pipeline, made: &'a Made) -> Result<Vec<(&'a StructureRule, &'a Structure)>, BenchError> {
-    let find = |rule: &'a StructureRule| {
-        let name = format!("{}:{}", rule.source.step, rule.source.label);
-        made.structures.get(&name).map(|structure| (rule, structure)).ok_or_else(|| {
-            let names: Vec<&str> = made.structures.keys().map(String::as_str).collect();
-            BenchError::NoStructure { pipeline: pipeline.id().to_owned(), structure: name, made: names.join(", ") }
-        })
-    };
-    pipeline.structures().iter().map(find).collect()
-}
-
-fn results(chosen: &[(&StructureRule, &Structure)], contours: &[Vec<Contour>]) -> Vec<StructureResult> {
-    let result = |((rule, structure), contours): (&(&StructureRule, &Structure), &Vec<Contour>)| StructureResult {
+fn results(chosen: &[Delivered<'_>], contours: &[Vec<Contour>]) -> Vec<StructureResult> {
+    let result = |((rule, structure), contours): (&Delivered<'_>, &Vec<Contour>)| StructureResult {
         name: rule.style.name.clone(),
         volume_cm3: structure.mask.volume_cm3(),
         contours: contours.len(),

@@ -23,7 +23,7 @@ pub(super) struct Series<'a> {
 }
 
 /// The files of a slot; none for an optional one that did not come. An order of a single series names no slot.
-fn files_of<'a>(order: &'a WorkOrder, input: &Input) -> Option<&'a [PathBuf]> {
+pub(super) fn files_of<'a>(order: &'a WorkOrder, input: &Input) -> Option<&'a [PathBuf]> {
     let named = |files: &&InputFiles| files.slot == input.name || (files.slot.is_empty() && input.primary);
     order.inputs.iter().find(named).map(|input| input.files.as_slice())
 }
@@ -51,19 +51,23 @@ pub(super) fn read_series<'a>(pipeline: &'a Pipeline, order: &'a WorkOrder) -> R
     Ok(series)
 }
 
-/// Loads the pixels of the images, by slot.
-pub(super) fn load_volumes(series: &[Series<'_>]) -> Result<BTreeMap<String, Volume>, BenchError> {
+/// Loads the pixels of the images that a step takes, and of the primary ones, by slot.
+pub(super) fn load_volumes(series: &[Series<'_>], pipeline: &Pipeline) -> Result<BTreeMap<String, Volume>, BenchError> {
+    let taken =
+        |slot: &str| pipeline.steps().iter().any(|step| step.images.iter().any(|(_, image)| image.name == slot));
+    let wanted = |series: &&Series<'_>| series.slot == pipeline.primary().name || taken(series.slot);
     let load = |series: &Series<'_>| {
         let volume = assemble::load(&series.plan, &|index| fs::read(&series.files[index]))
             .map_err(|error| BenchError::Series(vec![error.to_string()]))?;
         Ok((series.slot.to_owned(), volume))
     };
-    series.iter().map(load).collect()
+    series.iter().filter(wanted).map(load).collect()
 }
 
 /// What is strange in the images, with the slot where there are several.
 pub(super) fn warnings(series: &[Series<'_>]) -> Vec<String> {
-    let told = series.iter().flat_map(|one| one.plan.warnings.iter().map(move |warning| (one.slot, warning.to_string())));
+    let told =
+        series.iter().flat_map(|one| one.plan.warnings.iter().map(move |warning| (one.slot, warning.to_string())));
     told.map(|(slot, text)| if series.len() > 1 { format!("{slot}: {text}") } else { text }).collect()
 }
 

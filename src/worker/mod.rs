@@ -8,6 +8,8 @@ mod bench;
 mod child;
 mod inputs;
 mod objects;
+mod steps;
+mod structures;
 mod supervisor;
 
 use std::collections::BTreeMap;

@@ -186,7 +186,7 @@ fn destination(
     (port, stop, policy)
 }
 
-fn configure(folder: &Path, gateway_port: u16, tps_port: u16, pipelines: &[(&str, &str)]) {
+pub fn configure(folder: &Path, gateway_port: u16, tps_port: u16, pipelines: &[(&str, &str)]) {
     let write = |name: &str, text: &str| {
         let path = folder.join(name);
         fs::create_dir_all(path.parent().expect("a parent")).expect("a folder");

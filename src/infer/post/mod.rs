@@ -3,12 +3,12 @@
 //! To add one: write a file with a `pub(super) const ENTRY`, and name it in [`TABLE`]. Lengths are in mm and use the
 //! position of every slice. An operation changes one mask and may look at others and at the source image.
 
+mod between;
 mod boolean;
 mod cerr;
 mod cerr_chewing;
 mod cerr_constrictor;
 mod cerr_larynx;
-mod between;
 mod closing;
 pub(super) mod components;
 mod consensus;

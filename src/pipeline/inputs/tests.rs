@@ -29,8 +29,7 @@ fn reads_several_inputs_and_makes_the_first_the_primary() {
         names: names.map(str::to_owned).to_vec(),
         union,
     };
-    let expected =
-        [rule("Lung_L", ["Lung_L", "lung_left"], false), rule("Lungs", ["lung_l", "lung_r"], true)];
+    let expected = [rule("Lung_L", ["Lung_L", "lung_left"], false), rule("Lungs", ["lung_l", "lung_r"], true)];
     assert_eq!(inputs[2].aliases(), expected);
     let inputs = parse(r#"{"pet": {}, "ct": {"primary": true}}"#).expect("good");
     assert_eq!(inputs.iter().map(|input| input.primary).collect::<Vec<_>>(), [false, true]);

@@ -51,7 +51,13 @@ pub(super) fn parse(file: &str, root: &Node, mut reading: Reading) -> Result<Con
     let Some(mut fields) = root.object(&mut reading.problems) else { return Err(reading.problems.into_vec()) };
     let mut input = fields.optional("input").and_then(|node| node.object(&mut reading.problems));
     let (v1, inner) = (fields.optional("scan"), input.as_mut().and_then(|input| input.optional("scan")));
-    let schema = if input.is_some() { "v2" } else if v1.is_some() { "v1" } else { "flat" };
+    let schema = if input.is_some() {
+        "v2"
+    } else if v1.is_some() {
+        "v1"
+    } else {
+        "flat"
+    };
     let scan_node = once(inner, v1, "scan", &mut reading);
     let nodes: Vec<&Node> = scan_node.map_or_else(|| vec![root], one_or_many);
 
@@ -308,7 +314,11 @@ impl Config {
             let Some(node) = output.optional(key) else { continue };
             let Some(mut fields) = node.object(&mut self.reading.problems) else { continue };
             let under = format!("output.{key}.");
-            self.reading.keep_all(&mut fields, &["outputFormat", "outputDir", "saveToPlanC", "dicomExportOptS"], &under);
+            self.reading.keep_all(
+                &mut fields,
+                &["outputFormat", "outputDir", "saveToPlanC", "dicomExportOptS"],
+                &under,
+            );
             let name = fields.optional("imageType").and_then(|node| self.reading.text(node));
             fields.finish(&mut self.reading.problems);
             let several = !self.labels.is_empty();
@@ -320,7 +330,9 @@ impl Config {
             // The labels have the graph's first output; another one needs a name.
             if several {
                 let tensor = name.to_ascii_lowercase();
-                self.reading.note(format!("the network gives {name} as the output {tensor:?}; rename it there or in \"images\""));
+                self.reading.note(format!(
+                    "the network gives {name} as the output {tensor:?}; rename it there or in \"images\""
+                ));
                 image["output"] = json!(tensor);
             }
             self.images.insert(name, image);
@@ -332,7 +344,8 @@ impl Config {
         let inner = fields.optional("rt_struct").and_then(|node| node.object(&mut self.reading.problems));
         fields.finish(&mut self.reading.problems);
         let Some(mut inner) = inner else { return };
-        let frame = inner.optional("referencedFrameOfReference").and_then(|node| node.object(&mut self.reading.problems));
+        let frame =
+            inner.optional("referencedFrameOfReference").and_then(|node| node.object(&mut self.reading.problems));
         inner.finish(&mut self.reading.problems);
         let Some(mut frame) = frame else { return };
         let from = frame.optional("fromStructureName").and_then(|node| self.reading.text(node));

@@ -10,7 +10,8 @@ use super::wrappers::{self, Network};
 /// What an imported model may be used for, until somebody says otherwise.
 const INTENDED_USE: &str = "Not told by the configuration. For research until a person has shown that it works on the \
 images of this place; every contour is to be checked and corrected before use.";
-const LICENCE: &str = "Not told by the configuration; ask those who trained the network before you use or pass on its weights.";
+const LICENCE: &str =
+    "Not told by the configuration; ask those who trained the network before you use or pass on its weights.";
 
 /// The text of `model.json`. Adds to the notes what a person should know of the network.
 pub(super) fn text(config: &mut Config) -> String {
@@ -27,7 +28,8 @@ pub(super) fn text(config: &mut Config) -> String {
     let described = config.description.clone().unwrap_or_else(|| "1".to_owned());
     set("version", json!(config.version.clone().unwrap_or(described)));
     set("licence", json!(LICENCE));
-    let reference = config.reference.clone().unwrap_or_else(|| format!("CERR model configuration {}", config.algorithm));
+    let reference =
+        config.reference.clone().unwrap_or_else(|| format!("CERR model configuration {}", config.algorithm));
     set("reference", json!(reference));
     set("intended_use", json!(INTENDED_USE));
     set("algorithm", json!("artificial_intelligence"));

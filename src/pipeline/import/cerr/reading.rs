@@ -104,7 +104,12 @@ impl Reading {
     /// A text, or a list of texts; an empty text is no text.
     pub fn texts(&mut self, node: &Node) -> Vec<String> {
         let nodes = one_or_many(node);
-        nodes.iter().filter_map(|node| node.text(&mut self.problems)).filter(|text| !text.is_empty()).map(str::to_owned).collect()
+        nodes
+            .iter()
+            .filter_map(|node| node.text(&mut self.problems))
+            .filter(|text| !text.is_empty())
+            .map(str::to_owned)
+            .collect()
     }
 
     /// One text that says something.
@@ -131,7 +136,8 @@ impl Reading {
             return None;
         }
         if !(least..=most).contains(&numbers.len()) {
-            let expected = if least == most { format!("{least} numbers") } else { format!("{least} to {most} numbers") };
+            let expected =
+                if least == most { format!("{least} numbers") } else { format!("{least} to {most} numbers") };
             self.problems.add(node, format!("{} numbers", numbers.len()), expected);
             return None;
         }

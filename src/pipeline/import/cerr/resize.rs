@@ -100,7 +100,8 @@ fn parse_entry(node: &Node, reading: &mut Reading) -> Option<Option<Json>> {
     if let Some((node, true)) = aspect
         && node.text(&mut reading.problems).is_some_and(|text| text != "Yes")
     {
-        reading.note("preserveAspectRatio is written other than \"Yes\", which CERR reads as no; it is imported as meant");
+        reading
+            .note("preserveAspectRatio is written other than \"Yes\", which CERR reads as no; it is imported as meant");
     }
     let aspect = aspect.is_some_and(|(_, aspect)| aspect);
     let known = ["method", "size", "preserveAspectRatio"];

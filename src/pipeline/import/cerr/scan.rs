@@ -125,7 +125,11 @@ fn units(node: &Node, reading: &mut Reading) -> Option<Json> {
 }
 
 /// The identifiers of all scans with a name for each, in the order of the configuration.
-pub(super) fn identifiers(nodes: &[&Node], fallback: Option<&'static str>, reading: &mut Reading) -> Vec<(String, Identifier)> {
+pub(super) fn identifiers(
+    nodes: &[&Node],
+    fallback: Option<&'static str>,
+    reading: &mut Reading,
+) -> Vec<(String, Identifier)> {
     let mut list: Vec<(String, Identifier)> = Vec::new();
     for node in nodes {
         let mut identifier = child(node, "identifier").map_or_else(
@@ -134,7 +138,8 @@ pub(super) fn identifiers(nodes: &[&Node], fallback: Option<&'static str>, readi
         );
         identifier.fallback = fallback;
         let stem = identifier.name();
-        let number = list.iter().filter(|(name, _)| name.trim_end_matches(|c: char| c.is_ascii_digit()) == stem).count();
+        let number =
+            list.iter().filter(|(name, _)| name.trim_end_matches(|c: char| c.is_ascii_digit()) == stem).count();
         let name = if number == 0 { stem } else { format!("{stem}{}", number + 1) };
         list.push((name, identifier));
     }

@@ -1,7 +1,7 @@
 """Tries every script of this folder on tiny networks of random weights: onnxruntime must give what torch gives.
 
     integration/oracles/run.sh --only nnunet_2d /tmp/oracles    # makes the environment, once
-    target/oracles-venv/bin/python -m pytest models/export
+    target/oracles-venv/bin/python -m pytest scripts/export
 
 Architectures: PlainConvUNet and ResidualEncoderUNet as nnU-Net builds them from plans, UNet, SegResNet, DynUNet and
 UNETR of MONAI. CERR's wrappers are not packages, so that three networks below follow what their papers describe:
