@@ -113,13 +113,14 @@ fn parse_entry(node: &Node, reading: &mut Reading) -> Option<Option<Json>> {
         reading.problems.add(node, "no \"size\"", format!("the size, beside {}", known.join(", ")));
         return None;
     };
-    let count = if let Method::Slices(_) = method { (1, 1) } else { (2, 3) };
-    let size = reading.numbers(size, count.0, count.1)?;
-    let plane = json!([number_of(size[0]), number_of(size[1])]);
+    let (least, most) = if let Method::Slices(_) = method { (1, 1) } else { (2, 3) };
+    let size = reading.numbers(size, least, most)?;
+    let count = number_of(size[0]);
+    let plane: Json = size.iter().take(2).copied().map(number_of).collect();
     // CERR's three sides are [rows, columns, slices].
-    let sides = match size.get(2) {
-        Some(slices) => json!([number_of(*slices), number_of(size[0]), number_of(size[1])]),
-        None => plane.clone(),
+    let sides: Json = match size.as_slice() {
+        [rows, columns, slices] => [*slices, *rows, *columns].map(number_of).into_iter().collect(),
+        _ => plane.clone(),
     };
     let step = match method {
         Method::Nothing => return Some(None),
@@ -145,8 +146,8 @@ fn parse_entry(node: &Node, reading: &mut Reading) -> Option<Option<Json>> {
             step
         }
         // CERR appends slices of zeros.
-        Method::Slices("pad_slices") => json!({"op": "pad_slices", "count": number_of(size[0]), "value": 0}),
-        Method::Slices(op) => json!({"op": op, "count": number_of(size[0])}),
+        Method::Slices("pad_slices") => json!({"op": "pad_slices", "count": count, "value": 0}),
+        Method::Slices(op) => json!({"op": op, "count": count}),
     };
     Some(Some(step))
 }
