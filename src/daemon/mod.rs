@@ -9,6 +9,7 @@ mod clock;
 mod engine;
 mod hands;
 mod restore;
+mod source;
 
 use std::io;
 use std::net::SocketAddr;

@@ -5,6 +5,8 @@
 //! in: what pre-processing did to the grid is undone by geometry, not by inverse operations.
 
 mod axes;
+mod cascade;
+mod filter;
 mod frame;
 mod grid;
 mod outline;

@@ -19,7 +19,7 @@ use crate::output::picture::Outline;
 use crate::output::report::{self, Fact, Report, StructureRow};
 use crate::output::rtstruct::{self, ParsedStructureSet};
 use crate::phantom::Phantom;
-use crate::pipeline::{Action, Group};
+use crate::pipeline::Group;
 use crate::route::{self, SeriesView, Trace};
 use crate::structure::{Color, RoiStyle, RoiType, lookup};
 use crate::volume::{Mask, Volume};
@@ -282,8 +282,8 @@ fn provenance(result: &Result<'_>, configuration: &Configuration) -> Vec<Fact> {
     if let Some(pipeline) = configuration.pipelines.get(&result.job.pipeline) {
         facts.push(fact("Pipeline SHA-256", pipeline.digest.as_str()));
         for step in pipeline.value.steps() {
-            let Action::Model(reference) = &step.action;
-            if let Some(model) = configuration.models.get(&reference.name) {
+            let named = step.action.model();
+            if let Some(model) = named.and_then(|reference| configuration.models.get(&reference.name)) {
                 facts.push(fact(&format!("Model {} SHA-256", model.value.id()), &model.value.digests()));
             }
         }

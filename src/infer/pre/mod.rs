@@ -4,10 +4,24 @@
 
 mod clip;
 mod crop;
+mod curvature_flow;
+mod histogram_clip;
+mod histogram_match;
+mod invert;
+mod mask_by;
+mod measured;
 mod normalise;
+mod offset;
 mod pad;
+mod quantise;
 mod resample;
 mod resize;
+mod scale;
+mod scale_percentiles;
+mod scale_range;
+mod set_outside;
+mod to_integer;
+mod unit_scale;
 mod window;
 
 use super::InferError;
@@ -18,9 +32,6 @@ use crate::document::{Node, Problems};
 
 /// Every pre-processing operation, in the order of the reference.
 pub static TABLE: &[&Operation] = &[
-    &clip::ENTRY,
-    &window::ENTRY,
-    &normalise::ENTRY,
     &resample::ENTRY,
     &crop::ENTRY,
     &pad::ENTRY,
@@ -28,9 +39,25 @@ pub static TABLE: &[&Operation] = &[
     &resize::CROP_TO,
     &resize::PAD_OR_CROP,
     &resize::WINDOW_2D,
-    &resize::SCALE,
+    &resize::RESIZE,
     &resize::PAD_SLICES,
     &resize::CROP_SLICES,
+    &offset::ENTRY,
+    &scale::ENTRY,
+    &unit_scale::ENTRY,
+    &clip::ENTRY,
+    &window::ENTRY,
+    &normalise::ENTRY,
+    &scale_range::ENTRY,
+    &scale_percentiles::ENTRY,
+    &quantise::ENTRY,
+    &to_integer::ENTRY,
+    &invert::ENTRY,
+    &histogram_clip::ENTRY,
+    &histogram_match::ENTRY,
+    &set_outside::ENTRY,
+    &mask_by::ENTRY,
+    &curvature_flow::ENTRY,
 ];
 
 /// One entry of the table.

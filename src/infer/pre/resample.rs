@@ -126,22 +126,8 @@ mod tests {
     use ndarray::Array3;
 
     use super::*;
-    use crate::infer::pre::tests::{check, counted};
+    use crate::infer::pre::tests::{check, counted, waves};
     use crate::volume::{Volume, VolumeGeometry};
-
-    /// The values that the reference programs were given: sin and cos of the indices, and one bright voxel.
-    fn waves(shape: [usize; 3], spacing: [f64; 3]) -> Volume {
-        let origins = (0..shape[0]).map(|k| [0.0, 0.0, spacing[0] * k as f64]).collect();
-        let [_, row_mm, column_mm] = spacing;
-        let geometry =
-            VolumeGeometry::new((shape[1], shape[2]), [row_mm, column_mm], [1.0, 0.0, 0.0], [0.0, 1.0, 0.0], origins);
-        let mut pixels = Array3::from_shape_fn(shape, |(k, j, i)| {
-            let (k, j, i) = (k as f64, j as f64, i as f64);
-            (100.0 * (0.9 * k + 0.3 * j).sin() + 50.0 * (0.7 * i - 0.2 * j).cos()) as f32
-        });
-        pixels[[2, 3, 4]] = 400.0;
-        Volume::new(Arc::new(geometry.expect("legal")), pixels)
-    }
 
     fn found(json: &str, volume: &Volume) -> Volume {
         check(json, volume.clone(), &BTreeMap::new()).expect("resampled")
