@@ -11,7 +11,7 @@ use crate::infer::region::{self, extent};
 
 pub(super) const ENTRY: Operation = Operation {
     name: "crop",
-    doc: "Keeps the smallest box of rows and columns that holds the joined regions and a margin, in the slices that the regions mark. When a region is taken slice by slice (`_2d`), slices without it are left out, rows and columns all stay, and each slice remembers its own box for `window_2d` or `scale`.",
+    doc: "Keeps the smallest box of rows and columns that holds the joined regions and a margin, in the slices that the regions mark. When a region is taken slice by slice (`_2d`), slices without it are left out, rows and columns all stay, and each slice remembers its own box for `window_2d` or `resize`.",
     source: "CERR's crop list: its methods are regions, its operator is `combine`; getCropLimits",
     parameters: &[
         Parameter {

@@ -52,7 +52,7 @@ pub static TABLE: &[&Operation] = &[
     &resize::CROP_TO,
     &resize::PAD_OR_CROP,
     &resize::WINDOW_2D,
-    &resize::SCALE,
+    &resize::RESIZE,
     &resize::PAD_SLICES,
     &resize::CROP_SLICES,
     &offset::ENTRY,

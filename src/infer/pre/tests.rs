@@ -135,7 +135,7 @@ fn every_operation_has_a_documented_entry_and_runs() {
             "crop_to" => r#"{"op": "crop_to", "size": [3, 5, 0]}"#,
             "pad_or_crop" => r#"{"op": "pad_or_crop", "size": [9, 4], "preserve_aspect": true}"#,
             "window_2d" => r#"{"op": "window_2d", "size": [4, 4], "value": 0}"#,
-            "scale" => r#"{"op": "scale", "size": [9, 4], "method": "lanczos3"}"#,
+            "resize" => r#"{"op": "resize", "size": [9, 4], "method": "lanczos3"}"#,
             "pad_slices" => r#"{"op": "pad_slices", "count": 6}"#,
             "crop_slices" => r#"{"op": "crop_slices", "count": 2}"#,
             other => panic!("give an example of {other} here"),

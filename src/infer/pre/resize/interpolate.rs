@@ -13,7 +13,7 @@ use crate::infer::part::part;
 use crate::volume::VolumeGeometry;
 
 pub(in crate::infer::pre) const ENTRY: Operation = Operation {
-    name: "scale",
+    name: "resize",
     doc: "Interpolates rows and columns to `size` with the same outer edges: of the image, or after a crop slice by slice (`_2d`) of each slice's own box. What shrinks is smoothed first, but for `nearest`. A crop mask goes along by the nearest voxel.",
     source: "CERR's bilinear, bicubic, sinc and nearest: MATLAB's imresize",
     parameters: &[
@@ -36,7 +36,7 @@ pub(in crate::infer::pre) const ENTRY: Operation = Operation {
             None if square => squared(image).and_then(|image| scaled(image, (rows, columns), kernel)),
             None => scaled(image, (rows, columns), kernel),
         };
-        scaled.map_err(failed("scale"))
+        scaled.map_err(failed("resize"))
     },
 };
 
