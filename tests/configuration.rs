@@ -144,6 +144,18 @@ fn references_are_held_against_the_other_files() {
             r#"pipelines/thorax.json:4: structures.lungs:Lung_LL: found "Lung_LL", expected a structure of models/lung/model.json (Lung_L, Lung_R); did you mean "Lung_L"?"#,
         ),
         (
+            r#""in": {"scan": "ct"}}"#,
+            r#""in": {"scan": "ct"}}, {"id": "prv", "op": "grow", "radius_mm": 3, "in": "lungs:Lung_LL", "as": "PRV"}"#,
+            r#"pipelines/thorax.json:3: steps[1].in: found "Lung_LL", expected a structure of models/lung/model.json (Lung_L, Lung_R); did you mean "Lung_L"?"#,
+        ),
+        (
+            r#""in": {"scan": "ct"}}],
+ "structures": {"lungs:Lung_L""#,
+            r#""in": {"scan": "ct"}}, {"id": "prv", "op": "grow", "radius_mm": 3, "in": "lungs:Lung_L", "as": "PRV"}],
+ "structures": {"prv:PRVV""#,
+            r#"pipelines/thorax.json:4: structures.prv:PRVV: found "PRVV", expected a structure of the step prv (PRV); did you mean "PRV"?"#,
+        ),
+        (
             r#""to": "tps""#,
             r#""to": "tsp""#,
             r#"pipelines/thorax.json:5: deliver[0].to: found "tsp", expected a peer of ae-config/peers (scanner, tps)"#,

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::document::{Node, Problem};
-use crate::pipeline::{Action, Completeness, Model, Pipeline};
+use crate::pipeline::{Completeness, Model, Pipeline};
 
 pub use gateway::{Gateway, Limits, WorkerSettings};
 pub use loader::Loader;
@@ -80,8 +80,7 @@ impl Configuration {
     pub fn digest(&self, pipeline: &Loaded<Pipeline>) -> String {
         let mut parts = vec![pipeline.digest.clone()];
         for step in pipeline.value.steps() {
-            let Action::Model(model) = &step.action;
-            if let Some(model) = self.models.get(&model.name) {
+            if let Some(model) = step.action.model().and_then(|model| self.models.get(&model.name)) {
                 parts.extend([model.digest.clone(), model.value.digests()]);
             }
         }

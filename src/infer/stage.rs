@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use ndarray::{Array3, Array4, ArrayView4, Axis, CowArray, Ix3, Slice, Zip};
 
+use super::cascade;
 use super::frame::{Frame, Prepared};
 use super::grid::{Method, bring_onto};
 use super::recipe::{Activate, Activation, Channel, ImageKind, Pass, Recipe, Source, Stage};
@@ -39,11 +40,12 @@ pub(super) fn run(
             let low = prepare(previous, inputs, &mut known)?;
             let mut tell = |done| progress("previous network", done);
             let work = Work { stage: previous, ready: &low, inputs, structures: &known, previous: None };
-            Some(work.run(networks, &ready.frame.geometry, &mut tell)?)
+            let found = work.run(networks, &source.geometry, &mut tell)?;
+            Some(cascade::labels_on(&ready.frame, &found, &source.geometry, stage.output.separate)?)
         }
     };
     let mut tell = |done| progress("network", done);
-    let work = Work { stage, ready: &ready, inputs, structures: &known, previous: previous.as_ref() };
+    let work = Work { stage, ready: &ready, inputs, structures: &known, previous };
     let restored = work.run(networks, &source.geometry, &mut tell)?;
     Ok((restored, saved))
 }
@@ -128,7 +130,8 @@ struct Work<'a> {
     ready: &'a Ready<'a>,
     inputs: &'a BTreeMap<String, Volume>,
     structures: &'a BTreeMap<String, Mask>,
-    previous: Option<&'a Restored>,
+    /// Label values of the stage before, on the array of this one.
+    previous: Option<Array3<u16>>,
 }
 
 impl<'a> Work<'a> {
@@ -287,10 +290,11 @@ impl<'a> Work<'a> {
                 owned(mask.map_or_else(|| Array3::zeros(frame.shape()), |mask| mask.mapv(f32::from)))
             }
             Source::Previous(value) => {
-                let previous = self.previous;
-                let mask = previous.and_then(|found| found.mask(found.name_of(*value)?));
-                let mask = mask.map(|voxels| frame.bring(&Mask::new(Arc::clone(&frame.geometry), voxels)));
-                owned(mask.map_or_else(|| Array3::zeros(frame.shape()), |mask| mask.mapv(f32::from)))
+                let labels = self.previous.as_ref().filter(|labels| labels.shape() == frame.shape());
+                owned(labels.map_or_else(
+                    || Array3::zeros(frame.shape()),
+                    |labels| labels.mapv(|label| f32::from(usize::from(label) == *value)),
+                ))
             }
         }
     }

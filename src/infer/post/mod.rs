@@ -3,13 +3,14 @@
 //! To add one: write a file with a `pub(super) const ENTRY`, and name it in [`TABLE`]. Lengths are in mm and use the
 //! position of every slice. An operation changes one mask and may look at others and at the source image.
 
+mod between;
 mod boolean;
 mod cerr;
 mod cerr_chewing;
 mod cerr_constrictor;
 mod cerr_larynx;
 mod closing;
-pub(in crate::infer) mod components;
+pub(super) mod components;
 mod consensus;
 mod convex_hull;
 mod distance;
@@ -28,6 +29,7 @@ mod largest_overlap;
 mod margin;
 mod opening;
 mod reconstruct;
+mod remove_background;
 mod remove_inside;
 mod remove_near;
 mod remove_small;
@@ -38,6 +40,8 @@ mod split_left_right;
 mod take;
 mod threshold;
 mod yields_to;
+
+pub use between::{Between, onto, run_between};
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -50,7 +54,7 @@ use super::recipe::Recipe;
 use super::restore::Restored;
 use super::{InferError, Structure};
 use crate::document::{Node, Problems};
-use crate::volume::{Mask, Volume, VolumeGeometry};
+use crate::volume::{CompactMask, Mask, Volume, VolumeGeometry};
 
 /// Every post-processing operation, in the order of the reference.
 pub static TABLE: &[&Operation] = &[
@@ -74,6 +78,7 @@ pub static TABLE: &[&Operation] = &[
     &keep_inside::ENTRY,
     &remove_inside::ENTRY,
     &yields_to::ENTRY,
+    &remove_background::ENTRY,
     &keep_near::ENTRY,
     &remove_near::ENTRY,
     &keep_touching::ENTRY,
@@ -188,11 +193,10 @@ impl Step {
         let before = (self.combine != Combine::Replace).then(|| mask.clone());
         (self.operation.apply)(&self.arguments, mask, context);
         let Some(before) = before else { return };
-        let pairs = ndarray::Zip::from(mask).and(&before);
-        match self.combine {
-            Combine::Union => pairs.par_for_each(|mask, before| *mask |= *before),
-            Combine::Replace | Combine::Intersection => pairs.par_for_each(|mask, before| *mask &= *before),
-        }
+        let union = self.combine == Combine::Union;
+        ndarray::Zip::from(mask)
+            .and(&before)
+            .par_for_each(|mask, before| *mask = if union { *mask || *before } else { *mask && *before });
     }
 }
 
@@ -238,13 +242,13 @@ pub(super) fn run(
     let mut delivered = Vec::with_capacity(recipe.structures.len());
     for label in &recipe.structures {
         let mask = match structures.get(label) {
-            Some(mask) => mask.clone(),
-            None => Mask::new(
-                Arc::clone(geometry),
-                labels.mask(label).unwrap_or_else(|| Array3::from_elem(geometry.shape(), false)),
-            ),
+            Some(mask) => CompactMask::of(Arc::clone(geometry), &mask.voxels),
+            None => {
+                let voxels = labels.mask(label).unwrap_or_else(|| Array3::from_elem(geometry.shape(), false));
+                CompactMask::of(Arc::clone(geometry), &voxels)
+            }
         };
-        let reason = (!mask.voxels.iter().any(|inside| *inside)).then(|| {
+        let reason = mask.is_empty().then(|| {
             reasons
                 .get(label.as_str())
                 .cloned()

@@ -52,15 +52,25 @@ pub(super) fn applied(mask: &Mask, json: &str) -> Mask {
 
 /// Applies one operation to a mask beside structures on the same grid, or tells what is wrong with it.
 pub(super) fn changed(mask: &Mask, structures: &[(&str, Array3<bool>)], json: &str) -> Result<Mask, String> {
+    let image = Array3::from_shape_fn(mask.voxels.raw_dim(), |(_, _, i)| i as f32);
+    changed_in(&image, mask, structures, json)
+}
+
+/// The same with an image of its own.
+pub(super) fn changed_in(
+    image: &Array3<f32>,
+    mask: &Mask,
+    structures: &[(&str, Array3<bool>)],
+    json: &str,
+) -> Result<Mask, String> {
     let geometry = &mask.geometry;
     let mut voxels = mask.voxels.clone();
     let named: BTreeMap<String, Mask> = structures
         .iter()
         .map(|(name, voxels)| ((*name).to_owned(), Mask::new(Arc::clone(geometry), voxels.clone())))
         .collect();
-    let image = Array3::from_shape_fn(voxels.raw_dim(), |(_, _, i)| i as f32);
     let labels = Restored::none(geometry.shape());
-    let context = Context { geometry, image: &image, structures: &named, labels: &labels };
+    let context = Context { geometry, image, structures: &named, labels: &labels };
     let mut problems = Problems::of("f.json");
     let known: Vec<&str> = named.keys().map(String::as_str).collect();
     let step = document::parse(json, &mut problems).and_then(|node| Step::parse(&node, &known, &mut problems));
@@ -118,6 +128,7 @@ const EXAMPLES: &[&str] = &[
     r#"{"op": "keep_inside", "of": ["A"]}"#,
     r#"{"op": "remove_inside", "of": ["A"]}"#,
     r#"{"op": "yields_to", "of": ["A"], "rule": "deeper"}"#,
+    r#"{"op": "remove_background", "minimum_pixels": 1}"#,
     r#"{"op": "keep_near", "of": ["A"], "radius_mm": 3}"#,
     r#"{"op": "remove_near", "of": ["A"], "gap_mm": 3}"#,
     r#"{"op": "keep_touching", "of": ["A"]}"#,

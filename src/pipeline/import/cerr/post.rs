@@ -139,7 +139,7 @@ fn parse_method(
                 Some(node) => reading.number(node)?,
                 None => -400.0,
             };
-            Some(json!({"op": "keep_in_outline", "threshold": super::reading::number_of(threshold)}))
+            Some(json!({"op": "remove_background", "threshold": super::reading::number_of(threshold)}))
         }
         Method::Plain(name) => Some(json!({"op": name})),
     };

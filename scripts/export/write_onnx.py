@@ -47,7 +47,8 @@ def write(network, example, path, names=("image", "logits"), free_sides=False, m
     examples = tuple(tensor.float() for tensor in examples)
     if len(names) != len(examples) + 1:
         raise ValueError(f"names: found {len(names)}, expected {len(examples)} inputs and one output")
-    network = OneOutput(network).eval().float().cpu()
+    # A TorchScript module is its own graph and cannot be traced within another module.
+    network = (network if isinstance(network, torch.jit.ScriptModule) else OneOutput(network)).eval().float().cpu()
     with torch.no_grad():
         found = network(*examples)
     if not isinstance(found, torch.Tensor) or found.ndim < 4:

@@ -26,7 +26,8 @@ for variable in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"):
     os.environ.setdefault(variable, ".")  # nnU-Net complains when they are missing; none of them is used here
 
 import torch
-from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
+from nnunetv2.inference import predict_from_raw_data
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.utilities.label_handling.label_handling import determine_num_input_channels
 
 from write_onnx import write
@@ -49,16 +50,30 @@ def folds_in(model: pathlib.Path, checkpoint: str) -> list[str]:
     return numbers or [name for name in names if name == "all"]
 
 
+def trainer_named(name: str, find=predict_from_raw_data.recursive_find_trainer_class_by_name):
+    """The trainer's class, which builds the network. One that is not installed (TotalSegmentator has its own) most
+    often changes training only; if it does change the network, loading the weights strictly fails."""
+    try:
+        found = find(name)
+    except Exception:
+        found = None
+    if found is None:
+        print(f"trainer {name} is not installed; the network is built by nnUNetTrainer", file=sys.stderr)
+    return found or nnUNetTrainer
+
+
 def export(model: pathlib.Path, folds: list[str] | None = None, checkpoint: str = "checkpoint_final.pth") -> dict:
     """Writes every fold of one model and export.json; returns what stands in it."""
     folds = folds or folds_in(model, checkpoint)
     if not folds:
         raise SystemExit(f"{model}: found no fold_*/{checkpoint}; name another with --checkpoint")
-    predictor = nnUNetPredictor(use_mirroring=False, device=torch.device("cpu"), allow_tqdm=False)
+    predict_from_raw_data.recursive_find_trainer_class_by_name = trainer_named
+    predictor = predict_from_raw_data.nnUNetPredictor(
+        use_mirroring=False, perform_everything_on_device=False, device=torch.device("cpu"), allow_tqdm=False)
     predictor.initialize_from_trained_model_folder(str(model), tuple(folds), checkpoint)
     configuration = predictor.configuration_manager
     channels = determine_num_input_channels(predictor.plans_manager, configuration, predictor.dataset_json)
-    # Uniform noise would do; a seed makes the recorded difference the same in each run.
+    # A seed makes the recorded difference the same in each run.
     example = torch.randn((1, channels, *configuration.patch_size), generator=torch.Generator().manual_seed(0))
     mirroring = predictor.allowed_mirroring_axes
     name = torch.load(model / f"fold_{folds[0]}" / checkpoint, map_location="cpu", weights_only=False)["init_args"][
