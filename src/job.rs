@@ -6,8 +6,10 @@
 //!    +--lost--+  +-> Failed <+      an operator's retry leads from Failed back to Queued or Delivering
 //! ```
 
+mod input;
+mod name;
+
 use std::collections::BTreeMap;
-use std::fmt;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -16,47 +18,8 @@ use thiserror::Error;
 use crate::dicom::{SeriesKey, Uid};
 use crate::limits::LOST_WORKER_WAIT_S;
 pub use crate::output::run::{Run, Stage, StructureResult};
-
-/// Names a job; derived from what it works on, so that the same work has the same name.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct JobId(String);
-
-impl JobId {
-    /// The name of the job that runs one revision of a pipeline on one set of instances.
-    ///
-    /// `instances` are SOP Instance UIDs with the digests of their bytes, in any order.
-    pub fn derived<'a>(
-        series: &SeriesKey,
-        pipeline_digest: &str,
-        instances: impl IntoIterator<Item = (&'a Uid, &'a str)>,
-    ) -> JobId {
-        let mut set: Vec<(&str, &str)> = instances.into_iter().map(|(uid, digest)| (uid.as_str(), digest)).collect();
-        set.sort_unstable();
-        let keys = [series.study_instance_uid.as_str(), series.series_instance_uid.as_str(), pipeline_digest];
-        let parts = keys.into_iter().chain(set.into_iter().flat_map(|(uid, digest)| [uid, digest]));
-        let uid = Uid::derived(parts);
-        let number: u128 = uid.as_str()[5..].parse().expect("a derived UID is 2.25. and a decimal number of 128 bits");
-        JobId(format!("{:012x}", number >> 80))
-    }
-
-    /// Takes a name that was written down before.
-    pub fn parse(text: &str) -> Option<JobId> {
-        let hex = text.len() == 12 && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
-        hex.then(|| JobId(text.to_owned()))
-    }
-
-    /// Twelve hexadecimal digits.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for JobId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
+pub use input::JobInput;
+pub use name::JobId;
 
 /// Where a job stands.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -144,11 +107,16 @@ impl RetryPolicy {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Job {
     pub id: JobId,
+    /// The primary series: the result lies on its grid and refers to its images.
     pub series: SeriesKey,
     /// Revision of the series that it works on; a late instance makes a new one.
     pub series_revision: u32,
-    /// The instances that it works on, and no others; its name is derived from them.
+    /// The instances of the primary series that it works on, and no others.
     pub instances: Vec<Uid>,
+    /// Every slot of the pipeline with what fills it, the primary among them; the name of the job is derived from all
+    /// of their instances. Empty in jobs of a ledger that knew one series a job: then the primary is all.
+    #[serde(default)]
+    pub inputs: Vec<JobInput>,
     pub pipeline: String,
     pub pipeline_revision: u32,
     /// The pipeline definition as it was when the series matched; the run uses this text and no other.
@@ -179,7 +147,10 @@ pub enum JobEvent {
     RunFailed { cause: String },
     /// Its worker died, hung or was killed: one of the few runs that a job may cost.
     WorkerLost { cause: String },
-    /// The gateway itself ended while it ran. Not the job's fault, so the run is not counted.
+    /// The gateway ended in order while it ran: not the job's fault, so the run is not counted.
+    Stopped,
+    /// It was found running at the start: the process was killed, or the machine went down, maybe by this very job. The
+    /// run stays counted, as one that lost its worker, or such a job would take the machine down at every start.
     Interrupted,
     /// A destination has everything.
     Sent { to: String },
@@ -198,6 +169,7 @@ impl JobEvent {
             JobEvent::Produced { .. } => "produced",
             JobEvent::RunFailed { .. } => "run failed",
             JobEvent::WorkerLost { .. } => "worker lost",
+            JobEvent::Stopped => "stopped",
             JobEvent::Interrupted => "interrupted",
             JobEvent::Sent { .. } => "sent",
             JobEvent::SendFailed { .. } => "send failed",
@@ -236,15 +208,11 @@ impl Job {
                 JobState::Delivering
             }
             (JobState::Running, JobEvent::RunFailed { cause }) => JobState::Failed { cause: cause.clone() },
-            (JobState::Running, JobEvent::WorkerLost { cause }) if self.runs >= runs_max => JobState::Failed {
-                cause: format!("{} workers were lost on this job, the last one: {cause}", self.runs),
-            },
-            (JobState::Running, JobEvent::WorkerLost { .. }) => {
-                let wait = SignedDuration::from_secs(LOST_WORKER_WAIT_S * i64::from(self.runs));
-                self.not_before = now.checked_add(wait).unwrap_or(Timestamp::MAX);
-                JobState::Queued
-            }
+            (JobState::Running, JobEvent::WorkerLost { cause }) => self.lost(cause, runs_max, now),
             (JobState::Running, JobEvent::Interrupted) => {
+                self.lost("the gateway ended while the job ran", runs_max, now)
+            }
+            (JobState::Running, JobEvent::Stopped) => {
                 self.runs -= 1;
                 JobState::Queued
             }
@@ -271,6 +239,26 @@ impl Job {
         };
         self.state = self.settled(state);
         Ok(())
+    }
+
+    /// A run that was begun and came to nothing: again after a while, unless it was one too many.
+    fn lost(&mut self, cause: &str, runs_max: u32, now: Timestamp) -> JobState {
+        if self.runs >= runs_max {
+            let cause = format!("{} workers were lost on this job, the last one: {cause}", self.runs);
+            return JobState::Failed { cause };
+        }
+        let wait = SignedDuration::from_secs(LOST_WORKER_WAIT_S * i64::from(self.runs));
+        self.not_before = now.checked_add(wait).unwrap_or(Timestamp::MAX);
+        JobState::Queued
+    }
+
+    /// What fills the slots, also for a job of a ledger that knew one series a job: its slot has no name there.
+    pub fn inputs(&self) -> Vec<JobInput> {
+        if !self.inputs.is_empty() {
+            return self.inputs.clone();
+        }
+        let (slot, series, instances) = (String::new(), self.series.clone(), self.instances.clone());
+        vec![JobInput { slot, series, instances }]
     }
 
     fn answer(&mut self, event: &JobEvent, now: Timestamp) {
@@ -352,6 +340,7 @@ mod tests {
             series,
             series_revision: 1,
             instances: Vec::new(),
+            inputs: Vec::new(),
             pipeline: "p".to_owned(),
             pipeline_revision: 1,
             pipeline_source: String::new(),
@@ -373,6 +362,7 @@ mod tests {
             JobEvent::Produced { run: Run::default() },
             JobEvent::RunFailed { cause: cause.clone() },
             JobEvent::WorkerLost { cause: cause.clone() },
+            JobEvent::Stopped,
             JobEvent::Interrupted,
             JobEvent::Sent { to: to.clone() },
             JobEvent::SendFailed { to: to.clone(), reason: cause.clone(), not_before: Timestamp::UNIX_EPOCH },
@@ -402,6 +392,7 @@ queued     + started      -> running
 queued     + produced     -> -
 queued     + run failed   -> -
 queued     + worker lost  -> -
+queued     + stopped      -> -
 queued     + interrupted  -> -
 queued     + sent         -> -
 queued     + send failed  -> -
@@ -411,6 +402,7 @@ running    + started      -> -
 running    + produced     -> delivering
 running    + run failed   -> failed
 running    + worker lost  -> queued
+running    + stopped      -> queued
 running    + interrupted  -> queued
 running    + sent         -> -
 running    + send failed  -> -
@@ -420,6 +412,7 @@ delivering + started      -> -
 delivering + produced     -> -
 delivering + run failed   -> -
 delivering + worker lost  -> -
+delivering + stopped      -> -
 delivering + interrupted  -> -
 delivering + sent         -> delivering
 delivering + send failed  -> delivering
@@ -429,6 +422,7 @@ delivered  + started      -> -
 delivered  + produced     -> -
 delivered  + run failed   -> -
 delivered  + worker lost  -> -
+delivered  + stopped      -> -
 delivered  + interrupted  -> -
 delivered  + sent         -> -
 delivered  + send failed  -> -
@@ -438,6 +432,7 @@ failed     + started      -> -
 failed     + produced     -> -
 failed     + run failed   -> -
 failed     + worker lost  -> -
+failed     + stopped      -> -
 failed     + interrupted  -> -
 failed     + sent         -> -
 failed     + send failed  -> -
@@ -453,6 +448,7 @@ failed     + retried      -> delivering
         for _ in 0..3 {
             job.apply(&JobEvent::Started, 3, Timestamp::UNIX_EPOCH).expect("a queued job starts");
             let lost = JobEvent::WorkerLost { cause: "killed".to_owned() };
+            let lost = if job.runs == 2 { JobEvent::Interrupted } else { lost };
             job.apply(&lost, 3, Timestamp::UNIX_EPOCH).expect("a running job can lose its worker");
         }
         assert!(matches!(&job.state, JobState::Failed { cause } if cause.starts_with("3 workers")), "{:?}", job.state);
@@ -486,15 +482,5 @@ failed     + retried      -> delivering
         job.apply(&JobEvent::Produced { run: Run::default() }, 3, Timestamp::UNIX_EPOCH)
             .expect("a running job produces");
         assert_eq!(job.state, JobState::Delivered);
-    }
-
-    #[test]
-    fn the_name_depends_on_the_set_of_instances_and_not_on_its_order() {
-        let key = job(JobState::Queued, 0).series;
-        let (a, b): (Uid, Uid) = ("1.1".parse().expect("a UID"), "1.2".parse().expect("a UID"));
-        let one = JobId::derived(&key, "p", [(&a, "x"), (&b, "y")]);
-        assert_eq!(one, JobId::derived(&key, "p", [(&b, "y"), (&a, "x")]));
-        assert_ne!(one, JobId::derived(&key, "p", [(&a, "x")]));
-        assert_eq!(JobId::parse(one.as_str()), Some(one));
     }
 }

@@ -24,6 +24,9 @@ pub const DOCUMENT_DEPTH_MAX: usize = 64;
 /// Most problems listed for one configuration file; past that the list helps nobody.
 pub const DOCUMENT_PROBLEMS_MAX: usize = 200;
 
+/// Most rounds of STAPLE; structures that agree at all need under a hundred.
+pub const STAPLE_ROUNDS_MAX: usize = 10_000;
+
 /// Longest id of a pipeline, step, model or peer: it names files and stands in log lines.
 pub const ID_LENGTH_MAX: usize = 64;
 
@@ -219,3 +222,44 @@ pub const DELIVERIES_EACH_MAX: usize = 2;
 
 /// One delivery in all, however slowly it goes on.
 pub const DELIVERY_S_MAX: u64 = 3_600;
+
+/// Most networks of one model: five folds in three views with a low-resolution stage.
+pub const MODEL_NETWORKS_MAX: usize = 32;
+
+/// Most channels of one network's input: five slices of three images, and masks.
+pub const MODEL_CHANNELS_MAX: usize = 64;
+
+/// Farthest slice that a channel may take, counted from the current one.
+pub const CHANNEL_OFFSET_MAX: i64 = 64;
+
+/// Highest value in a network's label map; published ones stay below a byte.
+pub const MODEL_LABEL_VALUE_MAX: usize = 4_095;
+
+/// Files of networks that a worker keeps loaded between jobs, in bytes; what they hold in memory is about as much.
+pub const NETWORKS_BYTES_KEPT: u64 = 4 << 30;
+/// Most slots of one pipeline: as many images as one model takes, each from a series of its own.
+pub const PIPELINE_INPUTS_MAX: usize = MODEL_INPUTS_MAX;
+
+/// Longest name of a structure that is looked for, in bytes (PS3.5 6.2, VR LO, with room for other alphabets).
+pub const ROI_NAME_LENGTH_MAX: usize = 256;
+
+/// Most names that one structure may be looked for by; the longest published list has eleven.
+pub const STRUCTURE_ALIASES_MAX: usize = 256;
+
+/// Most assignments of series to slots that are tried for one pipeline; a study has tens of series, few of which fit.
+pub const JOIN_STEPS_MAX: usize = 10_000;
+
+/// Most frames of one segmentation: a hundred segments on a thousand slices.
+pub const SEGMENT_FRAMES_MAX: usize = 1 << 17;
+
+/// How often a pipeline of several series looks whether others of the study are still arriving.
+pub const SETTLE_POLL_S: i64 = 1;
+
+/// Sums of windows up to this size are kept in single precision; above it in half: 117 classes on a trunk at 1.5 mm have
+/// 4.5 GB in single precision, half of the memory that such a run may take.
+pub const WINDOW_SINGLE_BYTES_MAX: usize = 1 << 30;
+
+/// Slices of half-precision sums that are handed on at once, in single precision.
+pub const WINDOW_SLICES_AT_ONCE: usize = 4;
+
+const _: () = assert!(WINDOW_SINGLE_BYTES_MAX <= WINDOW_BYTES_MAX);

@@ -114,7 +114,7 @@ fn configure(folder: &Path, ports: &[u16]) {
         "ae-config/gateway.json",
         format!(
             r#"{{"ae_titles": ["CONTOURD"], "bind": "127.0.0.1", "port": {},
-                "storage": {{"folder": "var", "free_floor_mb": 1}},
+                "storage": {{"folder": "var", "free_floor_mb": 1}}, "worker": {{"runs_max": 100}},
                 "complete": {{"quiet_s": 3, "released_quiet_s": 1, "gap_quiet_s": 600, "max_wait_s": 900}}}}"#,
             ports[0]
         ),

@@ -1,14 +1,17 @@
 //! Whole lives of the gateway from seeds, without a socket or a clock: instances lost, repeated, reordered and
-//! interleaved, workers lost, destinations away, and a crash after any effect. What must hold in the end is asserted.
+//! interleaved, workers lost, destinations away, pipelines changed, and a crash after any effect. What must hold in the
+//! end is asserted. A pipeline "alone" takes each series, "pair" the first and second of the study, with the third if
+//! it comes in time.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use contourd::dicom::{SeriesKey, Uid};
 use contourd::job::{Job, JobId, JobState, RetryPolicy};
 use contourd::node::{
-    Answer, Assessment, Effect, Event, Node, Order, Placed, Record, Restored, SeriesRecord, Settings, Stored,
+    Answer, Assessment, Effect, Event, InputRules, Node, Order, Placed, Record, Restored, SeriesRecord, Settings,
+    SlotRule, Source, Stored,
 };
-use contourd::pipeline::{Completeness, OnTimeout};
+use contourd::pipeline::{Completeness, Frame, OnTimeout, Picking, Same};
 use fastrand::Rng;
 use jiff::{SignedDuration, Timestamp};
 
@@ -17,16 +20,21 @@ const DESTINATIONS: [&str; 2] = ["tps", "pacs"];
 
 #[test]
 fn every_complete_series_ends_in_one_result_at_each_destination() {
-    let (mut crashes, mut lost_workers, mut revisions) = (0, 0, 0);
+    let (mut crashes, mut lost_workers, mut revisions, mut pairs, mut stopped) = (0, 0, 0, 0, 0);
     for seed in 0..LIVES {
         let world = World::live(seed);
         crashes += world.crashes;
         lost_workers += world.lost_workers;
         revisions += world.ledger.series.values().filter(|series| series.revision > 1).count();
+        pairs += world.ledger.jobs.values().filter(|job| job.pipeline == "pair").count();
+        stopped += world.stopped;
     }
-    println!("{LIVES} lives: {crashes} crashes, {lost_workers} workers lost, {revisions} series with a late instance");
+    println!(
+        "{LIVES} lives: {crashes} crashes, {stopped} orderly ends, {lost_workers} workers lost, {revisions} series with \
+         a late instance, {pairs} jobs of several series"
+    );
     assert!(
-        crashes > LIVES && lost_workers > LIVES / 10 && revisions > 100,
+        crashes > LIVES && lost_workers > LIVES / 10 && revisions > 100 && pairs > LIVES as usize / 4 && stopped > 100,
         "the lives are too quiet to show anything"
     );
 }
@@ -61,6 +69,9 @@ struct World {
     crash: u64,
     crashes: u64,
     lost_workers: u64,
+    stopped: u64,
+    /// Counts the changes of the pipeline "pair".
+    version: u32,
     /// What the senders have not had acknowledged yet.
     unsent: Vec<Stored>,
     /// Durable and acknowledged.
@@ -88,6 +99,8 @@ impl World {
             crash,
             crashes: 0,
             lost_workers: 0,
+            stopped: 0,
+            version: 0,
             unsent,
             spool: BTreeMap::new(),
             ledger: Ledger::default(),
@@ -115,6 +128,8 @@ impl World {
                 self.tell(Event::Closed { association, released });
             }
             7 if self.rng.u8(0..20) == 0 => self.crash(),
+            7 if self.rng.u8(0..20) == 0 => self.stop(),
+            7 if self.rng.u8(0..20) == 0 => self.version += 1,
             _ => self.answer(),
         }
     }
@@ -189,20 +204,25 @@ impl World {
         if positions.windows(2).any(|pair| pair[1] - pair[0] != 1) {
             return Assessment { refusals: vec!["a slice is missing".to_owned()], ..Assessment::default() };
         }
-        let order = Order {
-            pipeline: "p".to_owned(),
+        let order = |pipeline: &str, digest: String| Order {
+            pipeline: pipeline.to_owned(),
             pipeline_revision: 1,
-            digest: "d".to_owned(),
-            source: String::new(),
-            models: BTreeMap::new(),
-            reasons: Vec::new(),
+            digest,
             destinations: DESTINATIONS.map(str::to_owned).to_vec(),
+            ..Order::default()
         };
-        Assessment { orders: vec![order], ..Assessment::default() }
+        let series = self.spool[&instances[0]].series.series_instance_uid.as_str().to_owned();
+        let slot = SLOTS[series[4..].parse::<usize>().expect("a number")];
+        let alone = order("alone", "d".to_owned());
+        let pair = order("pair", format!("p{}", self.version));
+        let pair = Order { fills: vec![slot.to_owned()], inputs: pair_rules(), ..pair };
+        let source = Source { frame_of_reference_uid: Some("1.5".parse().expect("a UID")), ..Source::default() };
+        Assessment { orders: vec![alone, pair], sources: vec![source], ..Assessment::default() }
     }
 
     fn infer(&mut self, job: &Job) {
-        let instances = job.instances.clone();
+        let instances: Vec<Uid> = job.inputs.iter().flat_map(|input| input.instances.clone()).collect();
+        assert!(job.runs <= settings().runs_max, "seed {}: a run too many was begun", self.seed);
         assert_eq!(self.ledger.jobs[&job.id].state, JobState::Running, "recorded before it is acted on");
         if self.rng.u8(0..8) == 0 {
             self.lost_workers += 1;
@@ -226,6 +246,17 @@ impl World {
             }
         };
         self.answers.push(Event::Answered { job, to: to.to_owned(), answer });
+    }
+
+    /// The process is told to end, and does so in order.
+    fn stop(&mut self) {
+        self.stopped += 1;
+        let crashes = self.crashes;
+        self.tell(Event::Stopping);
+        if self.crashes == crashes {
+            assert!(self.ledger.jobs.values().all(|job| job.state != JobState::Running), "none is left running");
+            self.crash();
+        }
     }
 
     /// The process ends here; a new one starts from what is durable.
@@ -272,6 +303,18 @@ impl World {
         panic!("seed {}: the gateway does not come to rest", self.seed);
     }
 
+    /// One result of all instances at each destination; results of fewer, before a late instance came, may be there.
+    fn check_results(&self, pipeline: &str, series: &SeriesKey, full: &[Uid]) {
+        for (to, objects) in &self.received {
+            let of = |id: &JobId| &self.ledger.jobs[id];
+            let wanted = |(id, used): &(&JobId, &Vec<Uid>)| {
+                of(id).pipeline == pipeline && of(id).series == *series && used.as_slice() == full
+            };
+            let results = objects.iter().filter(wanted).count();
+            assert_eq!(results, 1, "seed {}: results of {pipeline} on a complete study at {to}", self.seed);
+        }
+    }
+
     fn check(&self) {
         let seed = self.seed;
         let mut whole: BTreeMap<SeriesKey, BTreeSet<Uid>> = BTreeMap::new();
@@ -279,16 +322,36 @@ impl World {
             assert!(self.ledger.instances.contains_key(uid), "seed {seed}: an acknowledged instance is not recorded");
             whole.entry(stored.series.clone()).or_default().insert(uid.clone());
         }
-        for (series, instances) in whole {
-            let full: Vec<Uid> = instances.into_iter().collect();
-            for (to, objects) in &self.received {
-                let results =
-                    objects.iter().filter(|(id, used)| self.ledger.jobs[*id].series == series && **used == full);
-                assert_eq!(results.count(), 1, "seed {seed}: results of a complete series at {to}");
-            }
+        for (series, instances) in &whole {
+            let full: Vec<Uid> = instances.iter().cloned().collect();
+            self.check_results("alone", series, &full);
+        }
+        let mut sets: Vec<_> = whole.iter().collect();
+        sets.sort_by_key(|(series, _)| series.series_instance_uid.clone());
+        if let [(first, _), (_, _), ..] = sets[..] {
+            let full: Vec<Uid> = sets.iter().flat_map(|(_, instances)| (*instances).clone()).collect();
+            self.check_results("pair", first, &full);
+        } else {
+            assert!(self.ledger.jobs.values().all(|job| job.pipeline == "alone"), "seed {seed}: half a pair ran");
+            assert!(self.ledger.series.values().all(|series| series.note == "pair: waits for second"));
         }
         assert!(self.ledger.jobs.values().all(|job| job.state == JobState::Delivered), "seed {seed}");
     }
+}
+
+const SLOTS: [&str; 3] = ["first", "second", "third"];
+
+/// The first two series of a study, and the third if it comes within a minute.
+fn pair_rules() -> InputRules {
+    let slot = |name: &&str| SlotRule {
+        name: (*name).to_owned(),
+        primary: *name == "first",
+        optional: *name == "third",
+        wait_s: 60.0,
+        picking: Picking::default(),
+        frame: Frame::Same,
+    };
+    InputRules { same: Same::Study, slots: SLOTS.iter().map(slot).collect(), settle_s: 30.0 }
 }
 
 fn position(stored: &Stored) -> i64 {

@@ -7,7 +7,7 @@ use clap::Args;
 use super::{EXIT_CONFIGURATION, EXIT_OK};
 use crate::config::{self, Configuration, Peer};
 use crate::document::Problem;
-use crate::pipeline::{Action, Mode};
+use crate::pipeline::Mode;
 
 /// Check the configuration: all that is wrong in all files, or a summary.
 #[derive(Debug, Args)]
@@ -74,10 +74,7 @@ fn summary(configuration: &Configuration) -> String {
         let steps: Vec<&str> = pipeline
             .steps()
             .iter()
-            .map(|step| {
-                let Action::Model(model) = &step.action;
-                model.name.as_str()
-            })
+            .map(|step| step.action.model().map_or(step.id.as_str(), |model| model.name.as_str()))
             .collect();
         let structures: Vec<&str> = pipeline.structures().iter().map(|rule| rule.style.name.as_str()).collect();
         let to: Vec<&str> = pipeline.deliver().iter().map(|deliver| deliver.to.name.as_str()).collect();

@@ -1,5 +1,9 @@
-//! `contourd explain`: what the series in a folder are, and for each pipeline whether it wants them, else why not.
+//! `contourd explain`: what the series in a folder are, for each pipeline whether it wants them, else why not, and
+//! for pipelines of several series which fills which input.
 
+mod sets;
+
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -7,11 +11,13 @@ use dicom_dictionary_std::tags;
 use serde_json::{Value, json};
 
 use super::check::{ConfigArgs, told};
-use super::discover::{Found, find};
+use super::discover::{Found, FoundSeries, find};
 use super::{EXIT_CONFIGURATION, EXIT_FAILED, EXIT_OK};
 use crate::assemble::SeriesPlan;
 use crate::config::{Configuration, Loader};
+use crate::daemon::assess;
 use crate::dicom::{Instance, SeriesKey};
+use crate::node::Assessment;
 use crate::route::{self, Assembly, SeriesView, Verdict};
 
 /// Explain what the series in a folder are and which pipelines want them, and why others do not.
@@ -29,6 +35,9 @@ pub(super) struct ExplainArgs {
     #[arg(long)]
     all: bool,
 }
+
+/// What the gateway would find of each series.
+type Assessed = BTreeMap<SeriesKey, Assessment>;
 
 /// What was found of one series.
 struct Explained {
@@ -56,10 +65,14 @@ impl ExplainArgs {
         let found = find(&self.images)?;
         let explained: Vec<Explained> =
             found.series.iter().map(|(key, series)| explain(key, &series.instances, &configuration)).collect();
+        let assess =
+            |(key, series): (&SeriesKey, &FoundSeries)| (key.clone(), assess(&series.instances, None, &configuration));
+        let assessed: Assessed = found.series.iter().map(assess).collect();
         if self.json {
-            println!("{:#}", as_json(&found, &explained));
+            println!("{:#}", as_json(&found, &explained, &assessed, &configuration));
         } else {
             print!("{}", self.as_text(&found, &explained, &configuration));
+            print!("{}", sets::as_text(&assessed, &explained, &configuration));
         }
         Ok(if explained.is_empty() { EXIT_FAILED } else { EXIT_OK })
     }
@@ -174,11 +187,12 @@ fn geometry(plan: &SeriesPlan, assembly: &Assembly) -> String {
     text
 }
 
-fn as_json(found: &Found, explained: &[Explained]) -> Value {
+fn as_json(found: &Found, explained: &[Explained], assessed: &Assessed, configuration: &Configuration) -> Value {
     let others: Vec<Value> =
         found.others.iter().map(|(file, reason)| json!({"file": file.to_string_lossy(), "reason": reason})).collect();
     let series: Vec<Value> = explained.iter().map(series_json).collect();
-    json!({"files": found.files, "left_out": others, "series": series})
+    let together = sets::as_json(assessed, configuration);
+    json!({"files": found.files, "left_out": others, "series": series, "several_series": together})
 }
 
 fn series_json(series: &Explained) -> Value {

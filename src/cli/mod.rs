@@ -5,7 +5,9 @@ mod demo;
 mod discover;
 mod echo;
 mod explain;
+mod import;
 mod jobs;
+mod model;
 mod receive;
 mod retry;
 mod segment;
@@ -48,7 +50,9 @@ enum Command {
     Demo(demo::DemoArgs),
     Echo(echo::EchoArgs),
     Explain(explain::ExplainArgs),
+    Import(import::ImportArgs),
     Jobs(jobs::JobsArgs),
+    Model(model::ModelArgs),
     #[command(hide = true)]
     Receive(receive::ReceiveArgs),
     Retry(retry::RetryArgs),
@@ -79,7 +83,9 @@ fn dispatch(command: Command) -> anyhow::Result<u8> {
         Command::Demo(args) => args.run(),
         Command::Echo(args) => args.run(),
         Command::Explain(args) => args.run(),
+        Command::Import(args) => args.run(),
         Command::Jobs(args) => args.run(),
+        Command::Model(args) => args.run(),
         Command::Receive(args) => args.run(),
         Command::Retry(args) => args.run(),
         Command::Segment(args) => args.run(),

@@ -1,5 +1,6 @@
 //! `contourd segment`: the same path as the gateway's, from files to objects, without a network.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
@@ -10,17 +11,17 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::check::{ConfigArgs, told};
-use super::discover::{FoundSeries, find};
+use super::discover::{Found, FoundSeries, find};
 use super::{EXIT_CONFIGURATION, EXIT_FAILED, EXIT_OK};
 use crate::config::{self, Configuration};
 use crate::daemon::assess;
-use crate::dicom::SeriesKey;
+use crate::dicom::{SeriesKey, Uid};
 use crate::job::{JobId, Run};
-use crate::node::{Assessment, Order};
+use crate::node::{Assessment, Order, together};
 use crate::onnx;
-use crate::worker::{Bench, WorkOrder};
+use crate::worker::{Bench, InputFiles, WorkOrder};
 
-/// Run the pipelines that match on the series in a folder, and write the results into another.
+/// Run the pipelines that match on the series in a folder, alone or together, and write the results into another.
 #[derive(Debug, Args)]
 pub(super) struct SegmentArgs {
     /// A folder with DICOM files, searched with all folders in it
@@ -57,12 +58,27 @@ impl SegmentArgs {
         }
         onnx::check_library()?;
         let found = find(&self.input)?;
-        let mut bench = Bench::new(configuration.gateway.worker.threads);
+        let mut bench = Bench::new(configuration.gateway.worker.threads, configuration.gateway.worker.devices);
+        let assess = |(key, series): (&SeriesKey, &FoundSeries)| {
+            let assessment = assess(&series.instances, None, &configuration);
+            println!("series {}: {}", key.series_instance_uid, assessment.summary);
+            (key.clone(), assessment)
+        };
+        let assessed: BTreeMap<SeriesKey, Assessment> = found.series.iter().map(assess).collect();
+        let tasks = self.tasks(&assessed);
         let (mut done, mut failed) = (0, 0);
-        for (key, series) in &found.series {
-            let (good, bad) = self.series(key, series, &configuration, &mut bench)?;
-            done += good;
-            failed += bad;
+        for task in &tasks {
+            println!("{}: {}", task.order.pipeline, task.describe());
+            match self.work(task, &found, &configuration, &mut bench)? {
+                Ok((run, folder)) => {
+                    tell(&run, &folder);
+                    done += 1;
+                }
+                Err(cause) => {
+                    println!("  failed: {cause}");
+                    failed += 1;
+                }
+            }
         }
         if !found.others.is_empty() {
             println!("{} of {} files are not DICOM instances", found.others.len(), found.files);
@@ -71,57 +87,71 @@ impl SegmentArgs {
         Ok(if done > 0 && failed == 0 { EXIT_OK } else { EXIT_FAILED })
     }
 
-    /// How many results and failures one series gave.
-    fn series(
-        &self,
-        key: &SeriesKey,
-        series: &FoundSeries,
-        configuration: &Configuration,
-        bench: &mut Bench,
-    ) -> anyhow::Result<(usize, usize)> {
-        let assessment = assess(&series.instances, None, configuration);
-        println!("series {}: {}", key.series_instance_uid, assessment.summary);
-        let wanted = |order: &&Order| self.pipeline.as_ref().is_none_or(|id| *id == order.pipeline);
-        let orders: Vec<&Order> = assessment.orders.iter().filter(wanted).collect();
-        if orders.is_empty() {
-            tell_why_not(&assessment);
-        }
-        let (mut done, mut failed) = (0, 0);
-        for order in orders {
-            match self.work(key, series, order, configuration, bench)? {
-                Ok((run, folder)) => {
-                    tell(&run, &folder);
-                    done += 1;
-                }
-                Err(cause) => {
-                    println!("  {}: failed: {cause}", order.pipeline);
-                    failed += 1;
-                }
+    /// What is to be run; says why the rest is not.
+    fn tasks<'a>(&self, assessed: &'a BTreeMap<SeriesKey, Assessment>) -> Vec<Task<'a>> {
+        let wanted = |order: &Order| self.pipeline.as_ref().is_none_or(|id| *id == order.pipeline);
+        let mut tasks = Vec::new();
+        for (key, assessment) in assessed {
+            let orders: Vec<&Order> = assessment.orders.iter().filter(|order| wanted(order)).collect();
+            if orders.is_empty() {
+                tell_why_not(key, assessment);
+            }
+            for order in orders.into_iter().filter(|order| order.inputs.is_alone()) {
+                let slot = order.fills.first().cloned().unwrap_or_default();
+                tasks.push(Task { order, inputs: vec![(slot, key, &[])], reasons: order.reasons.clone() });
             }
         }
-        Ok((done, failed))
+        for set in together(assessed).into_iter().filter(|set| wanted(set.order)) {
+            let filled = match set.outcome {
+                Ok(filled) => filled,
+                Err(what) => {
+                    println!("{}: {what}", set.order.pipeline);
+                    continue;
+                }
+            };
+            let reasons = filled.iter().flat_map(|filled| {
+                let orders = &assessed[filled.series].orders;
+                let own = orders.iter().find(|order| order.pipeline == set.order.pipeline);
+                let lines = own.map(|order| order.reasons.clone()).unwrap_or_default();
+                lines.into_iter().map(|line| format!("{}: {line}", filled.slot)).collect::<Vec<_>>()
+            });
+            let reasons = reasons.collect();
+            let inputs = filled.into_iter().map(|f| (f.slot, f.series, f.source.instances.as_slice())).collect();
+            tasks.push(Task { order: set.order, inputs, reasons });
+        }
+        tasks
     }
 
     fn work(
         &self,
-        key: &SeriesKey,
-        series: &FoundSeries,
-        order: &Order,
+        task: &Task<'_>,
+        found: &Found,
         configuration: &Configuration,
         bench: &mut Bench,
     ) -> anyhow::Result<Result<(Run, PathBuf), String>> {
-        let folder = self.output.join(key.series_instance_uid.as_str()).join(&order.pipeline);
+        let (_, primary, _) = &task.inputs[0];
+        let folder = self.output.join(primary.series_instance_uid.as_str()).join(&task.order.pipeline);
         fs::create_dir_all(&folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
-        let uids = series.instances.iter().map(|instance| (&instance.sop_instance_uid, ""));
+        let (mut inputs, mut uids, mut all) = (Vec::new(), Vec::new(), Vec::new());
+        for (slot, key, only) in &task.inputs {
+            let series = &found.series[*key];
+            let used = series.instances.iter().zip(&series.files);
+            let used = used.filter(|(instance, _)| only.is_empty() || only.contains(&instance.sop_instance_uid));
+            let (instances, files): (Vec<_>, Vec<PathBuf>) =
+                used.map(|(instance, file)| ((&instance.sop_instance_uid, ""), file.clone())).unzip();
+            uids.extend(instances);
+            all.extend(files.clone());
+            inputs.push(InputFiles { slot: slot.clone(), files });
+        }
         let order = WorkOrder {
-            job: JobId::derived(key, &order.digest, uids),
-            created_at: newest(&series.files)?,
-            instances: series.files.clone(),
-            pipeline_source: order.source.clone(),
-            model_sources: order.models.clone(),
+            job: JobId::derived(primary, &task.order.digest, uids),
+            created_at: newest(&all)?,
+            inputs,
+            pipeline_source: task.order.source.clone(),
+            model_sources: task.order.models.clone(),
             models: configuration.folder.join("models"),
             folder: folder.clone(),
-            reasons: order.reasons.clone(),
+            reasons: task.reasons.clone(),
             masks: self.masks,
         };
         let bar = progress_bar();
@@ -131,6 +161,20 @@ impl SegmentArgs {
         });
         bar.finish_and_clear();
         Ok(result.map(|run| (run, folder)).map_err(|error| error.to_string()))
+    }
+}
+
+/// One run: a pipeline on what fills its slots, the primary first. Of a series all instances, unless some are named.
+struct Task<'a> {
+    order: &'a Order,
+    inputs: Vec<(String, &'a SeriesKey, &'a [Uid])>,
+    reasons: Vec<String>,
+}
+
+impl Task<'_> {
+    fn describe(&self) -> String {
+        let slots = self.inputs.iter().map(|(slot, key, _)| format!("{slot} is series {}", key.series_instance_uid));
+        slots.collect::<Vec<_>>().join(", ")
     }
 }
 
@@ -153,7 +197,8 @@ fn progress_bar() -> ProgressBar {
     ProgressBar::new(100).with_style(style)
 }
 
-fn tell_why_not(assessment: &Assessment) {
+fn tell_why_not(key: &SeriesKey, assessment: &Assessment) {
+    println!("series {} is not used", key.series_instance_uid);
     for refusal in &assessment.refusals {
         println!("  cannot be a volume: {refusal}");
     }

@@ -44,6 +44,10 @@ fn page(job: &Job, series: Option<&SeriesRecord>, history: &[HistoryLine]) -> St
         state => writeln!(text, "{}", state.name()),
     };
     let _ = writeln!(text, "series {}", job.series.series_instance_uid);
+    for input in job.inputs.iter().filter(|_| job.inputs.len() > 1) {
+        let (slot, series, count) = (&input.slot, &input.series.series_instance_uid, input.instances.len());
+        let _ = writeln!(text, "  input {slot}: series {series}, {count} instances");
+    }
     if let Some(assessment) = series.and_then(|record| record.assessment.as_ref()) {
         let _ = writeln!(text, "  {}", assessment.summary);
         for warning in &assessment.warnings {

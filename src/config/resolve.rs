@@ -6,7 +6,7 @@ use std::path::Path;
 use super::loader::{Digests, Kind, stem};
 use super::{Gateway, Loaded, Peer};
 use crate::document::{Node, Problem, Problems, Value, nearest};
-use crate::pipeline::{Action, Model, Pipeline, Reference, Step};
+use crate::pipeline::{Action, Mode, Model, Pipeline, Reference, Step};
 
 type Chosen<T> = BTreeMap<String, Loaded<T>>;
 
@@ -79,22 +79,36 @@ pub(super) fn check_models(
             chosen.values().map(|other| (other.value.id(), other.file.as_str())),
             told,
         );
-        let (document, file) = (&loaded.document, format!("models/{place}/{}", model.file()));
-        match digests.of(&folder.join(&file)) {
-            Ok(digest) if digest == model.sha256() => {}
-            Ok(digest) => told.add_with_cure(
-                at(document, &["sha256"]),
-                format!("{}, which is not the digest of {file}", model.sha256()),
-                digest,
-                "put the right file there, or the digest of this one after it was checked",
-            ),
-            Err(error) => told.add(
-                at(document, &["file"]),
-                format!("{file} ({error})"),
-                "the network, an ONNX file that can be read",
-            ),
+        for network in model.recipe().networks() {
+            let Some(expected) = &network.sha256 else { continue };
+            check_network(loaded, &format!("models/{place}/{}", network.file), expected, folder, digests, told);
         }
     })
+}
+
+/// The file of a network is there and has its digest.
+fn check_network(
+    loaded: &Loaded<Model>,
+    file: &str,
+    expected: &str,
+    folder: &Path,
+    digests: &mut Digests,
+    told: &mut Problems,
+) {
+    match digests.of(&folder.join(file)) {
+        Ok(digest) if digest == expected => {}
+        Ok(digest) => told.add_with_cure(
+            at(&loaded.document, &["sha256"]),
+            format!("{expected}, which is not the digest of {file}"),
+            digest,
+            "put the right file there, or the digest of this one after it was checked",
+        ),
+        Err(error) => told.add(
+            at(&loaded.document, &["file"]),
+            format!("{file} ({error})"),
+            "the network, an ONNX file that can be read",
+        ),
+    }
 }
 
 pub(super) fn check_pipelines(
@@ -110,6 +124,7 @@ pub(super) fn check_pipelines(
         check_titles(loaded, gateway, peers, told);
         check_destinations(&loaded.value, peers, told);
         check_steps(&loaded.value, models, told);
+        check_weights(&loaded.value, models, told);
     })
 }
 
@@ -172,25 +187,27 @@ fn check_destinations(pipeline: &Pipeline, peers: &Chosen<Peer>, told: &mut Prob
 
 fn check_steps(pipeline: &Pipeline, models: &Chosen<Model>, told: &mut Problems) {
     let ids: Vec<&str> = models.values().map(|model| model.value.id()).collect();
-    let model_of = |step: &Step| {
-        let Action::Model(reference) = &step.action;
-        models.values().find(|model| model.value.id() == reference.name)
-    };
+    let named = |reference: &Reference| models.values().find(|model| model.value.id() == reference.name);
     for step in pipeline.steps() {
-        let Action::Model(reference) = &step.action;
-        match model_of(step) {
+        let Some(reference) = step.action.model() else { continue };
+        match named(reference) {
             None => unknown(&node_of(reference), &reference.name, &ids, "a model of the folder models", told),
             Some(model) => check_slots(step, reference, model, told),
         }
     }
-    let wanted = pipeline.steps().iter().flat_map(|step| &step.structures);
+    let wanted = pipeline.steps().iter().flat_map(|step| step.structures.iter().map(|(_, artefact)| artefact));
     for artefact in wanted.chain(pipeline.structures().iter().map(|rule| &rule.source)) {
-        let maker = pipeline.steps().iter().find(|step| step.id == artefact.step);
-        let Some(model) = maker.and_then(model_of) else { continue };
-        let labels: Vec<&str> = model.value.recipe().structures().iter().map(String::as_str).collect();
+        let Some(maker) = pipeline.steps().iter().find(|step| step.id == artefact.step) else { continue };
+        let (labels, whose): (Vec<&str>, String) = match &maker.action {
+            Action::Model(reference) => {
+                let Some(model) = named(reference) else { continue };
+                (model.value.recipe().structures().iter().map(String::as_str).collect(), model.file.clone())
+            }
+            Action::Post(between) => (between.structures().collect(), format!("the step {}", maker.id)),
+        };
         if !labels.contains(&artefact.label.as_str()) {
             let node = Node { value: Value::Null, line: artefact.line, path: artefact.path.clone() };
-            unknown(&node, &artefact.label, &labels, &format!("a structure of {}", model.file), told);
+            unknown(&node, &artefact.label, &labels, &format!("a structure of {whose}"), told);
         }
     }
 }
@@ -199,23 +216,26 @@ fn check_steps(pipeline: &Pipeline, models: &Chosen<Model>, told: &mut Problems)
 fn check_slots(step: &Step, reference: &Reference, model: &Loaded<Model>, told: &mut Problems) {
     let recipe = model.value.recipe();
     let images: Vec<&str> = recipe.input_names().collect();
-    let structures: Vec<&str> = recipe.structure_inputs().iter().map(String::as_str).collect();
+    let structures: Vec<&str> = recipe.structure_inputs().iter().map(|structure| structure.name.as_str()).collect();
     for (slot, input) in step.images.iter().filter(|(slot, _)| !images.contains(&slot.as_str())) {
         unknown(&node_of(input), slot, &images, &format!("an image of {}", model.file), told);
     }
-    for artefact in step.structures.iter().filter(|artefact| !structures.contains(&artefact.label.as_str())) {
+    for (name, artefact) in step.structures.iter().filter(|(name, _)| !structures.contains(&name.as_str())) {
         let node = Node { value: Value::Null, line: artefact.line, path: artefact.path.clone() };
-        unknown(&node, &artefact.label, &structures, &format!("a structure that {} needs", model.file), told);
+        unknown(&node, name, &structures, &format!("a structure that {} needs", model.file), told);
     }
     let node = node_of(reference);
-    for image in images.iter().filter(|image| !step.images.iter().any(|(slot, _)| slot == *image)) {
+    let needed = |image: &&&str| !recipe.is_optional(image);
+    for image in images.iter().filter(needed).filter(|image| !step.images.iter().any(|(slot, _)| slot == *image)) {
         told.add(
             &node,
             format!("no image {image:?} in \"in\""),
             format!("all images of {}: {}", model.file, images.join(", ")),
         );
     }
-    for name in structures.iter().filter(|name| !step.structures.iter().any(|artefact| artefact.label == **name)) {
+    let needed = recipe.structure_inputs().iter().filter(|structure| !structure.optional);
+    let needed: Vec<&str> = needed.map(|structure| structure.name.as_str()).collect();
+    for name in needed.iter().filter(|name| !step.structures.iter().any(|(given, _)| given == *name)) {
         told.add(
             &node,
             format!("no structure {name:?} in \"in\""),
@@ -249,5 +269,26 @@ fn item(node: &Node, index: usize) -> &Node {
     match &node.value {
         Value::Array(items) => items.get(index).unwrap_or(node),
         _ => node,
+    }
+}
+
+/// A pipeline that runs needs the weights of its models; one that rests does not.
+fn check_weights(pipeline: &Pipeline, models: &Chosen<Model>, told: &mut Problems) {
+    if pipeline.mode() == Mode::Off {
+        return;
+    }
+    for step in pipeline.steps() {
+        let Some(reference) = step.action.model() else { continue };
+        let model = models.values().find(|model| model.value.id() == reference.name && !model.value.is_installed());
+        if let Some(model) = model {
+            let cure = format!("run `contourd model install {} FILE.onnx`, or set \"mode\" to \"off\"", reference.name);
+            let found = format!("{:?}, whose weights are not installed", reference.name);
+            told.add_with_cure(
+                &node_of(reference),
+                found,
+                format!("the digests of its networks in {}", model.file),
+                cure,
+            );
+        }
     }
 }

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use super::source::sources;
 use crate::assemble::{self, SeriesPlan};
 use crate::config::{Configuration, Loaded};
 use crate::dicom::Instance;
-use crate::node::{Assessment, Order, Verdict};
-use crate::pipeline::{Action, Mode, Pipeline};
+use crate::node::{Assessment, InputRules, Order, SlotRule, Verdict};
+use crate::pipeline::{Input, Mode, Pipeline};
 use crate::route::{self, Arrival, SeriesView};
 
 /// Assesses the instances of one series. `arrivals` are the associations that brought it; `None` offline, where
@@ -16,16 +17,18 @@ pub fn assess(instances: &[Instance], arrivals: Option<&[Arrival]>, configuratio
     let verdicts = route::evaluate(&view, configuration.pipelines.values().map(|pipeline| &*pipeline.value));
     let mut assessment = Assessment { summary: summary(instances, plan.as_ref()), ..Assessment::default() };
     for (pipeline, verdict) in configuration.pipelines.values().zip(verdicts) {
-        let matched = plan.is_some() && verdict.matches();
+        let fills: Vec<String> = verdict.fills().into_iter().map(str::to_owned).collect();
+        let matched = !fills.is_empty();
         let trace = if matched { verdict.findings() } else { verdict.reasons() };
         if matched {
-            assessment.orders.push(order(pipeline, trace.clone(), configuration));
+            assessment.orders.push(order(pipeline, fills, trace.clone(), configuration));
         }
         assessment.verdicts.push(Verdict { pipeline: verdict.pipeline, matched, trace });
     }
     if let Some(plan) = &plan {
         assessment.warnings = plan.warnings.iter().map(ToString::to_string).collect();
     }
+    assessment.sources = sources(instances, plan.as_ref());
     if assessment.orders.is_empty()
         && let Err(refusals) = assemble::plan(instances)
     {
@@ -55,14 +58,17 @@ fn summary(instances: &[Instance], plan: Option<&SeriesPlan>) -> String {
 }
 
 fn models_of(pipeline: &Pipeline, configuration: &Configuration) -> BTreeMap<String, String> {
-    let models = pipeline.steps().iter().filter_map(|step| {
-        let Action::Model(reference) = &step.action;
-        configuration.models.get(&reference.name)
-    });
+    let named = pipeline.steps().iter().filter_map(|step| step.action.model());
+    let models = named.filter_map(|reference| configuration.models.get(&reference.name));
     models.map(|model| (model.value.id().to_owned(), model.source.to_string())).collect()
 }
 
-fn order(pipeline: &Loaded<Pipeline>, reasons: Vec<String>, configuration: &Configuration) -> Order {
+fn order(
+    pipeline: &Loaded<Pipeline>,
+    fills: Vec<String>,
+    reasons: Vec<String>,
+    configuration: &Configuration,
+) -> Order {
     let deliver = match pipeline.value.mode() {
         Mode::Live => pipeline.value.deliver(),
         Mode::Shadow | Mode::Off => &[],
@@ -75,5 +81,21 @@ fn order(pipeline: &Loaded<Pipeline>, reasons: Vec<String>, configuration: &Conf
         models: models_of(&pipeline.value, configuration),
         reasons,
         destinations: deliver.iter().map(|deliver| deliver.to.name.clone()).collect(),
+        fills,
+        inputs: rules(&pipeline.value, configuration.completeness(&pipeline.value).max_wait_s),
     }
+}
+
+/// How the series for a pipeline are brought together; `longest_s` is the longest wait for one of them.
+fn rules(pipeline: &Pipeline, longest_s: f64) -> InputRules {
+    let slot = |input: &Input| SlotRule {
+        name: input.name.clone(),
+        primary: input.primary,
+        optional: input.optional,
+        wait_s: input.wait_s.unwrap_or(longest_s),
+        picking: input.picking,
+        frame: input.frame,
+    };
+    let slots = pipeline.inputs().iter().map(slot).collect();
+    InputRules { same: pipeline.same(), slots, settle_s: longest_s }
 }

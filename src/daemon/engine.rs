@@ -53,6 +53,9 @@ impl Engine {
             }
             self.carry_out(effects);
         }
+        // Whatever runs now ends with the process; it is recorded as not begun, so that it does not count.
+        let effects = self.node.handle(Event::Stopping, self.clock.now());
+        self.carry_out(effects);
     }
 
     /// The events that wait, or a tick when none came for a while. One durable write then serves them all.

@@ -12,12 +12,12 @@ use super::assess::assess;
 use crate::config::Configuration;
 use crate::deliver::{self, Outcome as Delivered};
 use crate::dicom::{SeriesKey, Uid};
-use crate::job::{Job, JobId};
+use crate::job::{Job, JobId, JobInput};
 use crate::limits::{DELIVERIES_EACH_MAX, DELIVERIES_MAX, DELIVERY_S_MAX};
 use crate::node::{Answer, Assessment, Effect, Event};
 use crate::route::Arrival;
 use crate::spool::Spool;
-use crate::worker::{Outcome, Supervisor, WorkOrder, read_instances};
+use crate::worker::{InputFiles, Outcome, Supervisor, WorkOrder, read_instances};
 
 /// What the hands need; cheap to clone into each task.
 #[derive(Clone)]
@@ -133,6 +133,11 @@ impl Hands {
         }
     }
 
+    fn files_of(&self, input: JobInput) -> InputFiles {
+        let files = input.instances.iter().map(|uid| self.spool.instance_path(&input.series, uid)).collect();
+        InputFiles { slot: input.slot, files }
+    }
+
     async fn run(&self, job: &Job, worker: &mut Supervisor) -> Event {
         let id = job.id.clone();
         let configuration = self.configuration.borrow().clone();
@@ -143,7 +148,7 @@ impl Hands {
         let order = WorkOrder {
             job: id.clone(),
             created_at: job.created_at,
-            instances: job.instances.iter().map(|uid| self.spool.instance_path(&job.series, uid)).collect(),
+            inputs: job.inputs().into_iter().map(|input| self.files_of(input)).collect(),
             pipeline_source: job.pipeline_source.clone(),
             model_sources: job.models.clone(),
             models: configuration.folder.join("models"),
@@ -157,6 +162,9 @@ impl Hands {
         });
         match outcome.await {
             Outcome::Done(run) => {
+                for warning in &run.warnings {
+                    tracing::warn!(job = id.as_str(), "{warning}");
+                }
                 let (spool, adopted) = (Arc::clone(&self.spool), id.clone());
                 match tokio::task::spawn_blocking(move || spool.adopt(&adopted)).await {
                     Ok(Ok(_)) => Event::Produced { job: id, run: Box::new(run) },

@@ -42,6 +42,11 @@ pub enum Kind {
         low: f64,
         high: f64,
     },
+    /// Lengths towards the sides of the patient: one for all, three for pairs, or six.
+    Sides {
+        low: f64,
+        high: f64,
+    },
     /// The name of one structure: a label of the output, an earlier structure, or one handed in.
     Name,
     /// Names of structures, at least one.
@@ -54,7 +59,7 @@ pub enum Kind {
         high: f64,
         count: (usize, usize),
     },
-    /// A free name that the operation gives, such as that of a region to keep.
+    /// A free name: one that the operation gives (`save_as`), or that of something which may be missing.
     Text,
     /// Regions that are joined one after the other ([`region::TABLE`]).
     Regions,
@@ -67,6 +72,7 @@ enum Value {
     Integer(i64),
     Choice(&'static str),
     Triple([f64; 3]),
+    Sides([f64; 6]),
     Names(Vec<String>),
     Flag(bool),
     Numbers(Vec<f64>),
@@ -165,6 +171,14 @@ impl Arguments {
         }
     }
 
+    /// Lengths to the patient's left, right, anterior, posterior, superior, inferior side.
+    pub(super) fn sides(&self, name: &str) -> [f64; 6] {
+        match self.get(name) {
+            Value::Sides(sides) => *sides,
+            other => unreachable!("the table of parameters gives {name} as {other:?}"),
+        }
+    }
+
     /// A list of numbers; empty when it is optional and was left out.
     pub(super) fn numbers(&self, name: &str) -> &[f64] {
         match self.get(name) {
@@ -223,6 +237,7 @@ impl fmt::Display for Arguments {
                 Value::Integer(number) => write!(f, "{name} {number}")?,
                 Value::Choice(word) => write!(f, "{name} {word}")?,
                 Value::Triple(numbers) => write!(f, "{name} {numbers:?}")?,
+                Value::Sides(numbers) => write!(f, "{name} {numbers:?}")?,
                 Value::Names(names) => write!(f, "{name} {}", names.join("+"))?,
                 Value::Flag(flag) => write!(f, "{name} {flag}")?,
                 Value::Numbers(numbers) => write!(f, "{name} {numbers:?}")?,
@@ -275,6 +290,7 @@ impl Kind {
                 node.choice(&choices, problems).map(Value::Choice)
             }
             Kind::Triple { low, high } => parse_triple(node, low, high, problems).map(Value::Triple),
+            Kind::Sides { low, high } => parse_sides(node, low, high, problems).map(Value::Sides),
             Kind::Name => parse_name(node, known, problems).map(|name| Value::Names(vec![name])),
             Kind::Names => {
                 let items = node.array(problems)?;
@@ -329,6 +345,26 @@ fn parse_numbers(
     items.iter().map(|item| item.number(low, high, problems)).collect()
 }
 
+/// One length, pairs, or six sides, in the order that [`Kind`] tells.
+fn parse_sides(node: &Node, low: f64, high: f64, problems: &mut Problems) -> Option<[f64; 6]> {
+    let crate::document::Value::Array(items) = &node.value else {
+        return node.number(low, high, problems).map(|all| [all; 6]);
+    };
+    let numbers: Vec<f64> = items.iter().filter_map(|item| item.number(low, high, problems)).collect();
+    match (items.len(), numbers.as_slice()) {
+        (3, &[si, ap, lr]) => Some([lr, lr, ap, ap, si, si]),
+        (6, &[left, right, anterior, posterior, superior, inferior]) => {
+            Some([left, right, anterior, posterior, superior, inferior])
+        }
+        (3 | 6, _) => None,
+        (count, _) => {
+            let expected = Kind::Sides { low, high }.to_string();
+            problems.add(node, format!("a list of {count}"), expected);
+            None
+        }
+    }
+}
+
 fn parse_name(node: &Node, known: &[&str], problems: &mut Problems) -> Option<String> {
     let choices: Vec<(&str, usize)> = known.iter().enumerate().map(|(index, name)| (*name, index)).collect();
     let index = node.choice(&choices, problems)?;
@@ -343,6 +379,10 @@ impl fmt::Display for Kind {
             Kind::Integer { low, high } => write!(f, "a whole number from {low} to {high}"),
             Kind::Choice(words) => write!(f, "one of {}", words.join(", ")),
             Kind::Triple { low, high } => write!(f, "[slice, row, column], each from {low} to {high}"),
+            Kind::Sides { low, high } => write!(
+                f,
+                "a number, [superior and inferior, anterior and posterior, left and right], or [left, right, anterior, posterior, superior, inferior], each from {low} to {high}"
+            ),
             Kind::Name => f.write_str("the name of a structure"),
             Kind::Names => f.write_str("a list of names of structures"),
             Kind::Flag => f.write_str("`true` or `false`"),
@@ -352,7 +392,7 @@ impl fmt::Display for Kind {
             Kind::Numbers { low, high, count: (least, most) } => {
                 write!(f, "{least} to {most} numbers, each from {low} to {high}")
             }
-            Kind::Text => f.write_str("a new name"),
+            Kind::Text => f.write_str("a name"),
             Kind::Regions => f.write_str("a list of regions, see below"),
         }
     }

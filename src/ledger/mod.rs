@@ -382,6 +382,8 @@ mod tests {
             last_at: at,
             assessment: None,
             jobs: Vec::new(),
+            assessed_at: None,
+            open: std::collections::BTreeMap::from([("p".to_owned(), "waits for pet".to_owned())]),
         }
     }
 
@@ -400,6 +402,7 @@ mod tests {
             series: key(),
             series_revision: 2,
             instances: uids,
+            inputs: Vec::new(),
             pipeline: "p".to_owned(),
             pipeline_revision: 1,
             pipeline_source: "{}".to_owned(),

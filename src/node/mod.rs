@@ -6,7 +6,12 @@
 //! node from what was recorded; what was asked but not answered is asked again, and every answer can come twice.
 
 mod arrival;
+mod assessment;
+mod jobs;
+mod join;
 mod series;
+mod sets;
+mod together;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
@@ -14,14 +19,19 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::dicom::{AeTitle, SeriesKey, Uid};
-use crate::job::{Delivery, DeliveryState, Job, JobEvent, JobId, JobState, RetryPolicy, Run};
+use crate::job::{Delivery, DeliveryState, Job, JobEvent, JobId, JobInput, JobState, RetryPolicy, Run};
 use crate::pipeline::Completeness;
 use crate::route::Arrival;
 
 pub use arrival::{Association, Placed};
+pub use assessment::{Assessment, InputRules, Order, SlotRule, Source, Verdict};
+pub use join::{Candidate, Chosen, Joined, join};
 pub use series::{SeriesRecord, SeriesState};
+pub use together::{Filled, Together, together};
 
+use jobs::{describe, describe_queued, new_job, note};
 use series::Gathering;
+use sets::Group;
 
 /// What the shell tells the node.
 #[derive(Clone, Debug)]
@@ -48,6 +58,8 @@ pub enum Event {
     Expire { before: Timestamp },
     /// Time has passed.
     Tick,
+    /// The gateway is about to end in order; what runs will not answer any more.
+    Stopping,
 }
 
 /// What the node asks of the shell.
@@ -99,46 +111,6 @@ pub struct Stored {
     pub placed: Option<Placed>,
 }
 
-/// What the shell found out about a complete series.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Assessment {
-    /// One line for people: modality, slices, matrix, spacing. No patient attribute.
-    pub summary: String,
-    /// Why the series cannot be a volume; empty when it can.
-    pub refusals: Vec<String>,
-    pub warnings: Vec<String>,
-    /// One for every pipeline that was asked.
-    pub verdicts: Vec<Verdict>,
-    /// What is to be run.
-    pub orders: Vec<Order>,
-}
-
-/// What one pipeline said of a series.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Verdict {
-    pub pipeline: String,
-    pub matched: bool,
-    /// The conditions that decided, with expected, found and where.
-    pub trace: Vec<String>,
-}
-
-/// One pipeline to be run on a series.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Order {
-    pub pipeline: String,
-    pub pipeline_revision: u32,
-    /// Digest of the pipeline definition and its models: the same digest on the same instances is the same job.
-    pub digest: String,
-    /// The definition itself.
-    pub source: String,
-    /// The definitions of its models, by id.
-    pub models: BTreeMap<String, String>,
-    /// Why it matched, one finding a line.
-    pub reasons: Vec<String>,
-    /// Names of the peers that get the result.
-    pub destinations: Vec<String>,
-}
-
 /// How a delivery ended.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Answer {
@@ -185,19 +157,31 @@ pub struct Node {
     jobs: BTreeMap<JobId, Job>,
     known: HashSet<JobId>,
     sending: BTreeSet<(JobId, String)>,
+    /// Pipelines of several series that wait, and when to look again; `None` until something happens.
+    open: BTreeMap<Group, Option<Timestamp>>,
+    /// Since when this life lasts: nothing is taken for late that the gateway was not there to receive.
+    started_at: Timestamp,
 }
 
 impl Node {
     /// A node that knows nothing yet.
     pub fn new(settings: Settings) -> Node {
-        let (series, jobs) = (BTreeMap::new(), BTreeMap::new());
-        Node { settings, series, jobs, known: HashSet::new(), sending: BTreeSet::new() }
+        Node {
+            settings,
+            series: BTreeMap::new(),
+            jobs: BTreeMap::new(),
+            known: HashSet::new(),
+            sending: BTreeSet::new(),
+            open: BTreeMap::new(),
+            started_at: Timestamp::UNIX_EPOCH,
+        }
     }
 
     /// A node as it was when it ended, and what has to be done first. Running jobs return to the queue.
     pub fn restore(settings: Settings, restored: Restored, now: Timestamp) -> (Node, Vec<Effect>) {
         let mut node = Node::new(settings);
         node.known = restored.known.into_iter().collect();
+        node.started_at = now;
         for record in restored.series {
             node.series.insert(record.series.clone(), Gathering::restored(record));
         }
@@ -212,10 +196,13 @@ impl Node {
             job.forgive_downtime(now);
             if job.apply(&JobEvent::Interrupted, node.settings.runs_max, now).is_ok() {
                 effects.push(Effect::Record(Record::Job(Box::new(job.clone()))));
-                effects.push(note(now, &job, "back in the queue: the gateway ended while it ran"));
+                effects.push(note(now, &job, &describe(&job, &JobEvent::Interrupted)));
             }
-            node.jobs.insert(job.id.clone(), job);
+            if !matches!(job.state, JobState::Failed { .. }) {
+                node.jobs.insert(job.id.clone(), job);
+            }
         }
+        node.reopen_sets();
         effects.extend(node.proceed(now));
         (node, effects)
     }
@@ -239,6 +226,7 @@ impl Node {
                 Vec::new()
             }
             Event::Expire { before } => self.expire(before, now),
+            Event::Stopping => return self.stopping(now),
             Event::Tick => Vec::new(),
         };
         effects.extend(self.proceed(now));
@@ -250,9 +238,11 @@ impl Node {
         self.jobs.values()
     }
 
-    /// Whether nothing is under way: no series arrives or is assessed, no job is unfinished.
+    /// Whether nothing is under way: no series arrives or is assessed, no job is unfinished, no pipeline waits for an
+    /// optional series.
     pub fn is_idle(&self) -> bool {
-        self.jobs.is_empty() && self.series.values().all(Gathering::is_settled)
+        let waits = self.open.values().any(Option::is_some);
+        self.jobs.is_empty() && !waits && self.series.values().all(Gathering::is_settled)
     }
 
     fn stored(&mut self, stored: Stored, now: Timestamp) -> Vec<Effect> {
@@ -283,16 +273,21 @@ impl Node {
         let Some(gathering) = self.series.get_mut(key).filter(|g| g.awaits_assessment(revision)) else {
             return Vec::new(); // An instance arrived meanwhile: the series will be assessed anew.
         };
-        let orders = assessment.orders.clone();
-        let text = gathering.conclude(assessment);
+        let alone: Vec<Order> = assessment.orders.iter().filter(|order| order.inputs.is_alone()).cloned().collect();
+        let renewed = gathering.is_renewing();
+        let text = gathering.conclude(assessment, now);
         let instances = gathering.digests();
+        let uids: Vec<Uid> = instances.iter().map(|(uid, _)| uid.clone()).collect();
         let mut effects = Vec::new();
-        for order in orders {
+        // Only a pipeline of several series asked for a renewed assessment; the others have had theirs.
+        for order in alone.into_iter().filter(|_| !renewed) {
             let id = JobId::derived(key, &order.digest, instances.iter().map(|(uid, digest)| (uid, digest.as_str())));
             gathering.made(id.clone());
             if self.known.insert(id.clone()) {
+                let slot = order.fills.first().cloned().unwrap_or_default();
                 let mut job = new_job(id.clone(), key, revision, order, now);
-                job.instances = instances.iter().map(|(uid, _)| uid.clone()).collect();
+                job.inputs = vec![JobInput { slot, series: key.clone(), instances: uids.clone() }];
+                job.instances.clone_from(&uids);
                 effects.push(Effect::Record(Record::Job(Box::new(job.clone()))));
                 effects.push(note(now, &job, "queued"));
                 self.jobs.insert(id, job);
@@ -300,6 +295,7 @@ impl Node {
         }
         // After its jobs: after a crash between them the series is assessed again, and finds its jobs by their names.
         effects.extend([Effect::Record(Record::Series(gathering.record())), gathering.note(now, text)]);
+        self.touch_sets(key, now);
         effects
     }
 
@@ -352,7 +348,8 @@ impl Node {
     }
 
     fn expire(&mut self, before: Timestamp, now: Timestamp) -> Vec<Effect> {
-        let busy: BTreeSet<&SeriesKey> = self.jobs.values().map(|job| &job.series).collect();
+        let inputs = self.jobs.values().flat_map(Job::inputs);
+        let busy: BTreeSet<SeriesKey> = inputs.map(|input| input.series).collect();
         let old = self.series.iter().filter(|(key, g)| g.rests_since_before(before) && !busy.contains(*key));
         let old: Vec<SeriesKey> = old.map(|(key, _)| key.clone()).collect();
         let mut effects = Vec::new();
@@ -360,12 +357,22 @@ impl Node {
             let Some(gathering) = self.series.remove(&key) else { continue };
             effects.push(Effect::Record(Record::Forget(key.clone())));
             effects.push(gathering.note(now, "removed: older than the retention time".to_owned()));
-            effects.push(Effect::Remove { series: key, jobs: gathering.jobs() });
+            // What a job of several series made stays until the last of them goes.
+            let kept: BTreeSet<JobId> = self.series.values().flat_map(Gathering::jobs).collect();
+            let jobs = gathering.jobs().into_iter().filter(|job| !kept.contains(job)).collect();
+            effects.push(Effect::Remove { series: key, jobs });
         }
         effects
     }
 
-    /// What time and free workers allow: assessments, runs, deliveries.
+    /// Runs under way are not the job's fault when they end with the gateway: they are not counted.
+    fn stopping(&mut self, now: Timestamp) -> Vec<Effect> {
+        let running = self.jobs.values().filter(|job| job.state == JobState::Running);
+        let running: Vec<JobId> = running.map(|job| job.id.clone()).collect();
+        running.iter().flat_map(|id| self.advance(id, &JobEvent::Stopped, now)).collect()
+    }
+
+    /// What time and free workers allow: assessments, jobs of several series, runs, deliveries.
     fn proceed(&mut self, now: Timestamp) -> Vec<Effect> {
         let mut effects = Vec::new();
         for gathering in self.series.values_mut() {
@@ -374,6 +381,7 @@ impl Node {
                 effects.extend(gathering.proceed(&waiting, now));
             }
         }
+        effects.extend(self.proceed_sets(now));
         effects.extend(self.start_jobs(now));
         effects.extend(self.start_deliveries(now));
         effects
@@ -413,54 +421,5 @@ impl Settings {
         let fits = self.waiting.iter().filter(|(association, _)| association.fits(called, calling));
         // Which pipeline it is for is not known yet: the most patient of them decides.
         fits.map(|(_, waiting)| *waiting).reduce(Completeness::more_patient).unwrap_or(self.waiting_default)
-    }
-}
-
-fn new_job(id: JobId, series: &SeriesKey, series_revision: u32, order: Order, now: Timestamp) -> Job {
-    let delivery = |to: String| {
-        let state = DeliveryState::Pending { not_before: now };
-        Delivery { to, state, attempts: 0, last_reason: String::new(), since: now }
-    };
-    Job {
-        id,
-        series: series.clone(),
-        series_revision,
-        instances: Vec::new(),
-        pipeline: order.pipeline,
-        pipeline_revision: order.pipeline_revision,
-        pipeline_source: order.source,
-        models: order.models,
-        reasons: order.reasons,
-        created_at: now,
-        not_before: now,
-        state: JobState::Queued,
-        runs: 0,
-        deliveries: order.destinations.into_iter().map(delivery).collect(),
-        run: None,
-    }
-}
-
-fn note(at: Timestamp, job: &Job, text: &str) -> Effect {
-    Effect::Record(Record::History { at, series: job.series.clone(), job: Some(job.id.clone()), text: text.to_owned() })
-}
-
-fn describe(job: &Job, event: &JobEvent) -> String {
-    let what = match event {
-        JobEvent::Started => return format!("run {} started", job.runs),
-        JobEvent::Produced { .. } => "the objects are stored".to_owned(),
-        JobEvent::RunFailed { cause } => format!("the run failed: {cause}"),
-        JobEvent::WorkerLost { cause } => format!("the worker was lost: {cause}"),
-        JobEvent::Interrupted => "interrupted".to_owned(),
-        JobEvent::Sent { to } => format!("delivered to {to}"),
-        JobEvent::SendFailed { to, reason, not_before } => {
-            format!("not delivered to {to}: {reason}; next attempt not before {not_before:.0}")
-        }
-        JobEvent::SendRefused { to, reason } => format!("delivery to {to} ended: {reason}"),
-        JobEvent::Retried { .. } => "an operator asked for it again".to_owned(),
-    };
-    match &job.state {
-        JobState::Delivered => format!("{what}; the job is done"),
-        JobState::Failed { .. } => format!("{what}; the job has failed and waits for an operator"),
-        _ => what,
     }
 }

@@ -1,12 +1,12 @@
 //! One series in the node: what has arrived, where it stands, and what follows when time passes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::arrival::{Decision, Sender, Stack, could_end, decide, judge};
-use super::{Assessment, Effect, Record, Stored};
+use super::{Assessment, Effect, Order, Record, Source, Stored};
 use crate::dicom::{AeTitle, SeriesKey, Uid};
 use crate::job::JobId;
 use crate::pipeline::{Completeness, OnTimeout};
@@ -26,18 +26,21 @@ pub enum SeriesState {
     Refused,
     /// No pipeline wants it.
     Unmatched,
+    /// It fills a slot of a pipeline that takes several series, and nothing has come of it yet.
+    Waiting,
     /// Jobs were made of it.
     Matched,
 }
 
 impl SeriesState {
     /// Every state with its word for lists and for the ledger.
-    pub const ALL: [(&'static str, SeriesState); 6] = [
+    pub const ALL: [(&'static str, SeriesState); 7] = [
         ("arriving", SeriesState::Arriving),
         ("held", SeriesState::Held),
         ("discarded", SeriesState::Discarded),
         ("refused", SeriesState::Refused),
         ("unmatched", SeriesState::Unmatched),
+        ("waiting", SeriesState::Waiting),
         ("matched", SeriesState::Matched),
     ];
 
@@ -54,13 +57,19 @@ pub struct SeriesRecord {
     /// Counts the sets of instances that were or will be assessed; begins at 1.
     pub revision: u32,
     pub state: SeriesState,
-    /// Why it is held, refused or unmatched; empty otherwise.
+    /// Why it is held, refused or unmatched, or what it waits for; empty otherwise.
     pub note: String,
     pub first_at: Timestamp,
     pub last_at: Timestamp,
     pub assessment: Option<Assessment>,
     /// Jobs made of any of its revisions.
     pub jobs: Vec<JobId>,
+    /// When the assessment came.
+    #[serde(default)]
+    pub assessed_at: Option<Timestamp>,
+    /// Pipelines of several series that it can be part of and that have not run on it yet, each with what is missing.
+    #[serde(default)]
+    pub open: BTreeMap<String, String>,
 }
 
 /// A series while the node knows it.
@@ -69,6 +78,8 @@ pub(super) struct Gathering {
     record: SeriesRecord,
     /// Whether the shell was asked to assess this revision. Not recorded: after a crash it is asked again.
     assessing: bool,
+    /// The pipelines for which a settled series is assessed again, because their definition has changed since.
+    renewing: BTreeSet<String>,
     instances: BTreeMap<Uid, Stored>,
     /// The associations that brought instances: `None` while open, else whether they were released.
     associations: BTreeMap<u64, Option<bool>>,
@@ -85,12 +96,15 @@ impl Gathering {
             last_at: now,
             assessment: None,
             jobs: Vec::new(),
+            assessed_at: None,
+            open: BTreeMap::new(),
         };
-        Gathering { record, assessing: false, instances: BTreeMap::new(), associations: BTreeMap::new() }
+        Gathering::restored(record)
     }
 
     pub(super) fn restored(record: SeriesRecord) -> Gathering {
-        Gathering { record, assessing: false, instances: BTreeMap::new(), associations: BTreeMap::new() }
+        let (instances, associations) = (BTreeMap::new(), BTreeMap::new());
+        Gathering { record, assessing: false, renewing: BTreeSet::new(), instances, associations }
     }
 
     /// Puts back an instance of an earlier life. Its association is gone and was not released, so an unfinished series
@@ -110,11 +124,11 @@ impl Gathering {
     /// An instance that is known came again: the sender is at it. A series that came to nothing is looked at anew, which
     /// is how an operator has it done again after the cause is gone; whether that is so.
     pub(super) fn repeated(&mut self, association: u64, now: Timestamp) -> bool {
-        use SeriesState::{Arriving, Discarded, Held, Matched, Refused, Unmatched};
+        use SeriesState::{Arriving, Discarded, Held, Matched, Refused, Unmatched, Waiting};
         let reopened = match self.record.state {
             Matched => return false,
             Arriving => false,
-            Held | Discarded | Refused | Unmatched => {
+            Held | Discarded | Refused | Unmatched | Waiting => {
                 self.reopen(now);
                 true
             }
@@ -131,6 +145,7 @@ impl Gathering {
         self.record.note.clear();
         self.record.first_at = now;
         self.assessing = false;
+        self.renewing.clear();
     }
 
     /// Adds a new instance; whether it reopened a series that had been assessed or was being assessed.
@@ -187,7 +202,12 @@ impl Gathering {
     }
 
     pub(super) fn is_settled(&self) -> bool {
-        self.record.state != SeriesState::Arriving
+        self.record.state != SeriesState::Arriving && !self.assessing
+    }
+
+    /// Whether an assessment that is under way is for a changed pipeline and not for changed instances.
+    pub(super) fn is_renewing(&self) -> bool {
+        !self.renewing.is_empty()
     }
 
     pub(super) fn awaits_assessment(&self, revision: u32) -> bool {
@@ -195,8 +215,12 @@ impl Gathering {
     }
 
     /// Takes the assessment; a line about it for the history.
-    pub(super) fn conclude(&mut self, assessment: Assessment) -> String {
+    pub(super) fn conclude(&mut self, assessment: Assessment, now: Timestamp) -> String {
         self.assessing = false;
+        self.record.assessed_at = Some(now);
+        if self.is_renewing() {
+            return self.renew(assessment);
+        }
         let matched: Vec<&str> = assessment.orders.iter().map(|order| order.pipeline.as_str()).collect();
         let (state, note, text) = if !assessment.refusals.is_empty() {
             let reasons = assessment.refusals.join("; ");
@@ -206,12 +230,108 @@ impl Gathering {
             (SeriesState::Unmatched, note.to_owned(), format!("{}: {note}", assessment.summary))
         } else {
             let text = format!("{}: matched {}", assessment.summary, matched.join(", "));
-            (SeriesState::Matched, String::new(), text)
+            let alone = assessment.orders.iter().any(|order| order.inputs.is_alone());
+            (if alone { SeriesState::Matched } else { SeriesState::Waiting }, String::new(), text)
         };
         self.record.state = state;
         self.record.note = note;
+        let together = assessment.orders.iter().filter(|order| !order.inputs.is_alone());
+        self.record.open = together.map(|order| (order.pipeline.clone(), String::new())).collect();
         self.record.assessment = Some(assessment);
         text
+    }
+
+    /// Takes what an assessment says anew of the pipelines that asked for it; all else stands.
+    fn renew(&mut self, assessment: Assessment) -> String {
+        let asked = std::mem::take(&mut self.renewing);
+        let mut old = self.record.assessment.take().unwrap_or_default();
+        old.orders.retain(|order| !asked.contains(&order.pipeline));
+        old.verdicts.retain(|verdict| !asked.contains(&verdict.pipeline));
+        old.verdicts.extend(assessment.verdicts.into_iter().filter(|verdict| asked.contains(&verdict.pipeline)));
+        let orders = assessment.orders.into_iter();
+        let orders: Vec<Order> = orders.filter(|o| asked.contains(&o.pipeline) && !o.inputs.is_alone()).collect();
+        self.record.open.retain(|pipeline, _| !asked.contains(pipeline));
+        self.record.open.extend(orders.iter().map(|order| (order.pipeline.clone(), String::new())));
+        old.orders.extend(orders);
+        old.sources = assessment.sources;
+        self.record.assessment = Some(old);
+        self.describe_open();
+        let names: Vec<&str> = asked.iter().map(String::as_str).collect();
+        format!("looked at anew for {}, which has changed", names.join(", "))
+    }
+
+    /// The order of a pipeline of several series, with what of the series can fill slots; `None` while it arrives.
+    pub(super) fn offer(&self, pipeline: &str) -> Option<(&Order, &[Source])> {
+        if !matches!(self.record.state, SeriesState::Matched | SeriesState::Waiting | SeriesState::Unmatched) {
+            return None;
+        }
+        let assessment = self.record.assessment.as_ref()?;
+        let order = assessment.orders.iter().find(|o| o.pipeline == pipeline && !o.inputs.is_alone())?;
+        Some((order, &assessment.sources))
+    }
+
+    pub(super) fn assessed_at(&self) -> Timestamp {
+        self.record.assessed_at.unwrap_or(Timestamp::UNIX_EPOCH)
+    }
+
+    pub(super) fn revision(&self) -> u32 {
+        self.record.revision
+    }
+
+    /// The pipelines of several series that have not run on it yet.
+    pub(super) fn open(&self) -> impl Iterator<Item = &String> {
+        self.record.open.keys()
+    }
+
+    pub(super) fn is_open(&self, pipeline: &str) -> bool {
+        self.record.open.contains_key(pipeline)
+    }
+
+    /// Says what an open pipeline waits for; whether that is news.
+    pub(super) fn waits(&mut self, pipeline: &str, what: &str) -> bool {
+        let Some(text) = self.record.open.get_mut(pipeline).filter(|text| *text != what) else { return false };
+        what.clone_into(text);
+        self.describe_open();
+        true
+    }
+
+    /// A pipeline of several series has run: on this one too when there is a `job`. Whether that changes the record.
+    pub(super) fn settle(&mut self, pipeline: &str, job: Option<&JobId>) -> bool {
+        let before = self.record.clone();
+        self.record.open.remove(pipeline);
+        if let Some(job) = job {
+            self.made(job.clone());
+            self.record.state = SeriesState::Matched;
+        }
+        self.describe_open();
+        if self.record.state == SeriesState::Unmatched {
+            self.record.note = format!("{pipeline} took other series for its slots");
+        }
+        self.record != before
+    }
+
+    /// State and note of a series that no pipeline has run on by itself, from what is open.
+    fn describe_open(&mut self) {
+        let lines = self.record.open.iter().filter(|(_, what)| !what.is_empty());
+        let lines: Vec<String> = lines.map(|(pipeline, what)| format!("{pipeline}: {what}")).collect();
+        self.record.note = lines.join("; ");
+        let open = !self.record.open.is_empty();
+        match self.record.state {
+            SeriesState::Waiting if !open => {
+                self.record.state = SeriesState::Unmatched;
+                self.record.note = "no pipeline matched".to_owned();
+            }
+            SeriesState::Unmatched if open => self.record.state = SeriesState::Waiting,
+            _ => {}
+        }
+    }
+
+    /// Asks for another look at a settled series, for a pipeline that has changed.
+    pub(super) fn ask_again(&mut self, pipeline: &str) -> Vec<Effect> {
+        let asked = self.assessing;
+        self.renewing.insert(pipeline.to_owned());
+        // The answer of one that is under way may be by the old definition too; then it is asked for once more.
+        if asked { Vec::new() } else { self.assess() }
     }
 
     /// What time demands of an arriving series.

@@ -5,3 +5,4 @@ pub mod picture;
 pub mod report;
 pub mod rtstruct;
 pub mod run;
+pub mod seg;

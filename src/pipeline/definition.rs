@@ -1,11 +1,11 @@
 //! The pipeline file, checked: identity, conditions, inputs, completeness, structures, outputs, destinations.
 
 use super::completeness::CompletenessOverride;
-use super::predicate::Predicate;
+use super::inputs::{Input, Same, parse_inputs};
 use super::steps::{ArtefactRef, Step, parse_steps, unknown};
 use crate::dicom::AeTitle;
 use crate::document::{Fields, Node, Problems, Value};
-use crate::limits::{COLOR_COMPONENT_MAX, ID_LENGTH_MAX, SLICES_MAX};
+use crate::limits::{COLOR_COMPONENT_MAX, ID_LENGTH_MAX};
 use crate::structure::{self, Color, NameProblem, NameRules, RoiStyle, RoiType, check_names};
 
 /// A name that another file must have, and where it stands, so that both ends can be told.
@@ -46,77 +46,14 @@ pub struct When {
     pub calling_ae: Vec<AeTitle>,
 }
 
-/// A named slot that one series fills.
-#[derive(Clone, Debug)]
-pub struct Input {
-    pub name: String,
-    pub predicate: Predicate,
-    pub slices: SliceCount,
-    pub geometry: GeometryCondition,
-}
-
-/// How many slices (or frames) the stack must have, both bounds included.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SliceCount {
-    pub min: usize,
-    pub max: usize,
-}
-
-/// What the stack of slices must look like.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct GeometryCondition {
-    pub orientation: Orientation,
-    /// Most slices that may be missing between neighbours.
-    pub max_gap: usize,
-}
-
-/// The anatomical plane nearest to the images.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Orientation {
-    Axial,
-    Coronal,
-    Sagittal,
-    Any,
-}
-
-impl Orientation {
-    /// Every orientation with its word.
-    pub const ALL: [(&'static str, Orientation); 4] = [
-        ("axial", Orientation::Axial),
-        ("coronal", Orientation::Coronal),
-        ("sagittal", Orientation::Sagittal),
-        ("any", Orientation::Any),
-    ];
-
-    /// The plane nearest to images with this normal (in patient LPS): the axis that it leans to most.
-    pub fn of_normal(normal: [f64; 3]) -> Orientation {
-        let [x, y, z] = normal.map(f64::abs);
-        if z >= x && z >= y {
-            Orientation::Axial
-        } else if y >= x {
-            Orientation::Coronal
-        } else {
-            Orientation::Sagittal
-        }
-    }
-
-    /// The word in the file.
-    pub fn word(self) -> &'static str {
-        match self {
-            Orientation::Axial => "axial",
-            Orientation::Coronal => "coronal",
-            Orientation::Sagittal => "sagittal",
-            Orientation::Any => "any",
-        }
-    }
-}
-
 /// A structure that the result holds.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StructureRule {
     /// The step and the label of its model.
     pub source: ArtefactRef,
     pub style: RoiStyle,
+    /// The result is good without it.
+    pub optional: bool,
 }
 
 /// An object that is made from the structures.
@@ -159,12 +96,14 @@ pub struct Pipeline {
     revision: u32,
     mode: Mode,
     when: When,
+    same: Same,
     inputs: Vec<Input>,
     complete: CompletenessOverride,
     steps: Vec<Step>,
     structures: Vec<StructureRule>,
     outputs: Vec<Output>,
     deliver: Vec<Deliver>,
+    cpu_instead: bool,
 }
 
 impl Pipeline {
@@ -178,6 +117,7 @@ impl Pipeline {
         let revision = fields.required("revision", problems).and_then(|r| r.integer(1, i64::from(u32::MAX), problems));
         let mode = fields.required("mode", problems).and_then(|mode| mode.choice(&Mode::ALL, problems));
         let when = fields.optional("when").map(|when| parse_when(when, problems)).unwrap_or_default();
+        let same = fields.optional("same").map_or(Some(Same::Study), |same| same.choice(&Same::ALL, problems));
         let inputs = fields.required("inputs", problems).map(|inputs| parse_inputs(inputs, problems));
         let inputs = inputs.unwrap_or_default();
         let complete = fields.optional("complete").and_then(|node| CompletenessOverride::parse(node, problems));
@@ -185,6 +125,7 @@ impl Pipeline {
         let structures = fields.required("structures", problems);
         let structures = structures.map(|list| parse_structures(list, steps.as_deref(), problems)).unwrap_or_default();
         let outputs = fields.required("outputs", problems).map(|list| parse_outputs(list, problems));
+        let cpu_instead = fields.optional("cpu_instead").and_then(|flag| flag.bool(problems)).unwrap_or(false);
         let deliver = fields.optional("deliver").map(|list| parse_deliver(list, problems)).unwrap_or_default();
         if mode == Some(Mode::Live) && deliver.is_empty() && problems.count() == before {
             let cure = "name a peer, or set \"mode\" to \"shadow\"";
@@ -196,8 +137,21 @@ impl Pipeline {
         }
         let (complete, outputs) = (complete.unwrap_or_default(), outputs?);
         let revision = u32::try_from(revision?).ok()?;
-        let (id, mode, steps) = (id?, mode?, steps?);
-        Some(Pipeline { id, revision, mode, when, inputs, complete, steps, structures, outputs, deliver })
+        let (id, mode, same, steps) = (id?, mode?, same?, steps?);
+        Some(Pipeline {
+            id,
+            revision,
+            mode,
+            when,
+            same,
+            inputs,
+            complete,
+            steps,
+            structures,
+            outputs,
+            deliver,
+            cpu_instead,
+        })
     }
 
     /// The name, also of the file.
@@ -210,6 +164,11 @@ impl Pipeline {
         self.revision
     }
 
+    /// Whether its models may run on the processor where the device of the gateway is not there.
+    pub fn cpu_instead(&self) -> bool {
+        self.cpu_instead
+    }
+
     pub fn mode(&self) -> Mode {
         self.mode
     }
@@ -218,9 +177,19 @@ impl Pipeline {
         &self.when
     }
 
+    /// What the series that fill the slots must have in common.
+    pub fn same(&self) -> Same {
+        self.same
+    }
+
     /// At least one.
     pub fn inputs(&self) -> &[Input] {
         &self.inputs
+    }
+
+    /// The slot whose grid the result has and whose images it refers to.
+    pub fn primary(&self) -> &Input {
+        self.inputs.iter().find(|input| input.primary).unwrap_or(&self.inputs[0])
     }
 
     pub fn complete(&self) -> &CompletenessOverride {
@@ -279,53 +248,6 @@ fn parse_ae_titles(node: &Node, problems: &mut Problems) -> Vec<AeTitle> {
     items.iter().filter_map(|item| item.parsed("an AE title", problems)).collect()
 }
 
-fn parse_inputs(node: &Node, problems: &mut Problems) -> Vec<Input> {
-    if node.object(problems).is_none() {
-        return Vec::new();
-    }
-    let Value::Object(list) = &node.value else { return Vec::new() };
-    if list.is_empty() {
-        problems.add(node, "no input", "at least one named slot, such as \"ct\"");
-    }
-    list.iter().filter_map(|(name, slot)| parse_input(name, slot, problems)).collect()
-}
-
-fn parse_input(name: &str, node: &Node, problems: &mut Problems) -> Option<Input> {
-    let named = Node { value: Value::String(name.to_owned()), line: node.line, path: node.path.clone() };
-    parse_id(&named, problems)?;
-    let mut fields = node.object(problems)?;
-    let predicate = Predicate::of_fields(&mut fields, problems);
-    let slices = fields.optional("slices").and_then(|slices| parse_slices(slices, problems));
-    let geometry = fields.optional("geometry").and_then(|geometry| parse_geometry(geometry, problems));
-    fields.finish(problems);
-    let slices = slices.unwrap_or(SliceCount { min: 1, max: SLICES_MAX });
-    let geometry = geometry.unwrap_or(GeometryCondition { orientation: Orientation::Any, max_gap: 0 });
-    Some(Input { name: name.to_owned(), predicate, slices, geometry })
-}
-
-fn parse_slices(node: &Node, problems: &mut Problems) -> Option<SliceCount> {
-    let mut fields = node.object(problems)?;
-    let mut count = |key, default: usize, problems: &mut Problems| match fields.optional(key) {
-        Some(node) => node.integer(1, SLICES_MAX as i64, problems).map_or(default, |count: i64| count as usize),
-        None => default,
-    };
-    let (min, max) = (count("min", 1, problems), count("max", SLICES_MAX, problems));
-    fields.finish(problems);
-    if min > max {
-        problems.add_with_cure(node, format!("min {min} above max {max}"), "min up to max", "swap them");
-    }
-    Some(SliceCount { min, max })
-}
-
-fn parse_geometry(node: &Node, problems: &mut Problems) -> Option<GeometryCondition> {
-    let mut fields = node.object(problems)?;
-    let orientation = fields.optional("orientation").and_then(|node| node.choice(&Orientation::ALL, problems));
-    let max_gap = fields.optional("max_gap").and_then(|node| node.integer(0, SLICES_MAX as i64, problems));
-    fields.finish(problems);
-    let max_gap = usize::try_from(max_gap.unwrap_or(0)).unwrap_or(0);
-    Some(GeometryCondition { orientation: orientation.unwrap_or(Orientation::Any), max_gap })
-}
-
 fn parse_structures(node: &Node, steps: Option<&[Step]>, problems: &mut Problems) -> Vec<StructureRule> {
     if node.object(problems).is_none() {
         return Vec::new();
@@ -380,8 +302,10 @@ fn parse_structure(key: &str, node: &Node, steps: Option<&[Step]>, problems: &mu
         (None, Some(known)) => Some(known.color),
         _ => fields.required("color", problems).and_then(|color| parse_color(color, problems)),
     };
+    let optional = fields.optional("optional").and_then(|node| node.bool(problems)).unwrap_or(false);
     fields.finish(problems);
-    Some(StructureRule { source: source?, style: RoiStyle { name: name?, roi_type: roi_type?, color: color? } })
+    let style = RoiStyle { name: name?, roi_type: roi_type?, color: color? };
+    Some(StructureRule { source: source?, style, optional })
 }
 
 fn parse_short_text(node: &Node, longest: usize, problems: &mut Problems) -> Option<String> {

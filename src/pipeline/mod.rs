@@ -6,6 +6,8 @@
 mod comparison;
 mod completeness;
 mod definition;
+pub mod import;
+mod inputs;
 mod model;
 mod predicate;
 mod steps;
@@ -16,10 +18,10 @@ mod tests;
 pub use comparison::{Comparison, OPERATORS, Operand, Operator, ValueKind};
 pub use completeness::{Completeness, CompletenessOverride, OnTimeout};
 pub use definition::{
-    Deliver, GeometryCondition, Holes, Input, Mode, Orientation, Output, Pipeline, Reference, RtStructOutput,
-    SliceCount, StructureRule, When, parse_id,
+    Deliver, Holes, Mode, Output, Pipeline, Reference, RtStructOutput, StructureRule, When, parse_id,
 };
+pub use inputs::{AliasRule, By, Frame, GeometryCondition, Input, Orientation, Pick, Picking, Same, SliceCount, Wants};
 pub use model::{Algorithm, Model};
 pub use predicate::{Every, Group, Predicate, Test, Which};
-pub use steps::{Action, ArtefactRef, Step};
+pub use steps::{Action, ArtefactRef, OnFailure, Step};
 pub use tag_path::{PathTag, TagPath, TagPathError};

@@ -37,7 +37,7 @@ fn reads_a_pipeline_and_orders_its_steps() {
     assert_eq!((pipeline.id(), pipeline.revision(), pipeline.mode()), ("thorax", 3, Mode::Live));
     let ids: Vec<&str> = pipeline.steps().iter().map(|step| step.id.as_str()).collect();
     assert_eq!(ids, ["lungs", "heart"]);
-    assert_eq!(pipeline.inputs()[0].slices.min, 30);
+    assert!(matches!(&pipeline.primary().wants, Wants::Image { slices, .. } if slices.min == 30));
     assert_eq!(pipeline.deliver()[0].to.line, 10);
     let complete = pipeline.complete().over(&Completeness::default());
     assert_eq!((complete.quiet_s, complete.max_wait_s), (5.0, 900.0));
@@ -74,11 +74,46 @@ fn refuses_cycles_and_what_is_not_there() {
         (
             r#""model": "ct-lung", "in""#,
             r#""op": "margin", "model": "ct-lung", "in""#,
-            r#"p.json:7: steps[1].op: found the text "margin", expected a model; operations between steps are not part of this version"#,
+            r#"p.json:7: steps[1]: found several of them, expected one of "model", "post" (operations on structures) and "op" (one operation)"#,
+        ),
+        (
+            r#""model": "ct-lung", "in": {"scan": "ct"}"#,
+            r#""op": "grow", "radius_mm": 3, "in": "heart:Heart""#,
+            r#"p.json:7: steps[1]: found no "as" beside "op", expected the name of the structure that it makes"#,
+        ),
+        (
+            r#""model": "ct-lung", "in": {"scan": "ct"}"#,
+            r#""op": "grow", "radius": 3, "in": "heart:Heart", "as": "Lung_L""#,
+            r#"p.json:7: steps[1].radius: found the unknown key "radius", expected only the keys op, radius_mm; did you mean "radius_mm"?"#,
+        ),
+        (
+            r#""model": "ct-lung", "in": {"scan": "ct"}"#,
+            r#""post": {"Lung_L": [{"op": "take", "of": ["Lung_R"]}]}"#,
+            r#"p.json:7: steps[1].post.Lung_L[0].of[0]: found "Lung_R", expected one of "#,
+        ),
+        (
+            r#""model": "ct-lung", "in": {"scan": "ct"}"#,
+            r#""post": {"Lung_L": [{"op": "take", "of": ["hart:Heart"]}]}"#,
+            r#"p.json:7: steps[1].post.Lung_L[0].of[0]: found the step "hart", expected one of the steps of this file: heart, lungs; did you mean "heart"?"#,
+        ),
+        (
+            r#""model": "ct-lung", "in": {"scan": "ct"}"#,
+            r#""post": {"Lung_L": [{"op": "take", "of": ["heart:Heart"]}]}"#,
+            "p.json:6: steps: found a cycle: heart needs lungs needs heart, expected steps that need only what other steps made before; break the cycle",
+        ),
+        (
+            r#""model": "ct-lung", "in""#,
+            r#""model": "ct-lung", "on_failure": "ignore", "in""#,
+            r#"p.json:7: steps[1].on_failure: found "ignore", expected one of fail, skip"#,
+        ),
+        (
+            r#"["lungs:Lung_L", "lungs:Lung_R"]"#,
+            r#"["lungs:Lung_L", "other:Lung_L"]"#,
+            r#"p.json:6: steps[0].in.structures[1]: found the structure "Lung_L" a second time, expected each name once; name them in an object: {"name in the model": "step:Label"}"#,
         ),
     ] {
         let told = check(part, by);
-        assert!(told.contains(&expected.to_owned()), "{by}\n{told:#?}");
+        assert!(told.iter().any(|line| line.starts_with(expected)), "{by}\n{told:#?}");
     }
 }
 
@@ -173,7 +208,7 @@ fn refuses_each_bad_value_at_its_place() {
         (
             r#""deliver""#,
             r#""detsinations""#,
-            r#"p.json:10: detsinations: found the unknown key "detsinations", expected only the keys $schema, description, id, revision, mode, when, inputs, complete, steps, structures, outputs, deliver"#,
+            r#"p.json:10: detsinations: found the unknown key "detsinations", expected only the keys $schema, description, id, revision, mode, when, same, inputs, complete, steps, structures, outputs, deliver"#,
         ),
     ] {
         let told = check(part, by);
@@ -213,15 +248,77 @@ fn says_all_that_is_wrong_at_once() {
         r#"p.json:2: mode: found "on", expected one of live, shadow, off"#,
         r#"p.json:3: inputs.ct.all[0].tag: found "Modalty", expected a DICOM keyword such as SeriesDescription, or (gggg,eeee); did you mean "Modality"?"#,
         "p.json:3: inputs.ct.all[1].between: found 9 before 1, expected the lower bound first; swap them",
-        r#"p.json:4: steps[0]: found no "model", expected the key "model""#,
-        r#"p.json:4: steps[0].in: found no image, expected at least one image of the model, such as {"scan": "ct"}"#,
+        r#"p.json:4: steps[0]: found no "model", expected one of "model", "post" (operations on structures) and "op" (one operation)"#,
         r#"p.json:5: structures.a: found "a", expected a step and a label of its model, such as "lungs:Lung_L""#,
         r#"p.json:5: structures.a: found no "name", expected the key "name""#,
         r#"p.json:5: structures.a: found no "type", expected the key "type""#,
         r#"p.json:5: structures.a: found no "color", expected the key "color""#,
         r#"p.json:5: outputs[0]: found no "rtstruct", expected the key "rtstruct""#,
         r#"p.json:5: deliver: found the text "pacs", expected an array"#,
-        r#"p.json:5: more: found the unknown key "more", expected only the keys $schema, description, id, revision, mode, when, inputs, complete, steps, structures, outputs, deliver; did you mean "mode"?"#,
+        r#"p.json:5: more: found the unknown key "more", expected only the keys $schema, description, id, revision, mode, when, same, inputs, complete, steps, structures, outputs, deliver; did you mean "mode"?"#,
     ];
     assert_eq!(told, expected);
+}
+
+const DRAWN: &str = r#""inputs": {"rs": {"optional": true, "structures": {"Lung_L": ["lung left"], "Lung_R": ["lung right"]}}, "ct": {"primary": true,"#;
+
+/// The good file with structures that come with the images, and with these steps.
+fn with_drawn(steps: &str) -> Result<Pipeline, Vec<String>> {
+    let start = GOOD.find("\"steps\"").expect("steps");
+    let end = GOOD.find("\"structures\": {\"lungs").expect("structures");
+    let text = format!("{}\"steps\": {steps},\n  {}", &GOOD[..start], &GOOD[end..]);
+    let text = text.replace(r#""inputs": {"ct": {"#, DRAWN);
+    let mut problems = Problems::of("p.json");
+    let node = document::parse(&text, &mut problems).expect("JSON");
+    let pipeline = Pipeline::parse(&node, &mut problems);
+    pipeline.ok_or_else(|| problems.into_vec().iter().map(Problem::to_string).collect())
+}
+
+#[test]
+fn steps_take_structures_of_steps_and_inputs() {
+    let pipeline = with_drawn(
+        r#"[{"id": "heart", "model": "m", "on_failure": "skip",
+             "in": {"scan": "ct", "structures": {"left": "rs:Lung_L", "right": "lungs:Lung_R"}}},
+            {"id": "lungs", "op": "grow", "radius_mm": 3, "in": ["rs:Lung_L", "rs:Lung_R"], "as": "Lung_L", "on_failure": "skip"}]"#,
+    );
+    let pipeline = pipeline.unwrap_or_else(|told| panic!("{told:#?}"));
+    let [lungs, heart] = pipeline.steps() else { panic!("two steps") };
+    assert_eq!((lungs.id.as_str(), heart.id.as_str()), ("lungs", "heart"));
+    let names: Vec<&str> = heart.structures.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["left", "right"]);
+    let names: Vec<&str> = lungs.structures.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["rs:Lung_L", "rs:Lung_R"]);
+    assert!(matches!(&lungs.action, Action::Post(made) if made.structures().eq(["Lung_L"])));
+    assert_eq!((heart.on_failure, pipeline.primary().name.as_str()), (OnFailure::Skip, "ct"));
+}
+
+#[test]
+fn tells_mistakes_about_inputs_of_structures() {
+    let model = |rest: &str| format!(r#"[{{"id": "lungs", "model": "m", {rest}}}]"#);
+    for (steps, expected) in [
+        (
+            model(r#""in": {"scan": "rs"}"#),
+            r#"steps[0].in.scan: found the input "rs", which holds structures, expected an input of images"#,
+        ),
+        (
+            model(r#""in": {"scan": "ct", "structures": ["rs:Lung_LL"]}"#),
+            r#"steps[0].in.structures[0]: found the structure "Lung_LL", expected one of the structures of the input rs of this file: Lung_L, Lung_R; did you mean "Lung_L"?"#,
+        ),
+        (
+            model(r#""in": {"scan": "ct", "structures": ["rs:Lung_L"]}"#),
+            r#"steps[0].in.structures[0]: found the optional input "rs" in a step that must not fail, expected "on_failure": "skip" for the step: it cannot run when that input does not come"#,
+        ),
+        (
+            r#"[{"id": "rs", "model": "m", "in": {"scan": "ct"}}]"#.to_owned(),
+            r#"steps[0]: found the step "rs", expected another name: an input of structures is called so"#,
+        ),
+        (
+            r#"[{"id": "lungs", "post": {"A": [{"op": "take", "of": ["rs:Lung_L"]}]}, "in": {"scan": "ct"}}]"#
+                .to_owned(),
+            r#"steps[0].in: found "in" beside "post", expected it beside "model" or "op"; remove it: the operations name what they take as "step:Label""#,
+        ),
+    ] {
+        let told = with_drawn(&steps).map(|_| ()).expect_err("something is wrong");
+        assert!(told.iter().any(|line| line.ends_with(expected)), "{steps}\n{told:#?}");
+    }
 }

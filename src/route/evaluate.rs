@@ -1,10 +1,16 @@
 //! The evaluation of one pipeline on one series; every branch is evaluated, so that the trace is whole.
 
+use dicom_dictionary_std::tags;
+use dicom_object::InMemDicomObject;
+
 use super::attribute::{describe, holds, values};
 use super::trace::{Evidence, Trace};
 use super::{Arrival, Assembly, InstanceView, SeriesView, Verdict};
 use crate::dicom::AeTitle;
-use crate::pipeline::{Group, Input, Mode, Orientation, Pipeline, Predicate, Test, When};
+use crate::dicom::instance::text;
+use crate::pipeline::{
+    GeometryCondition, Group, Input, Mode, Orientation, Pipeline, Predicate, SliceCount, Test, Wants, When,
+};
 
 /// What the pipeline says of the series.
 pub fn verdict(series: &SeriesView<'_>, pipeline: &Pipeline) -> Verdict {
@@ -46,11 +52,42 @@ fn input_trace(series: &SeriesView<'_>, input: &Input) -> Trace {
     let count = series.instances.len();
     let any = Trace::leaf(&path, count > 0, "at least one instance", if count > 0 { "some" } else { "no instance" });
     let mut conditions = vec![any, predicate(&input.predicate, true, &series.instances)];
-    conditions.extend(stack(&series.assembly, input, &path));
+    match &input.wants {
+        Wants::Image { slices, geometry } => conditions.extend(stack(&series.assembly, slices, geometry, &path)),
+        Wants::Structures(_) => conditions.extend(drawn(&series.instances, &path)),
+    }
     Trace::joined(&path, Group::All, conditions)
 }
 
-fn stack(assembly: &Assembly, input: &Input, path: &str) -> Vec<Trace> {
+/// Objects that hold structures, and not of our own making: a result that comes back to the gateway (from a PACS that
+/// passes it on) would be worked on again and again.
+fn drawn(instances: &[InstanceView<'_>], path: &str) -> Vec<Trace> {
+    let path = format!("{path}.structures");
+    let of = |instance: &InstanceView<'_>| holder(instance.header);
+    let other = instances.iter().map(of).find_map(|found| found.err());
+    let expected = "RT Structure Sets or binary segmentations in every instance, not made by contourd";
+    let found = other.clone().unwrap_or_else(|| "those".to_owned());
+    vec![Trace::leaf(&path, other.is_none(), expected, found)]
+}
+
+/// RT Structure Set Storage and Segmentation Storage (PS3.4 B.5).
+const HOLDERS: [&str; 2] = ["1.2.840.10008.5.1.4.1.1.481.3", "1.2.840.10008.5.1.4.1.1.66.4"];
+
+/// Says what it is instead, when it holds no structures that can be taken.
+fn holder(header: &InMemDicomObject) -> Result<(), String> {
+    let class = text(header, tags::SOP_CLASS_UID).unwrap_or_default();
+    if !HOLDERS.contains(&class.as_str()) {
+        return Err(format!("SOP class {class}"));
+    }
+    let kind = text(header, tags::SEGMENTATION_TYPE).unwrap_or_default();
+    if class == HOLDERS[1] && kind != "BINARY" {
+        return Err(format!("a segmentation of type {kind:?}"));
+    }
+    let ours = text(header, tags::MANUFACTURER).is_some_and(|maker| maker == "contourd");
+    if ours { Err("one of our own".to_owned()) } else { Ok(()) }
+}
+
+fn stack(assembly: &Assembly, count: &SliceCount, geometry: &GeometryCondition, path: &str) -> Vec<Trace> {
     let (slices, orientation, largest_gap) = match assembly {
         Assembly::Volume { slices, orientation, largest_gap } => (*slices, *orientation, *largest_gap),
         Assembly::Refused(reasons) => {
@@ -63,11 +100,10 @@ fn stack(assembly: &Assembly, input: &Input, path: &str) -> Vec<Trace> {
             )];
         }
     };
-    let count = &input.slices;
     let enough = (count.min..=count.max).contains(&slices);
-    let wanted = input.geometry.orientation;
+    let wanted = geometry.orientation;
     let oriented = wanted == Orientation::Any || wanted == orientation;
-    let most = input.geometry.max_gap;
+    let most = geometry.max_gap;
     let gaps = format!("at most {most} slices missing between neighbours");
     vec![
         Trace::leaf(

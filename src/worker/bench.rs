@@ -3,28 +3,27 @@
 //! The same bench serves the worker process and `contourd segment`. It reads the instances and the models, and writes
 //! only into the folder of the order.
 
-use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::BufReader;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::PoisonError;
 use std::time::{Instant, SystemTime};
 
-use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
 use super::WorkOrder;
+use super::inputs::{load_volumes, read_series, unreadable, warnings};
 use super::objects::Finished;
-use crate::assemble::{self, Allowed, SeriesPlan};
+use super::steps::Delivered;
+use super::structures::read_structures;
 use crate::contour::{self, Contour};
-use crate::dicom::Instance;
 use crate::document::{self, Problem, Problems};
-use crate::infer::{self, Structure};
+use crate::infer::{self, NetworkFile, Outcome, Structure};
 use crate::job::{Run, Stage, StructureResult};
-use crate::onnx::Networks;
-use crate::pipeline::{Action, Model, Pipeline, StructureRule};
-use crate::volume::Volume;
+use crate::limits::NETWORKS_BYTES_KEPT;
+use crate::onnx::{Devices, Networks, device_of, with_networks};
+use crate::pipeline::{Model, Pipeline, Step};
+use crate::volume::{Mask, Volume};
 
 /// Why a job has no objects. Another run would meet the same.
 #[derive(Debug, Error)]
@@ -39,10 +38,16 @@ pub enum BenchError {
         "models/{model}/{file}: found SHA-256 {found}, expected {expected} as in model.json; put the right file there, or the new digest into model.json"
     )]
     Digest { model: String, file: String, found: String, expected: String },
-    #[error("step {step}, model {model}: {reason}")]
-    Step { step: String, model: String, reason: String },
+    #[error(
+        "models/{model}/{file}: found no digest in model.json, expected installed weights; run `contourd model install {model} FILE.onnx`"
+    )]
+    NotInstalled { model: String, file: String },
+    #[error("step {step}: {reason}")]
+    Step { step: String, reason: String },
     #[error("pipeline {pipeline}: found no structure {structure}, expected one that its step makes: {made}")]
     NoStructure { pipeline: String, structure: String, made: String },
+    #[error("no structure is left: {}", .0.join("; "))]
+    Nothing(Vec<String>),
     #[error("{0}")]
     Output(String),
 }
@@ -50,22 +55,20 @@ pub enum BenchError {
 /// Loaded models, kept between jobs.
 pub struct Bench {
     networks: Networks,
-    /// By model: the digest that its network file was found to have, and the file's length and time then.
-    checked: BTreeMap<String, (String, (u64, SystemTime))>,
+    /// By network file: the digest that it was found to have, and its length and time then.
+    checked: BTreeMap<PathBuf, (String, (u64, SystemTime))>,
 }
 
-/// What has been made so far.
-pub(super) struct Made {
-    /// By `step:Label`.
-    structures: BTreeMap<String, Structure>,
-    /// By step.
-    pub models: BTreeMap<String, Model>,
+/// What a model gave, and where its networks ran.
+pub(super) struct Ran {
+    pub outcome: Outcome,
+    pub device: String,
 }
 
 impl Bench {
-    /// An empty bench; each network runs on `threads` CPU threads.
-    pub fn new(threads: usize) -> Bench {
-        Bench { networks: Networks::new(threads), checked: BTreeMap::new() }
+    /// An empty bench; each network runs on one of the `devices`, with `threads` CPU threads.
+    pub fn new(threads: usize, devices: Devices) -> Bench {
+        Bench { networks: Networks::new(threads, NETWORKS_BYTES_KEPT, devices), checked: BTreeMap::new() }
     }
 
     /// Does one job. `progress` is told the stage and how much of it is done, 0 to 1.
@@ -75,18 +78,26 @@ impl Bench {
     pub fn run(&mut self, order: &WorkOrder, progress: &mut dyn FnMut(&str, f32)) -> Result<Run, BenchError> {
         let mut clock = Stages { list: Vec::new(), progress };
         let pipeline = parse_pipeline(&order.pipeline_source)?;
-        let instances = clock.time("read headers", |_| read_instances(&order.instances))?;
-        let plan = clock.time("assemble", |_| plan(&instances, &pipeline))?;
-        let volume = clock.time("load pixels", |_| load(&plan, order))?;
-        let (made, volume) = self.infer(&pipeline, order, volume, &mut clock)?;
-        let chosen = choose(&pipeline, &made)?;
+        let series = clock.time("read headers", |_| read_series(&pipeline, order))?;
+        let mut volumes = clock.time("load pixels", |_| load_volumes(&series, &pipeline))?;
+        let primary = &series[0];
+        let drawn = clock.time("read structures", |_| read_structures(&pipeline, order, &primary.plan))?;
+        let grid = &primary.plan.geometry;
+        let made = self.run_steps(&pipeline, order, &mut volumes, drawn, grid, &mut clock)?;
+        let (chosen, left_out) = made.choose(&pipeline)?;
         let contours: Vec<Vec<Contour>> =
-            clock.time("contour", |_| chosen.iter().map(|(_, structure)| contour::trace(&structure.mask)).collect());
-        let structures = results(&chosen, &contours);
-        let mut run = Run { structures, warnings: warnings(&plan), ..Run::default() };
-        let (made, instances) = (&made, &instances);
-        let job =
-            Finished { order, pipeline: &pipeline, plan: &plan, instances, volume: &volume, made, chosen, contours };
+            clock.time("contour", |_| chosen.iter().map(|(_, made)| contour::trace(&made.mask.to_mask())).collect());
+        let mut run = Run { structures: results(&chosen, &contours), warnings: warnings(&series), ..Run::default() };
+        run.warnings.extend(made.warnings.iter().cloned());
+        run.devices = made.devices.clone();
+        for (rule, why) in left_out {
+            run.warnings.push(format!("{} is left out: {why}", rule.style.name));
+            let (name, note) = (rule.style.name.clone(), format!("left out: {why}"));
+            run.structures.push(StructureResult { name, volume_cm3: 0.0, contours: 0, note });
+        }
+        let (plan, instances, volume) = (&primary.plan, &primary.instances, &volumes[primary.slot]);
+        let made = &made;
+        let job = Finished { order, pipeline: &pipeline, plan, instances, volume, made, chosen, contours };
         run.files = clock.time("write", |_| job.write_objects())?;
         let drawn = clock.time("draw", |_| job.draw());
         run.stages = clock.list.clone();
@@ -96,80 +107,77 @@ impl Bench {
         Ok(run)
     }
 
-    fn infer(
+    /// The one place where a network is loaded and run.
+    pub(super) fn run_model(
         &mut self,
-        pipeline: &Pipeline,
+        step: &Step,
+        model: &Model,
         order: &WorkOrder,
-        mut volume: Volume,
+        images: &BTreeMap<String, Volume>,
+        masks: &BTreeMap<String, Mask>,
+        cpu_instead: bool,
         clock: &mut Stages<'_>,
-    ) -> Result<(Made, Volume), BenchError> {
-        let mut made = Made { structures: BTreeMap::new(), models: BTreeMap::new() };
-        for step in pipeline.steps() {
-            let Action::Model(reference) = &step.action;
-            let model = self.model(order, &reference.name)?;
-            let failed =
-                |reason: String| BenchError::Step { step: step.id.clone(), model: model.id().to_owned(), reason };
-            // The image moves in and out: a copy of it would be the largest thing in memory.
-            let (first, more) = step.images.split_first().ok_or_else(|| failed("no image".to_owned()))?;
-            let mut images: BTreeMap<String, Volume> =
-                more.iter().map(|(slot, _)| (slot.clone(), volume.clone())).collect();
-            images.insert(first.0.clone(), volume);
-            let mut masks = BTreeMap::new();
-            for artefact in &step.structures {
-                let name = format!("{}:{}", artefact.step, artefact.label);
-                let found = made.structures.get(&name).ok_or_else(|| failed(format!("no structure {name}")))?;
-                masks.insert(artefact.label.clone(), found.mask.clone());
-            }
-            let network = clock.time(&format!("{}: load model", step.id), |_| {
-                self.networks.get(&model, &order.models.join(model.id())).map_err(|error| failed(error.to_string()))
-            })?;
-            let structures = clock.time(&format!("{}: infer", step.id), |progress| {
-                let mut network = network.lock().unwrap_or_else(PoisonError::into_inner);
-                infer::run(model.recipe(), &images, &masks, &mut *network, progress)
-                    .map_err(|error| failed(error.to_string()))
-            })?;
-            volume = images.remove(&first.0).ok_or_else(|| failed("its image is gone".to_owned()))?;
-            for structure in structures {
-                made.structures.insert(format!("{}:{}", step.id, structure.label), structure);
-            }
-            made.models.insert(step.id.clone(), model);
-        }
-        Ok((made, volume))
+    ) -> Result<Ran, BenchError> {
+        let failed = |reason: String| {
+            let reason = format!("model {}: {reason}", model.id());
+            BenchError::Step { step: step.id.clone(), reason }
+        };
+        let networks = clock.time(&format!("{}: load model", step.id), |_| {
+            let folder = order.models.join(model.id());
+            self.networks.get(model, &folder, cpu_instead).map_err(|error| failed(error.to_string()))
+        })?;
+        let outcome = clock.time(&format!("{}: infer", step.id), |progress| {
+            with_networks(&networks, |networks| infer::run(model.recipe(), images, masks, networks, progress))
+        });
+        let outcome = outcome.map_err(|error| failed(error.to_string()))?;
+        let devices: BTreeSet<String> = networks.iter().map(device_of).collect();
+        Ok(Ran { outcome, device: devices.into_iter().collect::<Vec<_>>().join(", ") })
     }
 
     /// The definition of a model as it was when the series matched, its network file checked against the digest. The
     /// file is looked at again when it has changed, because the configuration is reloaded while the worker runs.
-    fn model(&mut self, order: &WorkOrder, id: &str) -> Result<Model, BenchError> {
+    pub(super) fn model(&mut self, order: &WorkOrder, id: &str) -> Result<Model, BenchError> {
         let folder = order.models.join(id);
         let mut problems = Problems::of(format!("models/{id}/model.json"));
         let text = order.model_sources.get(id).map_or("", String::as_str);
         let model = document::parse(text, &mut problems).and_then(|node| Model::parse(&node, &mut problems));
         let Some(model) = model else { return Err(BenchError::Definition(problems.into_vec())) };
-        let network = folder.join(model.file());
-        let changed = fs::metadata(&network).and_then(|data| Ok((data.len(), data.modified()?)));
-        let changed = changed.map_err(|error| unreadable(&network, error))?;
-        let seen = (model.sha256().to_owned(), changed);
-        if self.checked.get(id) != Some(&seen) {
-            let bytes = fs::read(&network).map_err(|error| unreadable(&network, error))?;
-            let found = hex(&Sha256::digest(&bytes));
-            if found != model.sha256() {
-                let (model_id, file, expected) = (id.to_owned(), model.file().to_owned(), model.sha256().to_owned());
-                return Err(BenchError::Digest { model: model_id, file, found, expected });
-            }
-            self.checked.insert(id.to_owned(), seen);
+        for network in model.recipe().networks() {
+            self.check_digest(id, &folder, network)?;
         }
         Ok(model)
+    }
+
+    fn check_digest(&mut self, id: &str, folder: &Path, network: &NetworkFile) -> Result<(), BenchError> {
+        let file = folder.join(&network.file);
+        let Some(expected) = network.sha256.clone() else {
+            return Err(BenchError::NotInstalled { model: id.to_owned(), file: network.file.clone() });
+        };
+        let changed = fs::metadata(&file).and_then(|data| Ok((data.len(), data.modified()?)));
+        let changed = changed.map_err(|error| unreadable(&file, error))?;
+        let seen = (expected.clone(), changed);
+        if self.checked.get(&file) != Some(&seen) {
+            let bytes = fs::read(&file).map_err(|error| unreadable(&file, error))?;
+            let found = hex(&Sha256::digest(&bytes));
+            if found != expected {
+                let (model, file) = (id.to_owned(), network.file.clone());
+                return Err(BenchError::Digest { model, file, found, expected });
+            }
+            self.checked.insert(file, seen);
+        }
+        Ok(())
     }
 }
 
 /// Measures and reports the stages of a run.
-struct Stages<'a> {
+pub(super) struct Stages<'a> {
     list: Vec<Stage>,
     progress: &'a mut dyn FnMut(&str, f32),
 }
 
 impl Stages<'_> {
-    fn time<T>(&mut self, name: &str, work: impl FnOnce(&mut dyn FnMut(&str, f32)) -> T) -> T {
+    /// Does work under a name; its progress is told with the name.
+    pub fn time<T>(&mut self, name: &str, work: impl FnOnce(&mut dyn FnMut(&str, f32)) -> T) -> T {
         (self.progress)(name, 0.0);
         let begin = Instant::now();
         let progress = &mut *self.progress;
@@ -185,59 +193,14 @@ fn parse_pipeline(source: &str) -> Result<Pipeline, BenchError> {
     pipeline.ok_or_else(|| BenchError::Definition(problems.into_vec()))
 }
 
-/// Reads the headers of Part 10 files.
-///
-/// # Errors
-/// The first file that is not a readable instance.
-pub fn read_instances(files: &[PathBuf]) -> Result<Vec<Instance>, BenchError> {
-    let read = |file: &PathBuf| {
-        let opened = File::open(file).map_err(|error| unreadable(file, error))?;
-        Instance::read_part10(BufReader::new(opened)).map_err(|error| unreadable(file, error))
-    };
-    files.par_iter().map(read).collect()
-}
-
-pub(super) fn unreadable(file: &Path, reason: impl ToString) -> BenchError {
-    BenchError::File { file: file.to_owned(), reason: reason.to_string() }
-}
-
-/// As strict as the pipeline: gaps only where one of its inputs allows them.
-fn plan(instances: &[Instance], pipeline: &Pipeline) -> Result<SeriesPlan, BenchError> {
-    let uneven_spacing = pipeline.inputs().iter().any(|input| input.geometry.max_gap > 0);
-    let allowed = Allowed { uneven_spacing, ..Allowed::default() };
-    let told = |refusals: Vec<assemble::Refusal>| refusals.iter().map(ToString::to_string).collect();
-    assemble::plan_with(instances, allowed).map_err(|refusals| BenchError::Series(told(refusals)))
-}
-
-fn load(plan: &SeriesPlan, order: &WorkOrder) -> Result<Volume, BenchError> {
-    assemble::load(plan, &|index| fs::read(&order.instances[index]))
-        .map_err(|error| BenchError::Series(vec![error.to_string()]))
-}
-
-/// The structures that the pipeline delivers, in its order.
-fn choose<'a>(pipeline: &'a Pipeline, made: &'a Made) -> Result<Vec<(&'a StructureRule, &'a Structure)>, BenchError> {
-    let find = |rule: &'a StructureRule| {
-        let name = format!("{}:{}", rule.source.step, rule.source.label);
-        made.structures.get(&name).map(|structure| (rule, structure)).ok_or_else(|| {
-            let names: Vec<&str> = made.structures.keys().map(String::as_str).collect();
-            BenchError::NoStructure { pipeline: pipeline.id().to_owned(), structure: name, made: names.join(", ") }
-        })
-    };
-    pipeline.structures().iter().map(find).collect()
-}
-
-fn results(chosen: &[(&StructureRule, &Structure)], contours: &[Vec<Contour>]) -> Vec<StructureResult> {
-    let result = |((rule, structure), contours): (&(&StructureRule, &Structure), &Vec<Contour>)| StructureResult {
+fn results(chosen: &[Delivered<'_>], contours: &[Vec<Contour>]) -> Vec<StructureResult> {
+    let result = |((rule, structure), contours): (&Delivered<'_>, &Vec<Contour>)| StructureResult {
         name: rule.style.name.clone(),
         volume_cm3: structure.mask.volume_cm3(),
         contours: contours.len(),
         note: structure.reason.clone().unwrap_or_default(),
     };
     chosen.iter().zip(contours).map(result).collect()
-}
-
-fn warnings(plan: &SeriesPlan) -> Vec<String> {
-    plan.warnings.iter().map(ToString::to_string).collect()
 }
 
 pub(super) fn hex(bytes: &[u8]) -> String {

@@ -6,7 +6,10 @@
 
 mod bench;
 mod child;
+mod inputs;
 mod objects;
+mod steps;
+mod structures;
 mod supervisor;
 
 use std::collections::BTreeMap;
@@ -17,8 +20,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::job::{JobId, Run};
 
-pub use bench::{Bench, BenchError, read_instances};
+pub use bench::{Bench, BenchError};
 pub use child::serve;
+pub use inputs::read_instances;
 pub use objects::REPORT_FILE;
 pub use supervisor::{Limits, Outcome, Supervisor};
 
@@ -28,8 +32,8 @@ pub struct WorkOrder {
     pub job: JobId,
     /// Goes into the objects as their date and time, so that a repeated run writes the same bytes.
     pub created_at: Timestamp,
-    /// The Part 10 files of the series, in any order.
-    pub instances: Vec<PathBuf>,
+    /// What fills the slots of the pipeline. A slot that is missing here was optional and did not come.
+    pub inputs: Vec<InputFiles>,
     /// The pipeline definition as matched.
     pub pipeline_source: String,
     /// The definitions of its models as matched, by id.
@@ -42,6 +46,15 @@ pub struct WorkOrder {
     pub reasons: Vec<String>,
     /// Whether to write the voxels of each structure as NIfTI too.
     pub masks: bool,
+}
+
+/// The files of one slot.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct InputFiles {
+    /// The name in the pipeline; empty for the primary one.
+    pub slot: String,
+    /// Part 10 files, in any order.
+    pub files: Vec<PathBuf>,
 }
 
 /// What a worker says while it works.

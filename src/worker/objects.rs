@@ -8,12 +8,14 @@ use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
 use super::WorkOrder;
-use super::bench::{BenchError, Made, hex, unreadable};
+use super::bench::{BenchError, hex};
+use super::inputs::unreadable;
+use super::steps::{Delivered, Made};
 use crate::assemble::{Modality, SeriesPlan};
 use crate::contour::Contour;
 use crate::dicom::Instance;
-use crate::infer::Structure;
-use crate::job::Run;
+use crate::infer::{DerivedImage, DerivedKind, Structure};
+use crate::job::{Run, StructureResult};
 use crate::output::nifti;
 use crate::output::picture::{Outline, PictureError};
 use crate::output::report::{Fact, Figure, Report, StructureRow, figures, geometry_facts, html};
@@ -36,7 +38,7 @@ pub(super) struct Finished<'a> {
     pub volume: &'a Volume,
     pub made: &'a Made,
     /// The structures that are delivered, in the order of the pipeline, with their contours.
-    pub chosen: Vec<(&'a StructureRule, &'a Structure)>,
+    pub chosen: Vec<Delivered<'a>>,
     pub contours: Vec<Vec<Contour>>,
 }
 
@@ -49,6 +51,7 @@ impl Finished<'_> {
             files.push(write_rtstruct(self, output)?);
         }
         files.extend(write_masks(self.order, &self.chosen)?);
+        files.extend(write_images(self.order, &self.made.images)?);
         Ok(files)
     }
 
@@ -97,7 +100,10 @@ impl Finished<'_> {
                 fact("Revision", &self.pipeline.revision().to_string()),
             ],
             reasons: self.order.reasons.clone(),
-            structures: rows.map(|((rule, made), result)| StructureRow::of(&rule.style, &made.mask, result)).collect(),
+            structures: rows
+                .map(|((rule, made), result)| StructureRow::of(&rule.style, &made.mask, result))
+                .chain(self.rows_left_out(run))
+                .collect(),
             figures,
             warnings: run.warnings.clone(),
             provenance: self.provenance(run),
@@ -105,11 +111,33 @@ impl Finished<'_> {
         }
     }
 
+    /// Structures that the result should hold and does not.
+    fn rows_left_out(&self, run: &Run) -> Vec<StructureRow> {
+        let missing = run.structures.iter().skip(self.chosen.len());
+        let row = |result: &StructureResult| {
+            let rule = self.pipeline.structures().iter().find(|rule| rule.style.name == result.name)?;
+            Some(StructureRow {
+                name: result.name.clone(),
+                roi_type: rule.style.roi_type.dicom_term().to_owned(),
+                color: rule.style.color,
+                volume_cm3: 0.0,
+                contours: 0,
+                slices: None,
+                reach_mm: None,
+                note: result.note.clone(),
+            })
+        };
+        missing.filter_map(row).collect()
+    }
+
     fn provenance(&self, run: &Run) -> Vec<Fact> {
         let mut facts = vec![("contourd".to_owned(), env!("CARGO_PKG_VERSION").to_owned())];
         for (step, model) in &self.made.models {
-            let text = format!("{} {}, {}, sha256 {}", model.name(), model.version(), model.licence(), model.sha256());
+            let text = format!("{} {}, {}, sha256 {}", model.name(), model.version(), model.licence(), model.digests());
             facts.push((format!("Model of step {step}"), text));
+            if let Some(device) = run.devices.get(step) {
+                facts.push((format!("Device of step {step}"), device.clone()));
+            }
         }
         facts.extend(run.files.iter().map(|file| ("File".to_owned(), file.clone())));
         facts
@@ -121,7 +149,7 @@ fn write_rtstruct(job: &Finished<'_>, output: &RtStructOutput) -> Result<String,
     let rois: Vec<Roi> = chosen
         .iter()
         .zip(contours)
-        .map(|((rule, structure), contours)| roi(rule, structure, contours, &made.models[&rule.source.step]))
+        .map(|((rule, structure), contours)| roi(rule, structure, contours, made.models.get(&rule.source.step)))
         .collect();
     let ordered: Vec<&Instance> = in_order_of_slices(plan, instances);
     let references = plan.slices.iter().map(|slice| SliceReference {
@@ -136,7 +164,7 @@ fn write_rtstruct(job: &Finished<'_>, output: &RtStructOutput) -> Result<String,
         // The job names all instances and the models' definitions; its time stands in the object. Whatever changes
         // the bytes changes the UID.
         pipeline_revision: format!("{} {digest} {} {}", pipeline.revision(), order.job, order.created_at),
-        model_digests: made.models.values().map(|model| model.sha256().to_owned()).collect(),
+        model_digests: made.models.values().map(Model::digests).collect(),
         program_version: env!("CARGO_PKG_VERSION").to_owned(),
     };
     let set = StructureSet {
@@ -185,41 +213,82 @@ fn in_order_of_slices<'a>(plan: &SeriesPlan, instances: &'a [Instance]) -> Vec<&
     ordered
 }
 
-fn roi(rule: &StructureRule, structure: &Structure, contours: &[Contour], model: &Model) -> Roi {
+fn roi(rule: &StructureRule, structure: &Structure, contours: &[Contour], model: Option<&Model>) -> Roi {
     let known: Option<&'static Tg263> = lookup(&rule.source.label).or_else(|| lookup(&rule.style.name));
-    let family = match model.algorithm() {
-        pipeline::Algorithm::ArtificialIntelligence => AlgorithmFamily::ArtificialIntelligence,
-        pipeline::Algorithm::Deterministic => AlgorithmFamily::HistogramAnalysis,
-    };
     Roi {
         style: rule.style.clone(),
         structure: known,
         contours: contours.to_vec(),
         volume_cm3: (!contours.is_empty()).then(|| structure.mask.volume_cm3()),
         description: structure.reason.clone().unwrap_or_default(),
-        generation_description: format!("contourd {} {}", model.id(), model.version()),
-        algorithm: Algorithm {
-            family,
-            name: model.name().to_owned(),
-            version: model.version().to_owned(),
-            source: model.reference().to_owned(),
-            parameters: format!("sha256:{}", model.sha256()),
+        generation_description: match model {
+            Some(model) => format!("contourd {} {}", model.id(), model.version()),
+            None => format!("contourd operations, step {}", rule.source.step),
         },
+        algorithm: model.map_or_else(operations, algorithm_of),
+    }
+}
+
+fn algorithm_of(model: &Model) -> Algorithm {
+    let family = match model.algorithm() {
+        pipeline::Algorithm::ArtificialIntelligence => AlgorithmFamily::ArtificialIntelligence,
+        pipeline::Algorithm::Deterministic => AlgorithmFamily::HistogramAnalysis,
+    };
+    Algorithm {
+        family,
+        name: model.name().to_owned(),
+        version: model.version().to_owned(),
+        source: model.reference().to_owned(),
+        parameters: format!("sha256:{}", model.digests()),
+    }
+}
+
+/// Of a structure that operations of the pipeline made of others.
+fn operations() -> Algorithm {
+    Algorithm {
+        family: AlgorithmFamily::MorphologicalOperations,
+        name: "contourd operations".to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        source: String::new(),
+        parameters: String::new(),
     }
 }
 
 /// The voxels of each structure as NIfTI, where the order asks for them.
-fn write_masks(order: &WorkOrder, chosen: &[(&StructureRule, &Structure)]) -> Result<Vec<String>, BenchError> {
+fn write_masks(order: &WorkOrder, chosen: &[Delivered<'_>]) -> Result<Vec<String>, BenchError> {
     if !order.masks {
         return Ok(Vec::new());
     }
-    let write_one = |(rule, structure): &(&StructureRule, &Structure)| {
-        let bytes = nifti::encode_mask(&structure.mask).map_err(|error| BenchError::Output(error.to_string()))?;
+    let write_one = |(rule, structure): &Delivered<'_>| {
+        let bytes =
+            nifti::encode_mask(&structure.mask.to_mask()).map_err(|error| BenchError::Output(error.to_string()))?;
         let name = format!("{}.nii.gz", rule.style.name);
         write(&order.folder.join(&name), &nifti::gzip(&bytes))?;
         Ok(name)
     };
     chosen.par_iter().map(write_one).collect()
+}
+
+/// The images that models gave besides structures, as NIfTI; a deformation has one file for each component.
+fn write_images(order: &WorkOrder, images: &[(String, DerivedImage)]) -> Result<Vec<String>, BenchError> {
+    let mut files = Vec::new();
+    let mut write_one = |name: String, volume: &Volume| {
+        let bytes = nifti::encode_image(volume).map_err(|error| BenchError::Output(error.to_string()))?;
+        write(&order.folder.join(&name), &nifti::gzip(&bytes))?;
+        files.push(name);
+        Ok(())
+    };
+    for (step, image) in images {
+        match &image.kind {
+            DerivedKind::Image(volume) => write_one(format!("{step}.{}.nii.gz", image.name), volume)?,
+            DerivedKind::Deformation(components) => {
+                for (axis, volume) in ["x", "y", "z"].iter().zip(components) {
+                    write_one(format!("{step}.{}.{axis}_mm.nii.gz", image.name), volume)?;
+                }
+            }
+        }
+    }
+    Ok(files)
 }
 
 /// Writes a file and makes its bytes durable; the daemon makes its name durable when it adopts the folder.

@@ -174,7 +174,7 @@ mod tests {
         WorkOrder {
             job: JobId::parse("0123456789ab").expect("a name"),
             created_at: jiff::Timestamp::UNIX_EPOCH,
-            instances: Vec::new(),
+            inputs: Vec::new(),
             pipeline_source: String::new(),
             model_sources: std::collections::BTreeMap::new(),
             models: PathBuf::new(),

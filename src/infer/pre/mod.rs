@@ -19,6 +19,7 @@ mod mask_by;
 mod mean;
 mod measured;
 mod median;
+mod multiply;
 mod n4;
 mod neighbourhood;
 mod normalise;
@@ -26,7 +27,7 @@ mod offset;
 mod pad;
 mod quantise;
 mod resample;
-mod scale;
+mod resize;
 mod scale_percentiles;
 mod scale_range;
 mod set_outside;
@@ -47,8 +48,15 @@ pub static TABLE: &[&Operation] = &[
     &resample::ENTRY,
     &crop::ENTRY,
     &pad::ENTRY,
+    &resize::PAD_TO,
+    &resize::CROP_TO,
+    &resize::PAD_OR_CROP,
+    &resize::WINDOW_2D,
+    &resize::RESIZE,
+    &resize::PAD_SLICES,
+    &resize::CROP_SLICES,
     &offset::ENTRY,
-    &scale::ENTRY,
+    &multiply::ENTRY,
     &unit_scale::ENTRY,
     &clip::ENTRY,
     &window::ENTRY,

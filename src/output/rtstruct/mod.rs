@@ -17,6 +17,7 @@ mod check;
 mod contours;
 mod encode;
 mod items;
+mod mask;
 mod patient;
 mod read;
 mod text;
@@ -31,7 +32,7 @@ use crate::structure::{Code, NameProblem, NameRules, RoiStyle, Structure};
 use crate::volume::VolumeGeometry;
 use encode::DataSet;
 use items::{equipment_item, observation, structure_set_roi};
-pub use read::{ParsedContour, ParsedRoi, ParsedStructureSet, ReadError, read};
+pub use read::{ParsedContour, ParsedRoi, ParsedStructureSet, ReadError, read, read_instance};
 use text::plain;
 
 /// RT Structure Set Storage (PS3.4 B.5).

@@ -39,6 +39,8 @@ pub struct ParsedRoi {
     pub number: i64,
     /// Decoded, without padding; may be empty.
     pub name: String,
+    /// The Frame of Reference that its contours lie in.
+    pub frame_of_reference_uid: Option<Uid>,
     /// RT ROI Interpreted Type; empty when it has none.
     pub interpreted_type: String,
     pub color: Option<Color>,
@@ -76,9 +78,16 @@ pub enum ReadError {
 /// # Errors
 /// [`ReadError`] when the bytes are not a complete data set within bounds, or not an RT Structure Set.
 pub fn read(bytes: &[u8]) -> Result<ParsedStructureSet, ReadError> {
-    let instance = Instance::read_part10(bytes)?;
+    read_instance(&Instance::read_part10(bytes)?)
+}
+
+/// As [`read()`], from an instance that was read already.
+///
+/// # Errors
+/// [`ReadError::SopClass`] when it is no structure set.
+pub fn read_instance(instance: &Instance) -> Result<ParsedStructureSet, ReadError> {
     if instance.sop_class_uid.as_str() != SOP_CLASS_UID {
-        return Err(ReadError::SopClass(instance.sop_class_uid));
+        return Err(ReadError::SopClass(instance.sop_class_uid.clone()));
     }
     let object = &instance.header;
     let mut left_out = 0;
@@ -120,9 +129,9 @@ pub fn read(bytes: &[u8]) -> Result<ParsedStructureSet, ReadError> {
         label: text(object, tags::STRUCTURE_SET_LABEL).unwrap_or_default(),
         rois,
         left_out,
-        sop_instance_uid: instance.sop_instance_uid,
-        series_instance_uid: instance.series_instance_uid,
-        study_instance_uid: instance.study_instance_uid,
+        sop_instance_uid: instance.sop_instance_uid.clone(),
+        series_instance_uid: instance.series_instance_uid.clone(),
+        study_instance_uid: instance.study_instance_uid.clone(),
     })
 }
 
@@ -164,6 +173,7 @@ fn region(item: &InMemDicomObject, number: i64) -> ParsedRoi {
     ParsedRoi {
         number,
         name: text(item, tags::ROI_NAME).unwrap_or_default(),
+        frame_of_reference_uid: uid(item, tags::REFERENCED_FRAME_OF_REFERENCE_UID),
         interpreted_type: String::new(),
         color: None,
         generation_algorithm: text(item, tags::ROI_GENERATION_ALGORITHM).unwrap_or_default(),

@@ -1,0 +1,88 @@
+//! What of a series can fill a slot, with what joins it to others: patient, Frame of Reference, time. A patient is told
+//! by a hash alone.
+
+use dicom_core::Tag;
+use dicom_dictionary_std::tags;
+use dicom_object::InMemDicomObject;
+
+use crate::assemble::SeriesPlan;
+use crate::dicom::instance::{items, text};
+use crate::dicom::{Instance, Uid};
+use crate::node::Source;
+
+/// The images of a series together, or each object that holds structures by itself.
+pub(super) fn sources(instances: &[Instance], plan: Option<&SeriesPlan>) -> Vec<Source> {
+    if let (Some(plan), Some(first)) = (plan, instances.first()) {
+        let frame = Some(plan.frame_of_reference_uid.clone());
+        return vec![source(&first.header, Vec::new(), frame, None)];
+    }
+    let object = |instance: &Instance| {
+        let header = &instance.header;
+        let own = [(tags::STRUCTURE_SET_DATE, tags::STRUCTURE_SET_TIME), (tags::CONTENT_DATE, tags::CONTENT_TIME)];
+        let made = own.into_iter().map(|(date, time)| moment(header, date, time)).find(|made| *made != NEVER);
+        source(header, vec![instance.sop_instance_uid.clone()], frame_of_reference(header), made)
+    };
+    instances.iter().map(object).collect()
+}
+
+fn source(header: &InMemDicomObject, instances: Vec<Uid>, frame: Option<Uid>, made: Option<String>) -> Source {
+    let series_date = made.unwrap_or_else(|| moment(header, tags::SERIES_DATE, tags::SERIES_TIME));
+    let study_date = moment(header, tags::STUDY_DATE, tags::STUDY_TIME);
+    Source {
+        instances,
+        patient: hashed(header, tags::PATIENT_ID, "patient"),
+        issuer: hashed(header, tags::ISSUER_OF_PATIENT_ID, "issuer of patient"),
+        frame_of_reference_uid: frame,
+        series_date,
+        study_date,
+    }
+}
+
+fn hashed(header: &InMemDicomObject, tag: Tag, what: &str) -> Option<Uid> {
+    Some(Uid::derived(["contourd", what, text(header, tag)?.as_str()]))
+}
+
+/// Of a structure set: its own, or that which it refers to, or that of its first region (PS3.3 C.8.8.5).
+fn frame_of_reference(header: &InMemDicomObject) -> Option<Uid> {
+    let uid = |object: &InMemDicomObject, tag| text(object, tag).and_then(|text| text.parse().ok());
+    let inside = |sequence, tag| items(header, sequence).first().and_then(|item| uid(item, tag));
+    uid(header, tags::FRAME_OF_REFERENCE_UID)
+        .or_else(|| inside(tags::REFERENCED_FRAME_OF_REFERENCE_SEQUENCE, tags::FRAME_OF_REFERENCE_UID))
+        .or_else(|| inside(tags::STRUCTURE_SET_ROI_SEQUENCE, tags::REFERENCED_FRAME_OF_REFERENCE_UID))
+}
+
+/// What is not dated counts as the earliest of all (CERR's identifier).
+const NEVER: &str = "00000000000000.000000";
+
+/// Date and time as one text that sorts as time does. Separators of the standard before 1993 are left out.
+fn moment(header: &InMemDicomObject, date: Tag, time: Tag) -> String {
+    let digits = |text: &str, length: usize| -> String {
+        let plain: String = text.chars().filter(char::is_ascii_digit).take(length).collect();
+        format!("{plain:0<length$}")
+    };
+    let (date, time) = (text(header, date).unwrap_or_default(), text(header, time).unwrap_or_default());
+    let (whole, fraction) = time.split_once('.').unwrap_or((&time, ""));
+    format!("{}{}.{}", digits(&date, 8), digits(whole, 6), digits(fraction, 6))
+}
+
+#[cfg(test)]
+mod tests {
+    use dicom_core::{DataElement, VR};
+
+    use super::*;
+
+    fn check(date: &str, time: &str, expected: &str) {
+        let mut header = InMemDicomObject::new_empty();
+        header.put(DataElement::new(tags::SERIES_DATE, VR::DA, date));
+        header.put(DataElement::new(tags::SERIES_TIME, VR::TM, time));
+        assert_eq!(moment(&header, tags::SERIES_DATE, tags::SERIES_TIME), expected);
+    }
+
+    #[test]
+    fn moments_sort_as_times() {
+        check("20260102", "101112.5", "20260102101112.500000");
+        check("20260102", "1011", "20260102101100.000000");
+        check("2026.01.02", "10:11:12", "20260102101112.000000");
+        check("", "", NEVER);
+    }
+}

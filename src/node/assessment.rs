@@ -1,0 +1,102 @@
+//! What the shell finds out about a complete series, and what pipelines want to do with it; it is judged elsewhere.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::dicom::Uid;
+use crate::pipeline::{Frame, Picking, Same};
+
+/// What the shell found out about a complete series.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Assessment {
+    /// One line for people: modality, slices, matrix, spacing. No patient attribute.
+    pub summary: String,
+    /// Why the series cannot be a volume; empty when it can, or when a pipeline takes it for something else.
+    pub refusals: Vec<String>,
+    pub warnings: Vec<String>,
+    /// One for every pipeline that was asked.
+    pub verdicts: Vec<Verdict>,
+    /// What is to be run: on this series alone, or together with others that fill the other slots.
+    pub orders: Vec<Order>,
+    /// What of the series can fill a slot: the images together, or each structure set and segmentation by itself.
+    #[serde(default)]
+    pub sources: Vec<Source>,
+}
+
+/// What one pipeline said of a series.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Verdict {
+    pub pipeline: String,
+    /// It can fill a slot.
+    pub matched: bool,
+    /// The conditions that decided, with expected, found and where.
+    pub trace: Vec<String>,
+}
+
+/// One pipeline to be run on a series, or on several.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Order {
+    pub pipeline: String,
+    pub pipeline_revision: u32,
+    /// Digest of the pipeline definition and its models: the same digest on the same instances is the same job.
+    pub digest: String,
+    /// The definition itself.
+    pub source: String,
+    /// The definitions of its models, by id.
+    pub models: BTreeMap<String, String>,
+    /// Why it matched, one finding a line.
+    pub reasons: Vec<String>,
+    /// Names of the peers that get the result.
+    pub destinations: Vec<String>,
+    /// The slots that the series can fill.
+    #[serde(default)]
+    pub fills: Vec<String>,
+    #[serde(default)]
+    pub inputs: InputRules,
+}
+
+/// How series are brought together for one pipeline.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct InputRules {
+    pub same: Same,
+    /// In the order of the file; empty in a ledger that knew one series a job.
+    pub slots: Vec<SlotRule>,
+    /// How long other series that are still arriving are waited for, once the slots are filled.
+    pub settle_s: f64,
+}
+
+/// What of a slot matters when series are brought together.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SlotRule {
+    pub name: String,
+    pub primary: bool,
+    pub optional: bool,
+    /// How long it is waited for when it is optional.
+    pub wait_s: f64,
+    pub picking: Picking,
+    pub frame: Frame,
+}
+
+impl InputRules {
+    /// Whether one series is all that the pipeline takes.
+    pub fn is_alone(&self) -> bool {
+        self.slots.len() <= 1
+    }
+}
+
+/// What of one series can fill a slot. It tells nothing about the patient.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Source {
+    /// The objects; empty for all instances of the series.
+    pub instances: Vec<Uid>,
+    /// A hash of Patient ID; `None` without one.
+    pub patient: Option<Uid>,
+    /// A hash of Issuer of Patient ID; `None` without one. Planning systems leave it out.
+    #[serde(default)]
+    pub issuer: Option<Uid>,
+    pub frame_of_reference_uid: Option<Uid>,
+    /// `YYYYMMDDHHMMSS.FFFFFF`, zeros for what is not said, so that texts sort as times.
+    pub series_date: String,
+    pub study_date: String,
+}

@@ -1,0 +1,209 @@
+//! A gateway as a child process with a configuration of its own, a sender and a destination on loopback.
+#![allow(dead_code)] // Each test program uses its part.
+
+use std::fs;
+use std::net::TcpListener as StdListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use contourd::daemon::LEDGER_FILE;
+use contourd::deliver::Outcome;
+use contourd::deliver::dicom::{Destination, store_each};
+use contourd::dimse::{Acceptance, Caller};
+use contourd::job::{Job, JobState};
+use contourd::ledger::Ledger;
+use contourd::node::SeriesRecord;
+use contourd::output::rtstruct::{self, ParsedStructureSet};
+use contourd::phantom::{Identity, Thorax, instances, render};
+use contourd::receive::{self, Policy};
+use contourd::spool::Spool;
+use tokio::sync::{mpsc, watch};
+
+/// The play: its folder, its ports, its processes.
+pub struct Play {
+    folder: tempfile::TempDir,
+    gateway_port: u16,
+    gateway: Option<Child>,
+    runtime: tokio::runtime::Runtime,
+    received: Arc<Spool>,
+    _stop: watch::Sender<bool>,
+    _policy: watch::Sender<Arc<Policy>>,
+}
+
+impl Play {
+    /// Configures a gateway with these pipelines (name, text) and starts it, and a destination called `tps`.
+    pub fn start(pipelines: &[(&str, &str)]) -> Play {
+        assert!(contourd::onnx::check_library().is_ok(), "ONNX Runtime is not there; `make runtime` fetches it");
+        let folder = tempfile::tempdir().expect("a folder");
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+        let received = Spool::open(&folder.path().join("received"), 0).expect("a folder for what is received");
+        let (port, _stop, _policy) = destination(&runtime, Arc::clone(&received));
+        let gateway_port = StdListener::bind(("127.0.0.1", 0)).and_then(|l| l.local_addr()).expect("a port").port();
+        configure(folder.path(), gateway_port, port, pipelines);
+        let mut play = Play { folder, gateway_port, gateway: None, runtime, received, _stop, _policy };
+        play.start_gateway();
+        play
+    }
+
+    fn start_gateway(&mut self) {
+        let log = fs::OpenOptions::new().create(true).append(true).open(self.path("log")).expect("a log");
+        let child = Command::new(env!("CARGO_BIN_EXE_contourd"))
+            .args(["serve", "--config"])
+            .arg(self.folder.path())
+            .stdin(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .expect("the gateway starts");
+        self.gateway = Some(child);
+    }
+
+    /// Kills the gateway as a power cut would, and starts it again.
+    pub fn kill_and_start(&mut self) {
+        let mut child = self.gateway.take().expect("it runs");
+        child.kill().expect("killed");
+        child.wait().expect("gone");
+        self.start_gateway();
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Sends files until each is acknowledged.
+    pub fn send(&self, files: &[PathBuf]) {
+        let gateway = Destination {
+            ae_title: "CONTOURD".parse().expect("a title"),
+            host: "127.0.0.1".to_owned(),
+            port: self.gateway_port,
+            calling_ae: "CT".parse().expect("a title"),
+            connect_timeout: Duration::from_secs(2),
+            response_timeout: Duration::from_secs(10),
+        };
+        let mut rest = files.to_vec();
+        let end = Instant::now() + Duration::from_secs(60);
+        while !rest.is_empty() {
+            assert!(Instant::now() < end, "not acknowledged:\n{}", self.describe());
+            let sent = self.runtime.block_on(store_each(&gateway, &rest, true, |_, _| ()));
+            for (path, outcome) in sent {
+                if matches!(outcome, Outcome::Delivered { .. }) {
+                    rest.retain(|file| *file != path);
+                }
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+
+    /// Jobs and series as the ledger has them, once they are as wanted.
+    pub fn wait(&self, what: &str, wanted: impl Fn(&[Job], &[SeriesRecord]) -> bool) -> (Vec<Job>, Vec<SeriesRecord>) {
+        let end = Instant::now() + Duration::from_secs(120);
+        loop {
+            let ledger = Ledger::open_existing(&self.path("var").join(LEDGER_FILE));
+            let read = ledger.ok().and_then(|ledger| Some((ledger.jobs(1_000).ok()?, ledger.series(1_000).ok()?)));
+            if let Some((jobs, series)) = read
+                && wanted(&jobs, &series)
+            {
+                return (jobs, series);
+            }
+            assert!(Instant::now() < end, "{what}:\n{}", self.describe());
+            std::thread::sleep(Duration::from_millis(200));
+        }
+    }
+
+    /// Waits until so many jobs are delivered and none is under way.
+    pub fn wait_for_delivered(&self, count: usize) -> Vec<Job> {
+        let done = |job: &Job| job.state == JobState::Delivered;
+        self.wait("jobs are not delivered", |jobs, _| jobs.len() >= count && jobs.iter().all(done)).0
+    }
+
+    /// Every structure set that the destination holds.
+    pub fn received(&self) -> Vec<ParsedStructureSet> {
+        let mut sets = Vec::new();
+        let read = |path: &Path| rtstruct::read(&fs::read(path).expect("a file")).expect("a structure set");
+        self.received.scan(|listed| sets.push(read(&listed.path))).expect("a spool that can be read");
+        sets
+    }
+
+    /// What the gateway says: its jobs, and the end of its log.
+    pub fn describe(&self) -> String {
+        let jobs =
+            Command::new(env!("CARGO_BIN_EXE_contourd")).args(["jobs", "--config"]).arg(self.folder.path()).output();
+        let jobs = jobs.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
+        let log = fs::read_to_string(self.path("log")).unwrap_or_default();
+        let tail: Vec<&str> = log.lines().rev().take(30).collect();
+        format!("{jobs}\n{}", tail.into_iter().rev().collect::<Vec<_>>().join("\n"))
+    }
+
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+}
+
+impl Drop for Play {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.gateway.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// The small thorax of these plays.
+pub fn thorax() -> Thorax {
+    Thorax::random(3).coarser(6).with_slice_spacing(15.0)
+}
+
+/// Writes the images of the phantom under an identity; the files in the order of the slices.
+pub fn write_series(folder: &Path, thorax: &Thorax, identity: &Identity) -> Vec<PathBuf> {
+    fs::create_dir_all(folder).expect("a folder");
+    let phantom = render(thorax, |_| ()).expect("a phantom");
+    let write = |instance: Result<(contourd::dicom::Uid, Vec<u8>), _>| {
+        let (uid, bytes) = instance.expect("an instance");
+        let path = folder.join(format!("{uid}.dcm"));
+        fs::write(&path, bytes).expect("written");
+        path
+    };
+    instances(&phantom, identity).map(write).collect()
+}
+
+fn destination(
+    runtime: &tokio::runtime::Runtime,
+    spool: Arc<Spool>,
+) -> (u16, watch::Sender<bool>, watch::Sender<Arc<Policy>>) {
+    let anybody = Caller { hosts: Vec::new(), may_send: true };
+    let called = vec!["TPS".parse().expect("a title")];
+    let acceptance = Acceptance { called, unknown_caller: Some(anybody), ..Policy::default().acceptance };
+    let policy = Policy { acceptance, grace: Duration::ZERO, ..Policy::default() };
+    let listener = runtime.block_on(tokio::net::TcpListener::bind(("127.0.0.1", 0))).expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    let (notices, mut unread) = mpsc::channel(16);
+    let (policy, seen) = watch::channel(Arc::new(policy));
+    let (stop, stopped) = watch::channel(false);
+    runtime.spawn(receive::serve(listener, seen, spool, notices, stopped));
+    runtime.spawn(async move { while unread.recv().await.is_some() {} });
+    (port, stop, policy)
+}
+
+pub fn configure(folder: &Path, gateway_port: u16, tps_port: u16, pipelines: &[(&str, &str)]) {
+    let write = |name: &str, text: &str| {
+        let path = folder.join(name);
+        fs::create_dir_all(path.parent().expect("a parent")).expect("a folder");
+        fs::write(path, text).expect("written");
+    };
+    let gateway = format!(
+        r#"{{"ae_titles": ["CONTOURD"], "bind": "127.0.0.1", "port": {gateway_port},
+             "storage": {{"folder": "var", "free_floor_mb": 1}}, "worker": {{"threads": 1}},
+             "complete": {{"quiet_s": 2, "released_quiet_s": 1, "gap_quiet_s": 5, "max_wait_s": 20}}}}"#
+    );
+    write("ae-config/gateway.json", &gateway);
+    write("ae-config/peers/ct.json", r#"{"ae_title": "CT", "may": ["send"]}"#);
+    let tps = format!(r#"{{"ae_title": "TPS", "host": "127.0.0.1", "port": {tps_port}, "may": ["receive"]}}"#);
+    write("ae-config/peers/tps.json", &tps);
+    for (name, text) in pipelines {
+        write(&format!("pipelines/{name}.json"), text);
+    }
+    let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("models");
+    std::os::unix::fs::symlink(models, folder.join("models")).expect("a link to the models");
+}
