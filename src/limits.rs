@@ -24,6 +24,9 @@ pub const DOCUMENT_DEPTH_MAX: usize = 64;
 /// Most problems listed for one configuration file; past that the list helps nobody.
 pub const DOCUMENT_PROBLEMS_MAX: usize = 200;
 
+/// Most rounds of STAPLE; structures that agree at all need under a hundred.
+pub const STAPLE_ROUNDS_MAX: usize = 10_000;
+
 /// Longest id of a pipeline, step, model or peer: it names files and stands in log lines.
 pub const ID_LENGTH_MAX: usize = 64;
 
@@ -220,6 +223,20 @@ pub const DELIVERIES_EACH_MAX: usize = 2;
 /// One delivery in all, however slowly it goes on.
 pub const DELIVERY_S_MAX: u64 = 3_600;
 
+/// Most networks of one model: five folds in three views with a low-resolution stage.
+pub const MODEL_NETWORKS_MAX: usize = 32;
+
+/// Most channels of one network's input: five slices of three images, and masks.
+pub const MODEL_CHANNELS_MAX: usize = 64;
+
+/// Farthest slice that a channel may take, counted from the current one.
+pub const CHANNEL_OFFSET_MAX: i64 = 64;
+
+/// Highest value in a network's label map; published ones stay below a byte.
+pub const MODEL_LABEL_VALUE_MAX: usize = 4_095;
+
+/// Files of networks that a worker keeps loaded between jobs, in bytes; what they hold in memory is about as much.
+pub const NETWORKS_BYTES_KEPT: u64 = 4 << 30;
 /// Most slots of one pipeline: as many images as one model takes, each from a series of its own.
 pub const PIPELINE_INPUTS_MAX: usize = MODEL_INPUTS_MAX;
 

@@ -99,7 +99,13 @@ fn a_good_configuration_is_whole() {
     let configuration = config::load(folder.path()).unwrap_or_else(|problems| panic!("{:#?}", told(&problems)));
     assert_eq!(configuration.storage_folder(), folder.path().join("var"));
     let model = &configuration.models["lung"];
-    assert_eq!(fs::read(configuration.model_file(&model.value)).expect("the network"), NETWORK);
+    assert_eq!(
+        fs::read(
+            configuration.folder.join("models").join(model.value.id()).join(&model.value.recipe().networks()[0].file)
+        )
+        .expect("the network"),
+        NETWORK
+    );
     let pipeline = &configuration.pipelines["thorax"];
     assert_eq!(configuration.digest(pipeline).len(), 64);
     assert_eq!(configuration.destination("tps").expect("a destination").port, 104);
@@ -136,6 +142,11 @@ fn references_are_held_against_the_other_files() {
             r#""lungs:Lung_L""#,
             r#""lungs:Lung_LL""#,
             r#"pipelines/thorax.json:4: structures.lungs:Lung_LL: found "Lung_LL", expected a structure of models/lung/model.json (Lung_L, Lung_R); did you mean "Lung_L"?"#,
+        ),
+        (
+            r#""inputs": {"ct": {"#,
+            r#""inputs": {"pet": {"primary": true}, "ct": {"optional": true, "#,
+            r#"pipelines/thorax.json:3: steps[0].in.scan: found the optional input "ct" in a step that must not fail, expected "on_failure": "skip" for the step: it cannot run when that input does not come"#,
         ),
         (
             r#""in": {"scan": "ct"}}"#,

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use contourd::document::{self, Problem, Problems};
 use contourd::infer::{self, Structure};
-use contourd::onnx::Networks;
+use contourd::onnx::{Devices, Networks, with_networks};
 use contourd::phantom::{self, Phantom, Thorax};
 use contourd::pipeline::Model;
 
@@ -20,11 +20,12 @@ fn model() -> Model {
 }
 
 fn segmented(model: &Model, networks: &Networks, phantom: &Phantom) -> Vec<Structure> {
-    let network = networks.get(model, Path::new(FOLDER)).unwrap_or_else(|error| panic!("{error}"));
-    let mut network = network.lock().expect("one user");
+    let network = networks.get(model, Path::new(FOLDER), false).unwrap_or_else(|error| panic!("{error}"));
     let inputs = BTreeMap::from([("ct".to_owned(), phantom.volume())]);
     let nothing = BTreeMap::new();
-    infer::run(model.recipe(), &inputs, &nothing, &mut *network, &mut |_, _| {}).expect("ct-basic runs on any CT")
+    let outcome =
+        with_networks(&network, |networks| infer::run(model.recipe(), &inputs, &nothing, networks, &mut |_, _| {}));
+    outcome.expect("ct-basic runs on any CT").structures
 }
 
 fn dice(found: &[Structure], phantom: &Phantom, name: &str) -> f64 {
@@ -34,7 +35,7 @@ fn dice(found: &[Structure], phantom: &Phantom, name: &str) -> f64 {
 
 #[test]
 fn body_and_lungs_agree_with_ten_random_phantoms() {
-    let (model, networks) = (model(), Networks::new(2));
+    let (model, networks) = (model(), Networks::new(2, 1 << 30, Devices::CPU));
     let mut wrong = Vec::new();
     for seed in 0..10 {
         // Half the pixels of practice in each direction keep the test under a minute; noise is per pixel, as drawn.
@@ -55,13 +56,17 @@ fn body_and_lungs_agree_with_ten_random_phantoms() {
 fn a_file_that_is_not_onnx_is_told_with_the_cure() {
     let folder = tempfile::tempdir().expect("a folder");
     std::fs::write(folder.path().join("model.onnx"), "not a network").expect("written");
-    let told = Networks::new(1).get(&model(), folder.path()).err().map(|error| error.to_string()).unwrap_or_default();
+    let told = Networks::new(1, 1 << 30, Devices::CPU)
+        .get(&model(), folder.path(), false)
+        .err()
+        .map(|error| error.to_string())
+        .unwrap_or_default();
     assert!(told.contains("found a file that is not an ONNX network") && told.contains("sha256"), "{told}");
 }
 
 #[test]
 fn an_image_without_lungs_has_empty_lungs_with_a_reason() {
-    let (model, networks) = (model(), Networks::new(2));
+    let (model, networks) = (model(), Networks::new(2, 1 << 30, Devices::CPU));
     let mut phantom = phantom::render(&Thorax::standard().coarser(4).with_slice_spacing(10.0), |_| {}).expect("legal");
     // All air inside the patient becomes soft tissue.
     let inside = phantom.truth("External").expect("known").voxels;

@@ -5,6 +5,7 @@ mod demo;
 mod discover;
 mod echo;
 mod explain;
+mod import;
 mod jobs;
 mod receive;
 mod retry;
@@ -48,6 +49,7 @@ enum Command {
     Demo(demo::DemoArgs),
     Echo(echo::EchoArgs),
     Explain(explain::ExplainArgs),
+    Import(import::ImportArgs),
     Jobs(jobs::JobsArgs),
     #[command(hide = true)]
     Receive(receive::ReceiveArgs),
@@ -79,6 +81,7 @@ fn dispatch(command: Command) -> anyhow::Result<u8> {
         Command::Demo(args) => args.run(),
         Command::Echo(args) => args.run(),
         Command::Explain(args) => args.run(),
+        Command::Import(args) => args.run(),
         Command::Jobs(args) => args.run(),
         Command::Receive(args) => args.run(),
         Command::Retry(args) => args.run(),

@@ -70,11 +70,6 @@ impl Configuration {
         self.folder.join(&self.gateway.storage_folder)
     }
 
-    /// The network file of a model.
-    pub fn model_file(&self, model: &Model) -> PathBuf {
-        self.folder.join("models").join(model.id()).join(model.file())
-    }
-
     /// When a series for this pipeline is complete.
     pub fn completeness(&self, pipeline: &Pipeline) -> Completeness {
         pipeline.complete().over(&self.gateway.complete)
@@ -83,10 +78,10 @@ impl Configuration {
     /// SHA-256 of the pipeline, of the models that it runs and of their networks: the same digest on the same
     /// instances gives the same result.
     pub fn digest(&self, pipeline: &Loaded<Pipeline>) -> String {
-        let mut parts = vec![pipeline.digest.as_str()];
+        let mut parts = vec![pipeline.digest.clone()];
         for step in pipeline.value.steps() {
             if let Some(model) = step.action.model().and_then(|model| self.models.get(&model.name)) {
-                parts.extend([model.digest.as_str(), model.value.sha256()]);
+                parts.extend([model.digest.clone(), model.value.digests()]);
             }
         }
         loader::sha256(parts.join("\n").as_bytes())

@@ -6,7 +6,7 @@ use std::path::Path;
 use super::loader::{Digests, Kind, stem};
 use super::{Gateway, Loaded, Peer};
 use crate::document::{Node, Problem, Problems, Value, nearest};
-use crate::pipeline::{Action, Model, Pipeline, Reference, Step};
+use crate::pipeline::{Action, Model, OnFailure, Pipeline, Reference, Step};
 
 type Chosen<T> = BTreeMap<String, Loaded<T>>;
 
@@ -79,22 +79,36 @@ pub(super) fn check_models(
             chosen.values().map(|other| (other.value.id(), other.file.as_str())),
             told,
         );
-        let (document, file) = (&loaded.document, format!("models/{place}/{}", model.file()));
-        match digests.of(&folder.join(&file)) {
-            Ok(digest) if digest == model.sha256() => {}
-            Ok(digest) => told.add_with_cure(
-                at(document, &["sha256"]),
-                format!("{}, which is not the digest of {file}", model.sha256()),
-                digest,
-                "put the right file there, or the digest of this one after it was checked",
-            ),
-            Err(error) => told.add(
-                at(document, &["file"]),
-                format!("{file} ({error})"),
-                "the network, an ONNX file that can be read",
-            ),
+        for network in model.recipe().networks() {
+            let Some(expected) = &network.sha256 else { continue };
+            check_network(loaded, &format!("models/{place}/{}", network.file), expected, folder, digests, told);
         }
     })
+}
+
+/// The file of a network is there and has its digest.
+fn check_network(
+    loaded: &Loaded<Model>,
+    file: &str,
+    expected: &str,
+    folder: &Path,
+    digests: &mut Digests,
+    told: &mut Problems,
+) {
+    match digests.of(&folder.join(file)) {
+        Ok(digest) if digest == expected => {}
+        Ok(digest) => told.add_with_cure(
+            at(&loaded.document, &["sha256"]),
+            format!("{expected}, which is not the digest of {file}"),
+            digest,
+            "put the right file there, or the digest of this one after it was checked",
+        ),
+        Err(error) => told.add(
+            at(&loaded.document, &["file"]),
+            format!("{file} ({error})"),
+            "the network, an ONNX file that can be read",
+        ),
+    }
 }
 
 pub(super) fn check_pipelines(
@@ -174,8 +188,10 @@ fn check_steps(pipeline: &Pipeline, models: &Chosen<Model>, told: &mut Problems)
     let ids: Vec<&str> = models.values().map(|model| model.value.id()).collect();
     let named = |reference: &Reference| models.values().find(|model| model.value.id() == reference.name);
     for step in pipeline.steps() {
+        let model = step.action.model().and_then(named);
+        check_optional(step, pipeline, model, told);
         let Some(reference) = step.action.model() else { continue };
-        match named(reference) {
+        match model {
             None => unknown(&node_of(reference), &reference.name, &ids, "a model of the folder models", told),
             Some(model) => check_slots(step, reference, model, told),
         }
@@ -197,11 +213,34 @@ fn check_steps(pipeline: &Pipeline, models: &Chosen<Model>, told: &mut Problems)
     }
 }
 
+/// A step that must not fail needs nothing that may not come; what the model can do without is not needed.
+fn check_optional(step: &Step, pipeline: &Pipeline, model: Option<&Loaded<Model>>, told: &mut Problems) {
+    if step.on_failure == OnFailure::Skip {
+        return;
+    }
+    let recipe = model.map(|model| model.value.recipe());
+    let spares_image = |name: &str| recipe.is_some_and(|recipe| recipe.is_optional(name));
+    let spares = |name: &str| {
+        recipe.is_some_and(|recipe| recipe.structure_inputs().iter().any(|one| one.optional && one.name == name))
+    };
+    let images = step.images.iter().filter(|(name, _)| !spares_image(name));
+    let images = images.map(|(_, image)| (&image.name, image.line, &image.path));
+    let structures = step.structures.iter().filter(|(name, _)| !spares(name));
+    let structures = structures.map(|(_, artefact)| (&artefact.step, artefact.line, &artefact.path));
+    for (name, line, path) in images.chain(structures) {
+        if pipeline.inputs().iter().any(|input| input.name == *name && input.optional) {
+            let node = Node { value: Value::Null, line, path: path.clone() };
+            let expected = "\"on_failure\": \"skip\" for the step: it cannot run when that input does not come";
+            told.add(&node, format!("the optional input {name:?} in a step that must not fail"), expected);
+        }
+    }
+}
+
 /// The images and structures that the model needs, each once, and no others.
 fn check_slots(step: &Step, reference: &Reference, model: &Loaded<Model>, told: &mut Problems) {
     let recipe = model.value.recipe();
     let images: Vec<&str> = recipe.input_names().collect();
-    let structures: Vec<&str> = recipe.structure_inputs().iter().map(String::as_str).collect();
+    let structures: Vec<&str> = recipe.structure_inputs().iter().map(|structure| structure.name.as_str()).collect();
     for (slot, input) in step.images.iter().filter(|(slot, _)| !images.contains(&slot.as_str())) {
         unknown(&node_of(input), slot, &images, &format!("an image of {}", model.file), told);
     }
@@ -210,14 +249,17 @@ fn check_slots(step: &Step, reference: &Reference, model: &Loaded<Model>, told: 
         unknown(&node, name, &structures, &format!("a structure that {} needs", model.file), told);
     }
     let node = node_of(reference);
-    for image in images.iter().filter(|image| !step.images.iter().any(|(slot, _)| slot == *image)) {
+    let needed = |image: &&&str| !recipe.is_optional(image);
+    for image in images.iter().filter(needed).filter(|image| !step.images.iter().any(|(slot, _)| slot == *image)) {
         told.add(
             &node,
             format!("no image {image:?} in \"in\""),
             format!("all images of {}: {}", model.file, images.join(", ")),
         );
     }
-    for name in structures.iter().filter(|name| !step.structures.iter().any(|(given, _)| given == *name)) {
+    let needed = recipe.structure_inputs().iter().filter(|structure| !structure.optional);
+    let needed: Vec<&str> = needed.map(|structure| structure.name.as_str()).collect();
+    for name in needed.iter().filter(|name| !step.structures.iter().any(|(given, _)| given == **name)) {
         told.add(
             &node,
             format!("no structure {name:?} in \"in\""),

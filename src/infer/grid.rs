@@ -1,13 +1,20 @@
 //! Resampling between grids whose axes are parallel: per axis a list of taps, applied one axis after the other.
 //!
 //! Grids share their centre (first voxel at `first_in + (d_in (n_in - 1) - d_out (n_out - 1)) / 2`), slices are placed
-//! by their own positions, never by a mean spacing, and a sheared stack stays sheared.
+//! by their own positions, never by a mean spacing, and a sheared stack stays sheared. Other rules for grids stand in
+//! [`target`], kernels that need more than four neighbours in [`kernel`], both applied by [`lines`].
+
+pub mod kernel;
+pub mod lines;
+mod spline;
+pub mod target;
 
 use std::sync::Arc;
 
 use ndarray::{Array2, Array3, ArrayView3, Axis as NdAxis, Zip, parallel::prelude::*};
 
-use crate::volume::{GeometryError, Volume, VolumeGeometry};
+use crate::limits::SLICES_MAX;
+use crate::volume::{Volume, VolumeGeometry};
 
 /// How values between voxels are made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,7 +61,9 @@ impl Taps {
         let base = position.floor();
         let t = position - base;
         if method == Method::Nearest || !(1e-9..=1.0 - 1e-9).contains(&t) {
-            return Some(Taps { count: 1, index: [clamp(position.round()); 4], weight: [1.0, 0.0, 0.0, 0.0] });
+            // Halves go up, those that noise of the division has left just below included.
+            let nearest = clamp((position + 0.5 + 1e-6).floor());
+            return Some(Taps { count: 1, index: [nearest; 4], weight: [1.0, 0.0, 0.0, 0.0] });
         }
         if method == Method::Linear {
             let (a, b) = (clamp(base), clamp(base + 1.0));
@@ -134,21 +143,6 @@ pub fn index_of_position(positions: &[f64], position: f64, single_gap: f64) -> f
     below as f64 + (position - positions[below]) / (positions[below + 1] - positions[below])
 }
 
-/// The grid with another spacing about the same centre. `spacing_mm` is `[slice, row, column]`; 0 keeps an axis as
-/// it is, slice positions included.
-///
-/// # Errors
-/// [`GeometryError::Size`] when the new grid would be too large.
-pub fn respaced(source: &VolumeGeometry, spacing_mm: [f64; 3]) -> Result<VolumeGeometry, GeometryError> {
-    let [_, rows, columns] = source.shape();
-    let (rows, row_mm, first_row) = respaced_axis(rows, source.row_spacing_mm(), spacing_mm[1]);
-    let (columns, column_mm, first_column) = respaced_axis(columns, source.column_spacing_mm(), spacing_mm[2]);
-    let slices = respaced_slices(source, spacing_mm[0]);
-    let origins = slices.iter().map(|&slice| source.index_to_patient([slice, first_row, first_column])).collect();
-    let directions = (source.row_direction(), source.column_direction());
-    VolumeGeometry::new((rows, columns), [row_mm, column_mm], directions.0, directions.1, origins)
-}
-
 /// Length, spacing and fractional input index of the first voxel of a respaced axis.
 fn respaced_axis(length: usize, from_mm: f64, to_mm: f64) -> (usize, f64, f64) {
     if to_mm == 0.0 {
@@ -168,7 +162,8 @@ fn respaced_slices(source: &VolumeGeometry, to_mm: f64) -> Vec<f64> {
     }
     let ends = (positions[0], positions[positions.len() - 1]);
     let outer = (source.slice_extent_mm(0) + source.slice_extent_mm(positions.len() - 1)) / 2.0;
-    let count = (((ends.1 - ends.0 + outer) / to_mm - 1e-6).ceil() as usize).max(1);
+    // More slices than a volume may have are refused with its geometry; here they must not fill the memory.
+    let count = (((ends.1 - ends.0 + outer) / to_mm - 1e-6).ceil() as usize).clamp(1, SLICES_MAX + 1);
     let first = (ends.0 + ends.1) / 2.0 - to_mm * (count as f64 - 1.0) / 2.0;
     let at = |k: usize| index_of_position(positions, first + to_mm * k as f64, source.slice_spacing_mm());
     (0..count).map(at).collect()
@@ -177,6 +172,17 @@ fn respaced_slices(source: &VolumeGeometry, to_mm: f64) -> Vec<f64> {
 /// Taps per axis that bring values of `from` onto `onto`, or `None` when the axes of the two are not parallel or
 /// their stacks lean differently (by more than a hundredth of a voxel at any corner).
 pub fn taps_between(from: &VolumeGeometry, onto: &VolumeGeometry, method: Method) -> Option<[Vec<Option<Taps>>; 3]> {
+    taps_between_separate(from, onto, [method; 3])
+}
+
+/// [`taps_between`] with a method for each array axis: for values of a network whose coarsest axis goes back by the nearest
+/// slice and the other two linearly ([`target::separate_axis`]). Up to half a voxel beyond the outermost centres the
+/// outermost voxel is taken; farther out, where a crop ended, there is none.
+pub fn taps_between_separate(
+    from: &VolumeGeometry,
+    onto: &VolumeGeometry,
+    methods: [Method; 3],
+) -> Option<[Vec<Option<Taps>>; 3]> {
     let shape = onto.shape();
     let far = [shape[0] as f64 - 1.0, shape[1] as f64 - 1.0, shape[2] as f64 - 1.0];
     let slice_of = |k: usize| index_of_position(from.positions_mm(), onto.positions_mm()[k], from.slice_spacing_mm());
@@ -196,11 +202,10 @@ pub fn taps_between(from: &VolumeGeometry, onto: &VolumeGeometry, method: Method
         }
     }
     let [slices, rows, columns] = from.shape();
-    let tap = |position: f64, length: usize| Taps::at(position, length, method);
     Some([
-        (0..shape[0]).map(|k| tap(slice_of(k), slices)).collect(),
-        (0..shape[1]).map(|j| tap(at(1, j as f64), rows)).collect(),
-        (0..shape[2]).map(|i| tap(at(2, i as f64), columns)).collect(),
+        (0..shape[0]).map(|k| Taps::at(slice_of(k), slices, methods[0])).collect(),
+        (0..shape[1]).map(|j| Taps::at(at(1, j as f64), rows, methods[1])).collect(),
+        (0..shape[2]).map(|i| Taps::at(at(2, i as f64), columns, methods[2])).collect(),
     ])
 }
 
@@ -246,7 +251,13 @@ fn sum_of_taps(pixels: &Array3<f32>, slices: &Taps, rows: &Taps, columns: &Taps)
 
 #[cfg(test)]
 mod tests {
+    use super::target::Rule;
     use super::*;
+    use crate::infer::axes::Axes;
+
+    fn respaced(source: &VolumeGeometry, spacing_mm: [f64; 3]) -> Option<VolumeGeometry> {
+        Rule::Centred.lay(source, Axes::ACQUIRED, spacing_mm).ok().map(|target| target.geometry)
+    }
 
     fn geometry(shape: [usize; 3], spacing: [f64; 2], positions: &[f64]) -> VolumeGeometry {
         let origins = positions.iter().map(|&z| [3.0 + 0.2 * z, -2.0, z]).collect();
@@ -302,6 +313,31 @@ mod tests {
         };
         let (a, b) = (centre(&source), centre(&target));
         assert!(a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-9), "{a:?} and {b:?}");
+    }
+
+    #[test]
+    fn each_axis_may_have_its_own_method_and_ends_with_the_outer_edges() {
+        let upright = |shape: [usize; 3], mm: f64, positions: &[f64]| {
+            let origins = positions.iter().map(|&z| [0.5 * mm, 0.5 * mm, z]).collect();
+            VolumeGeometry::new((shape[1], shape[2]), [mm, mm], [1.0, 0.0, 0.0], [0.0, 1.0, 0.0], origins)
+        };
+        let (coarse, fine) =
+            (upright([2, 2, 2], 2.0, &[0.0, 4.0]), upright([5, 4, 5], 1.0, &[-2.0, -1.0, 2.0, 3.0, 7.0]));
+        let methods = [Method::Nearest, Method::Linear, Method::Linear];
+        let taps = taps_between_separate(&coarse.expect("legal"), &fine.expect("legal"), methods).expect("parallel");
+        let slices: Vec<Option<usize>> = taps[0].iter().map(|tap| tap.as_ref().and_then(Taps::single)).collect();
+        assert_eq!(slices, [Some(0), Some(0), Some(1), Some(1), None]);
+        let pairs: Vec<Vec<(usize, f32)>> = taps[1].iter().flatten().map(|tap| tap.iter().collect()).collect();
+        assert_eq!(
+            pairs,
+            [
+                vec![(0, 0.25), (0, 0.75)],
+                vec![(0, 0.75), (1, 0.25)],
+                vec![(0, 0.25), (1, 0.75)],
+                vec![(1, 0.75), (1, 0.25)]
+            ]
+        );
+        assert!(taps[2][3].is_some() && taps[2][4].is_none(), "column 4 lies beyond the outer edge");
     }
 
     #[test]

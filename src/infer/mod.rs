@@ -4,13 +4,19 @@
 //! their parsing and their reference ([`reference()`]) come. Masks lie on the grid of the first input, as it was handed
 //! in: what pre-processing did to the grid is undone by geometry, not by inverse operations.
 
+mod axes;
+mod filter;
+mod frame;
 mod grid;
+mod outline;
 mod parameter;
 mod part;
 pub mod post;
 pub mod pre;
 mod recipe;
+pub mod region;
 mod restore;
+mod stage;
 mod window;
 
 use std::collections::BTreeMap;
@@ -21,7 +27,8 @@ use thiserror::Error;
 
 pub use grid::Method;
 pub use parameter::{Arguments, Kind, Parameter};
-pub use recipe::{Layout, Recipe, Tensor};
+pub use recipe::{Layout, NetworkFile, Recipe, StructureIn, Tensor};
+pub use window::check_shapes;
 
 use crate::volume::{Mask, Volume};
 
@@ -40,6 +47,16 @@ pub enum InferError {
     /// The graph does not fit its `model.json`.
     #[error("the network's {side}: found shape {found}, expected {expected}; {cure}")]
     Shape { side: &'static str, found: String, expected: String, cure: String },
+    /// The images of a model do not lie array on array.
+    #[error(
+        "input {name:?}: found {found} voxels, expected {expected} as of the first input; make its pre-processing end at one size, or set its \"place\" to \"resample\""
+    )]
+    Sizes { name: String, found: String, expected: String },
+    /// The network gave NaN or infinity.
+    #[error(
+        "found values that are not finite numbers in the network's output, expected numbers; check its weights, its number type and the range of its input"
+    )]
+    NotNumbers,
     /// Blending would need more memory than allowed.
     #[error(
         "found a window that needs {needed_mib} MiB, expected at most {allowed_mib} MiB; make window.patch smaller"
@@ -59,13 +76,13 @@ pub struct NetworkError(pub String);
 pub trait Network {
     /// Shape of the input that is used.
     fn input_shape(&self) -> &[Option<usize>];
-    /// Shape of the output that is used; empty when the graph does not tell.
+    /// Shape of the labels' output; empty when the graph does not tell.
     fn output_shape(&self) -> &[Option<usize>];
-    /// One forward pass.
+    /// One forward pass: the outputs that the recipe asks for ([`Recipe::outputs_of`]), in that order.
     ///
     /// # Errors
     /// [`NetworkError`] with what the library said.
-    fn run(&mut self, input: ArrayViewD<'_, f32>) -> Result<ArrayD<f32>, NetworkError>;
+    fn run(&mut self, input: ArrayViewD<'_, f32>) -> Result<Vec<ArrayD<f32>>, NetworkError>;
 }
 
 /// One delivered structure, on the grid of the first input.
@@ -78,8 +95,31 @@ pub struct Structure {
     pub reason: Option<String>,
 }
 
-/// Runs a model: `inputs` are images by slot name, `structures` masks of earlier steps by name (on any grid).
-/// `progress` is told the stage (`pre`, `network`, `post NAME`) and how much of it is done, 0 to 1.
+/// An image that a model gives besides structures, on the grid of the first input.
+#[derive(Clone)]
+pub struct DerivedImage {
+    /// The name in the model's `images`.
+    pub name: String,
+    pub kind: DerivedKind,
+}
+
+/// What a derived image holds.
+#[derive(Clone)]
+pub enum DerivedKind {
+    Image(Volume),
+    /// Displacement in patient mm along +x, +y and +z (LPS) at each voxel.
+    Deformation([Volume; 3]),
+}
+
+/// What a model gives.
+pub struct Outcome {
+    pub structures: Vec<Structure>,
+    pub images: Vec<DerivedImage>,
+}
+
+/// Runs a model: `inputs` are images by slot name, `structures` masks of earlier steps by name (on any grid), `networks`
+/// those of [`Recipe::networks`] in that order. `progress` is told the stage (`pre`, `network`, `post NAME`) and how much
+/// of it is done, 0 to 1.
 ///
 /// # Errors
 /// [`InferError`]; shapes are checked before any pixel work.
@@ -87,54 +127,24 @@ pub fn run(
     recipe: &Recipe,
     inputs: &BTreeMap<String, Volume>,
     structures: &BTreeMap<String, Mask>,
-    network: &mut dyn Network,
+    networks: &mut [&mut dyn Network],
     progress: &mut dyn FnMut(&str, f32),
-) -> Result<Vec<Structure>, InferError> {
-    window::check_shapes(recipe, network)?;
-    let source = input_of(recipe, inputs, 0)?;
-    if let Some(name) = recipe.structures_in.iter().find(|name| !structures.contains_key(*name)) {
-        return Err(InferError::MissingStructure { name: name.clone() });
+) -> Result<Outcome, InferError> {
+    for (index, network) in networks.iter().enumerate() {
+        window::check_shapes(recipe, index, *network)?;
     }
-    progress("pre", 0.0);
-    let channels = prepare(recipe, inputs, structures)?;
-    progress("pre", 1.0);
-    let mut restored = restore::Restored::new(&recipe.output, &channels[0].geometry, &source.geometry)?;
-    window::slide(recipe, &channels, network, &mut |start, planes| restored.push(start, planes), &mut |done| {
-        progress("network", done);
-    })?;
-    drop(channels);
-    let given = structures.iter().map(|(name, mask)| (name.clone(), on_grid(mask, &source.geometry)));
-    post::run(recipe, source, given.collect(), restored, progress)
-}
-
-fn input_of<'a>(recipe: &Recipe, inputs: &'a BTreeMap<String, Volume>, slot: usize) -> Result<&'a Volume, InferError> {
-    let name = &recipe.inputs[slot].name;
-    inputs.get(name).ok_or_else(|| InferError::MissingInput { name: name.clone() })
-}
-
-/// The channels of the network on one grid, that of the first input after its pre-processing.
-fn prepare<'a>(
-    recipe: &Recipe,
-    inputs: &'a BTreeMap<String, Volume>,
-    structures: &BTreeMap<String, Mask>,
-) -> Result<Vec<std::borrow::Cow<'a, Volume>>, InferError> {
-    use std::borrow::Cow;
-    let mut channels: Vec<Cow<'a, Volume>> = Vec::new();
-    for (slot, input) in recipe.inputs.iter().enumerate() {
-        let source = input_of(recipe, inputs, slot)?;
-        let mut volume = Cow::Borrowed(source);
-        for step in &input.pre {
-            volume = Cow::Owned(step.apply(volume.into_owned(), structures)?);
-        }
-        if let Some(first) = channels.first()
-            && first.geometry != volume.geometry
-        {
-            let lowest = volume.pixels.iter().copied().fold(f32::INFINITY, f32::min);
-            volume = Cow::Owned(grid::bring_onto(&volume, &first.geometry, Method::Linear, lowest));
-        }
-        channels.push(volume);
+    let needed = recipe.structures_in.iter().find(|one| !one.optional && !structures.contains_key(&one.name));
+    if let Some(needed) = needed {
+        return Err(InferError::MissingStructure { name: needed.name.clone() });
     }
-    Ok(channels)
+    let first = &recipe.stage.inputs[0].name;
+    let source = inputs.get(first).ok_or_else(|| InferError::MissingInput { name: first.clone() })?;
+    let (mut restored, saved) = stage::run(recipe, inputs, structures, networks, progress)?;
+    let images = stage::derived_images(&recipe.stage, &mut restored, &source.geometry);
+    let given = structures.iter().map(|(name, mask)| (name, mask)).chain(saved.iter().map(|(name, mask)| (name, mask)));
+    let given = given.map(|(name, mask)| (name.clone(), on_grid(mask, &source.geometry))).collect();
+    let structures = post::run(recipe, source, given, restored, progress)?;
+    Ok(Outcome { structures, images })
 }
 
 /// A mask brought onto another grid: linear, then at least a half.
@@ -151,9 +161,14 @@ fn on_grid(mask: &Mask, geometry: &Arc<crate::volume::VolumeGeometry>) -> Mask {
 pub fn reference() -> String {
     let pre = pre::TABLE.iter().map(|entry| (entry.name, entry.doc, entry.source, entry.parameters));
     let post = post::TABLE.iter().map(|entry| (entry.name, entry.doc, entry.source, entry.parameters));
+    let regions = region::TABLE.iter().map(|entry| (entry.name, entry.doc, entry.source, entry.parameters));
+    let regions = parameter::reference_of("Regions of `crop`", regions);
     let before = parameter::reference_of("Pre-processing: `inputs.<name>.pre`", pre);
     let after = parameter::reference_of("Post-processing: `post.<structure>`", post);
-    format!("# Operations of `model.json`\n\nPrinted from the tables of the program; do not edit.\n\n{before}\n{after}")
+    format!(
+        "# Operations of `model.json`\n\nPrinted from the tables of the program; do not edit.\n\n{before}\n{regions}\n{after}\n{}",
+        post::REFERENCE
+    )
 }
 
 #[cfg(test)]
@@ -165,7 +180,8 @@ mod tests {
         let text = reference();
         let pre = pre::TABLE.iter().map(|entry| (entry.name, entry.parameters));
         let post = post::TABLE.iter().map(|entry| (entry.name, entry.parameters));
-        for (name, parameters) in pre.chain(post) {
+        let regions = region::TABLE.iter().map(|entry| (entry.name, entry.parameters));
+        for (name, parameters) in pre.chain(post).chain(regions) {
             assert_eq!(text.matches(&format!("\n### `{name}`\n")).count(), 1, "{name}");
             assert!(parameters.iter().all(|parameter| text.contains(&format!("| `{}` | ", parameter.name))), "{name}");
         }

@@ -2,7 +2,9 @@
 
 use std::fmt::{self, Write};
 
+use super::region;
 use crate::document::{Fields, Node, Problems};
+use crate::limits::ID_LENGTH_MAX;
 
 /// One parameter of an operation.
 pub struct Parameter {
@@ -24,6 +26,12 @@ pub enum Kind {
         low: f64,
         high: f64,
     },
+    /// A number, or a word that stands for something that no number says.
+    NumberOr {
+        low: f64,
+        high: f64,
+        word: &'static str,
+    },
     Integer {
         low: i64,
         high: i64,
@@ -34,10 +42,27 @@ pub enum Kind {
         low: f64,
         high: f64,
     },
+    /// Lengths towards the sides of the patient: one for all, three for pairs, or six.
+    Sides {
+        low: f64,
+        high: f64,
+    },
     /// The name of one structure: a label of the output, an earlier structure, or one handed in.
     Name,
     /// Names of structures, at least one.
     Names,
+    /// `true` or `false`.
+    Flag,
+    /// A list of numbers; how many, both bounds included.
+    Numbers {
+        low: f64,
+        high: f64,
+        count: (usize, usize),
+    },
+    /// A free name that the operation gives, such as that of a region to keep.
+    Text,
+    /// Regions that are joined one after the other ([`region::TABLE`]).
+    Regions,
 }
 
 /// A checked value.
@@ -47,7 +72,14 @@ enum Value {
     Integer(i64),
     Choice(&'static str),
     Triple([f64; 3]),
+    Sides([f64; 6]),
     Names(Vec<String>),
+    Flag(bool),
+    Numbers(Vec<f64>),
+    Text(String),
+    Regions(Vec<region::Region>),
+    /// An optional parameter that was left out (its default is `null`).
+    Absent,
 }
 
 /// The checked values of one operation, by parameter.
@@ -67,6 +99,7 @@ impl Arguments {
         for parameter in parameters {
             let value = match (fields.optional(parameter.name), parameter.default) {
                 (Some(node), _) => parameter.kind.parse(node, known, problems),
+                (None, Some("null")) => Some(Value::Absent),
                 (None, Some(text)) => parameter.parse_default(text),
                 (None, None) => {
                     let expected = format!("the key {:?} ({})", parameter.name, parameter.kind);
@@ -88,6 +121,15 @@ impl Arguments {
     pub(super) fn number(&self, name: &str) -> f64 {
         match self.get(name) {
             Value::Number(number) => *number,
+            other => unreachable!("the table of parameters gives {name} as {other:?}"),
+        }
+    }
+
+    /// A number of a parameter that may hold a word instead; `None` for the word.
+    pub(super) fn number_or(&self, name: &str) -> Option<f64> {
+        match self.get(name) {
+            Value::Number(number) => Some(*number),
+            Value::Choice(_) => None,
             other => unreachable!("the table of parameters gives {name} as {other:?}"),
         }
     }
@@ -116,10 +158,71 @@ impl Arguments {
         }
     }
 
+    /// Whether an optional parameter was given.
+    pub(super) fn has(&self, name: &str) -> bool {
+        *self.get(name) != Value::Absent
+    }
+
+    /// A yes or no.
+    pub(super) fn flag(&self, name: &str) -> bool {
+        match self.get(name) {
+            Value::Flag(flag) => *flag,
+            other => unreachable!("the table of parameters gives {name} as {other:?}"),
+        }
+    }
+
+    /// Lengths to the patient's left, right, anterior, posterior, superior, inferior side.
+    pub(super) fn sides(&self, name: &str) -> [f64; 6] {
+        match self.get(name) {
+            Value::Sides(sides) => *sides,
+            other => unreachable!("the table of parameters gives {name} as {other:?}"),
+        }
+    }
+
+    /// A list of numbers; empty when it is optional and was left out.
+    pub(super) fn numbers(&self, name: &str) -> &[f64] {
+        match self.get(name) {
+            Value::Numbers(numbers) => numbers,
+            Value::Absent => &[],
+            other => unreachable!("the table of parameters gives {name} as {other:?}"),
+        }
+    }
+
+    /// A free name; `None` when it is optional and was left out.
+    pub(super) fn text(&self, name: &str) -> Option<&str> {
+        match self.get(name) {
+            Value::Text(text) => Some(text),
+            Value::Absent => None,
+            other => unreachable!("the table of parameters gives {name} as {other:?}"),
+        }
+    }
+
+    /// Regions to be joined.
+    pub(super) fn regions(&self, name: &str) -> &[region::Region] {
+        match self.get(name) {
+            Value::Regions(regions) => regions,
+            other => unreachable!("the table of parameters gives {name} as {other:?}"),
+        }
+    }
+
+    /// Names that operations give to regions (parameters of kind [`Kind::Text`] called `save_as`), nested ones included.
+    pub(super) fn saved_names(&self) -> Vec<&str> {
+        let mut names = Vec::new();
+        for (name, value) in &self.0 {
+            match value {
+                Value::Text(text) if *name == "save_as" => names.push(text.as_str()),
+                Value::Regions(regions) => names.extend(regions.iter().flat_map(region::Region::saved_names)),
+                _ => {}
+            }
+        }
+        names
+    }
+
     /// Names of structures.
     pub(super) fn names(&self, name: &str) -> &[String] {
         match self.get(name) {
             Value::Names(names) => names,
+            Value::Absent => &[],
             other => unreachable!("the table of parameters gives {name} as {other:?}"),
         }
     }
@@ -134,7 +237,13 @@ impl fmt::Display for Arguments {
                 Value::Integer(number) => write!(f, "{name} {number}")?,
                 Value::Choice(word) => write!(f, "{name} {word}")?,
                 Value::Triple(numbers) => write!(f, "{name} {numbers:?}")?,
+                Value::Sides(numbers) => write!(f, "{name} {numbers:?}")?,
                 Value::Names(names) => write!(f, "{name} {}", names.join("+"))?,
+                Value::Flag(flag) => write!(f, "{name} {flag}")?,
+                Value::Numbers(numbers) => write!(f, "{name} {numbers:?}")?,
+                Value::Text(text) => write!(f, "{name} {text}")?,
+                Value::Regions(regions) => write!(f, "{} regions", regions.len())?,
+                Value::Absent => write!(f, "no {name}")?,
             }
         }
         Ok(())
@@ -156,7 +265,11 @@ impl Parameter {
 
     /// One row of the reference table in Markdown.
     pub(super) fn reference(&self, text: &mut String) {
-        let default = self.default.map_or("required".to_owned(), |default| format!("`{default}`"));
+        let default = match self.default {
+            None => "required".to_owned(),
+            Some("null") => "none".to_owned(),
+            Some(default) => format!("`{default}`"),
+        };
         let unit = if self.unit.is_empty() { "-" } else { self.unit };
         // Writing into a String cannot fail.
         let _ = writeln!(text, "| `{}` | {} | {unit} | {default} | {} |", self.name, self.kind, self.doc);
@@ -167,12 +280,17 @@ impl Kind {
     fn parse(&self, node: &Node, known: &[&str], problems: &mut Problems) -> Option<Value> {
         match *self {
             Kind::Number { low, high } => node.number(low, high, problems).map(Value::Number),
+            Kind::NumberOr { low, high, word } => match &node.value {
+                crate::document::Value::String(_) => node.choice(&[(word, word)], problems).map(Value::Choice),
+                _ => node.number(low, high, problems).map(Value::Number),
+            },
             Kind::Integer { low, high } => node.integer(low, high, problems).map(Value::Integer),
             Kind::Choice(words) => {
                 let choices: Vec<(&str, &'static str)> = words.iter().map(|word| (*word, *word)).collect();
                 node.choice(&choices, problems).map(Value::Choice)
             }
             Kind::Triple { low, high } => parse_triple(node, low, high, problems).map(Value::Triple),
+            Kind::Sides { low, high } => parse_sides(node, low, high, problems).map(Value::Sides),
             Kind::Name => parse_name(node, known, problems).map(|name| Value::Names(vec![name])),
             Kind::Names => {
                 let items = node.array(problems)?;
@@ -183,6 +301,10 @@ impl Kind {
                 let names: Vec<Option<String>> = items.iter().map(|item| parse_name(item, known, problems)).collect();
                 names.into_iter().collect::<Option<Vec<String>>>().map(Value::Names)
             }
+            Kind::Flag => node.bool(problems).map(Value::Flag),
+            Kind::Numbers { low, high, count } => parse_numbers(node, (low, high), count, problems).map(Value::Numbers),
+            Kind::Text => parse_new_name(node, problems).map(Value::Text),
+            Kind::Regions => region::parse_list(node, known, problems).map(Value::Regions),
         }
     }
 }
@@ -198,6 +320,51 @@ pub(super) fn parse_triple(node: &Node, low: f64, high: f64, problems: &mut Prob
     numbers.try_into().ok()
 }
 
+/// A name that is given here.
+fn parse_new_name(node: &Node, problems: &mut Problems) -> Option<String> {
+    let name = node.text(problems)?;
+    if name.is_empty() || name.len() > ID_LENGTH_MAX || name.chars().any(char::is_control) {
+        problems.add(node, node.describe(), format!("a name of 1 to {ID_LENGTH_MAX} bytes"));
+        return None;
+    }
+    Some(name.to_owned())
+}
+
+/// A list of numbers.
+fn parse_numbers(
+    node: &Node,
+    (low, high): (f64, f64),
+    (least, most): (usize, usize),
+    problems: &mut Problems,
+) -> Option<Vec<f64>> {
+    let items = node.array(problems)?;
+    if !(least..=most).contains(&items.len()) {
+        problems.add(node, format!("{} numbers", items.len()), format!("{least} to {most}"));
+        return None;
+    }
+    items.iter().map(|item| item.number(low, high, problems)).collect()
+}
+
+/// One length, pairs, or six sides, in the order that [`Kind`] tells.
+fn parse_sides(node: &Node, low: f64, high: f64, problems: &mut Problems) -> Option<[f64; 6]> {
+    let crate::document::Value::Array(items) = &node.value else {
+        return node.number(low, high, problems).map(|all| [all; 6]);
+    };
+    let numbers: Vec<f64> = items.iter().filter_map(|item| item.number(low, high, problems)).collect();
+    match (items.len(), numbers.as_slice()) {
+        (3, &[si, ap, lr]) => Some([lr, lr, ap, ap, si, si]),
+        (6, &[left, right, anterior, posterior, superior, inferior]) => {
+            Some([left, right, anterior, posterior, superior, inferior])
+        }
+        (3 | 6, _) => None,
+        (count, _) => {
+            let expected = Kind::Sides { low, high }.to_string();
+            problems.add(node, format!("a list of {count}"), expected);
+            None
+        }
+    }
+}
+
 fn parse_name(node: &Node, known: &[&str], problems: &mut Problems) -> Option<String> {
     let choices: Vec<(&str, usize)> = known.iter().enumerate().map(|(index, name)| (*name, index)).collect();
     let index = node.choice(&choices, problems)?;
@@ -208,11 +375,25 @@ impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Kind::Number { low, high } => write!(f, "a number from {low} to {high}"),
+            Kind::NumberOr { low, high, word } => write!(f, "a number from {low} to {high}, or `{word}`"),
             Kind::Integer { low, high } => write!(f, "a whole number from {low} to {high}"),
             Kind::Choice(words) => write!(f, "one of {}", words.join(", ")),
             Kind::Triple { low, high } => write!(f, "[slice, row, column], each from {low} to {high}"),
+            Kind::Sides { low, high } => write!(
+                f,
+                "a number, [superior and inferior, anterior and posterior, left and right], or [left, right, anterior, posterior, superior, inferior], each from {low} to {high}"
+            ),
             Kind::Name => f.write_str("the name of a structure"),
             Kind::Names => f.write_str("a list of names of structures"),
+            Kind::Flag => f.write_str("`true` or `false`"),
+            Kind::Numbers { low, high, count: (least, most) } if least == most => {
+                write!(f, "{least} numbers, each from {low} to {high}")
+            }
+            Kind::Numbers { low, high, count: (least, most) } => {
+                write!(f, "{least} to {most} numbers, each from {low} to {high}")
+            }
+            Kind::Text => f.write_str("a new name"),
+            Kind::Regions => f.write_str("a list of regions, see below"),
         }
     }
 }

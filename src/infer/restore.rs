@@ -3,17 +3,21 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use ndarray::{Array3, ArrayView3, ArrayView4, ArrayViewMut2, Axis, parallel::prelude::*};
+use ndarray::{Array3, ArrayView3, ArrayView4, ArrayViewMut2, Axis, Slice, parallel::prelude::*};
 
 use super::InferError;
+use super::frame::{Frame, Windows, spacing_mm};
 use super::grid::{Method, Taps, taps_between};
-use super::recipe::{Decision, Label, Output};
+use super::recipe::{Activate, Activation, Decision, ExtraImage, Label, Output, Separate, Stage};
+use super::window::label_channels;
 use crate::volume::VolumeGeometry;
 
-/// Labels on the source grid while they come in.
+/// Labels (and images) on the source grid while they come in.
 pub(super) struct Restored {
-    decision: Decision,
-    labels: Vec<Label>,
+    output: Output,
+    /// What the images of the stage are.
+    extras: Vec<ExtraImage>,
+    decide: Decide,
     taps: [Vec<Option<Taps>>; 3],
     /// Every axis is taken over voxel by voxel: no values are blended.
     plain: bool,
@@ -21,6 +25,8 @@ pub(super) struct Restored {
     waiting: VecDeque<(usize, Array3<f32>)>,
     next: usize,
     found: Found,
+    /// One array for each channel of each image of the stage.
+    images: Vec<Array3<f32>>,
 }
 
 /// What was found where.
@@ -31,29 +37,109 @@ enum Found {
     Overlapping(Vec<Array3<bool>>),
 }
 
+/// How the values of one voxel become a label.
+struct Decide {
+    decision: Decision,
+    /// Place in the list of labels plus one, by channel or value.
+    place_of: Vec<u8>,
+    sigmoid: bool,
+}
+
+impl Decide {
+    fn of(output: &Output) -> Decide {
+        let most = output.labels.iter().map(|label| label.last).max().unwrap_or(0);
+        let mut place_of = vec![0_u8; most + 1];
+        for (place, label) in output.labels.iter().enumerate() {
+            place_of[label.index..=label.last].fill(place as u8 + 1);
+        }
+        let sigmoid = output.activate == Activate::Restored && output.activation == Activation::Sigmoid;
+        Decide { decision: output.decision.clone(), place_of, sigmoid }
+    }
+
+    fn place(&self, value: usize) -> u8 {
+        self.place_of.get(value).copied().unwrap_or(0)
+    }
+
+    /// The value of a channel as the decision takes it. Softmax does not change which channel is the highest.
+    fn value(&self, value: f32) -> f32 {
+        if self.sigmoid { 1.0 / (1.0 + (-value).exp()) } else { value }
+    }
+
+    fn exclusive(&self, pixel: &[f32]) -> u8 {
+        match &self.decision {
+            Decision::LabelMap => {
+                let number = pixel[0].round();
+                if number >= 0.0 { self.place(number as usize) } else { 0 }
+            }
+            Decision::Regions(order) => {
+                let mut label = 0;
+                for (value, region) in pixel.iter().zip(order) {
+                    if self.value(*value) > 0.5 {
+                        label = *region;
+                    }
+                }
+                self.place(label)
+            }
+            Decision::ArgMax | Decision::Threshold => {
+                let mut best = 0;
+                for channel in 1..pixel.len() {
+                    // The first of equals wins, so that a tie with background stays background.
+                    if pixel[channel] > pixel[best] {
+                        best = channel;
+                    }
+                }
+                self.place(best)
+            }
+        }
+    }
+
+    fn is_above(&self, value: f32, label: &Label) -> bool {
+        self.value(value) >= label.threshold
+    }
+}
+
 impl Restored {
-    /// `tensor` is the grid of the network's values, `source` the grid of the results.
+    /// Results of a network grid `tensor` on the grid `target`.
     pub(super) fn new(
-        output: &Output,
+        stage: &Stage,
         tensor: &Arc<VolumeGeometry>,
-        source: &Arc<VolumeGeometry>,
+        target: &Arc<VolumeGeometry>,
     ) -> Result<Restored, InferError> {
-        let method = if output.linear { Method::Linear } else { Method::Nearest };
-        let taps = taps_between(tensor, source, method).ok_or_else(|| InferError::Operation {
-            name: "restore",
-            reason: "found a network grid whose axes are not parallel to those of the source image, expected \
-                     pre-processing of the first input that keeps them parallel"
-                .to_owned(),
-        })?;
+        let taps = taps_back(&stage.output, tensor, target)?;
+        Ok(Restored::with_taps(stage.output.clone(), stage.images.clone(), taps, target.shape()))
+    }
+
+    /// Results voxel by voxel on an array of this shape.
+    pub(super) fn in_place(stage: &Stage, shape: [usize; 3]) -> Restored {
+        let whole = |length: usize| (0..length).map(|index| Taps::at(index as f64, length, Method::Nearest)).collect();
+        Restored::with_taps(stage.output.clone(), stage.images.clone(), shape.map(whole), shape)
+    }
+
+    /// No label at all, on an array of this shape: for operations on masks that no network made.
+    pub(super) fn none(shape: [usize; 3]) -> Restored {
+        let output = Output {
+            activation: Activation::None,
+            activate: Activate::Blended,
+            decision: Decision::ArgMax,
+            linear: false,
+            separate: Separate::Never,
+            labels: Vec::new(),
+        };
+        Restored::with_taps(output, Vec::new(), [Vec::new(), Vec::new(), Vec::new()], shape)
+    }
+
+    fn with_taps(output: Output, extras: Vec<ExtraImage>, taps: [Vec<Option<Taps>>; 3], shape: [usize; 3]) -> Restored {
         let plain = taps.iter().flatten().all(|tap| tap.as_ref().is_none_or(|tap| tap.single().is_some()));
         let found = match output.decision {
             Decision::Threshold => {
-                Found::Overlapping(output.labels.iter().map(|_| Array3::from_elem(source.shape(), false)).collect())
+                Found::Overlapping(output.labels.iter().map(|_| Array3::from_elem(shape, false)).collect())
             }
-            Decision::ArgMax | Decision::LabelMap => Found::Exclusive(Array3::zeros(source.shape())),
+            _ => Found::Exclusive(Array3::zeros(shape)),
         };
-        let (decision, labels) = (output.decision, output.labels.clone());
-        Ok(Restored { decision, labels, taps, plain, waiting: VecDeque::new(), next: 0, found })
+        let channels = extras.iter().map(|image| image.channels.len()).sum();
+        let images = (0..channels).map(|_| Array3::zeros(shape)).collect();
+        let decide = Decide::of(&output);
+        Restored { output, extras, decide, taps, plain, waiting: VecDeque::new(), next: 0, found, images }
     }
 
     /// Takes `[channel, slice, row, column]` values from slice `start` of the network's grid on, in ascending order.
@@ -64,40 +150,67 @@ impl Restored {
             .find(|&k| self.taps[0][k].as_ref().is_some_and(|tap| tap.last() >= end))
             .unwrap_or(self.taps[0].len());
         let ready = self.next..upto;
+        let labels = label_channels(values.shape()[0], &self.extras);
+        let image_channels = self.image_channels(labels);
         let waiting = &self.waiting;
-        let (taps, labels, decision, plain) = (&self.taps, &self.labels, self.decision, self.plain);
+        let (taps, decide, plain) = (&self.taps, &self.decide, self.plain);
         let plane = |index: usize| -> Option<ArrayView3<'_, f32>> {
             if index >= start {
                 return Some(values.index_axis(Axis(1), index - start));
             }
             waiting.iter().find(|(k, _)| *k == index).map(|(_, plane)| plane.view())
         };
-        let decide_slice = |k: usize, decide: &mut dyn FnMut(ArrayView3<'_, f32>)| {
+        // The values of one source slice, blended along slices; `channels` are those that are wanted.
+        let with_slice = |k: usize, channels: Slice, take: &mut dyn FnMut(ArrayView3<'_, f32>)| {
             let Some(along) = &taps[0][k] else { return };
+            let plane = |index: usize| plane(index).map(|plane| plane.slice_axis_move(Axis(0), channels));
             if let Some(only) = along.single().filter(|_| plain).and_then(plane) {
-                decide(only);
+                take(only);
             } else if let Some(blended) = blend(along, &plane) {
-                decide(blended.view());
+                take(blended.view());
             }
         };
+        let in_plane = [taps[1].as_slice(), taps[2].as_slice()];
         match &mut self.found {
-            Found::Exclusive(all) => {
-                let mut part = all.slice_axis_mut(Axis(0), ndarray::Slice::from(ready.clone()));
-                part.axis_iter_mut(Axis(0)).into_par_iter().zip(ready.clone()).for_each(|(out, k)| {
-                    decide_slice(k, &mut decide_exclusive(out, decision, labels, [&taps[1], &taps[2]]));
+            Found::Exclusive(all) => for_each_slice(all, &ready, &|k, mut out| {
+                with_slice(k, Slice::from(..labels), &mut |values| {
+                    for_each_pixel(values, in_plane, &mut out, |pixel| decide.exclusive(pixel));
                 });
-            }
+            }),
             Found::Overlapping(all) => {
-                for (label, all) in labels.iter().zip(all) {
-                    let mut part = all.slice_axis_mut(Axis(0), ndarray::Slice::from(ready.clone()));
-                    part.axis_iter_mut(Axis(0)).into_par_iter().zip(ready.clone()).for_each(|(out, k)| {
-                        decide_slice(k, &mut decide_threshold(out, label, [&taps[1], &taps[2]]));
+                for (label, all) in self.output.labels.iter().zip(all) {
+                    for_each_slice(all, &ready, &|k, mut out| {
+                        with_slice(k, Slice::from(label.index..=label.index), &mut |values| {
+                            for_each_pixel(values, in_plane, &mut out, |pixel| decide.is_above(pixel[0], label));
+                        });
                     });
                 }
             }
         }
+        for (channel, all) in image_channels.into_iter().zip(&mut self.images) {
+            for_each_slice(all, &ready, &|k, mut out| {
+                with_slice(k, Slice::from(channel..=channel), &mut |values| {
+                    for_each_pixel(values, in_plane, &mut out, |pixel| pixel[0]);
+                });
+            });
+        }
         self.next = upto;
         self.keep_waiting(start, values);
+    }
+
+    /// The channel of each array of the images: those of outputs of their own come after the labels'.
+    fn image_channels(&self, labels: usize) -> Vec<usize> {
+        let mut next = labels;
+        let mut channels = Vec::new();
+        for image in &self.extras {
+            if image.output.is_some() {
+                channels.extend(next..next + image.channels.len());
+                next += image.channels.len();
+            } else {
+                channels.extend(&image.channels);
+            }
+        }
+        channels
     }
 
     /// Keeps the slices that a source slice to come still blends.
@@ -111,9 +224,30 @@ impl Restored {
         }
     }
 
+    /// What was found on the array of a frame whose slices were cut each in its own way, on the grid `target`: to the grid
+    /// of the frame by its windows, from there the nearest voxel (as CERR undoes resize, crop and resample).
+    pub(super) fn through(
+        self,
+        frame: &Frame,
+        windows: &Windows,
+        target: &Arc<VolumeGeometry>,
+    ) -> Result<Restored, InferError> {
+        let grid = frame.geometry.shape();
+        let output = Output { linear: false, separate: Separate::Never, ..self.output.clone() };
+        let taps = taps_back(&output, &frame.geometry, target)?;
+        let found = match self.found {
+            Found::Exclusive(all) => Found::Exclusive(nearest(&unwindowed(&all, windows, grid, 0), &taps, 0)),
+            Found::Overlapping(all) => Found::Overlapping(
+                all.iter().map(|one| nearest(&unwindowed(one, windows, grid, false), &taps, false)).collect(),
+            ),
+        };
+        let images = self.images.iter().map(|one| nearest(&unwindowed(one, windows, grid, 0.0), &taps, 0.0)).collect();
+        Ok(Restored { found, images, taps, ..self })
+    }
+
     /// The voxels of one label.
     pub(super) fn mask(&self, name: &str) -> Option<Array3<bool>> {
-        let place = self.labels.iter().position(|label| label.name == name)?;
+        let place = self.place_of(name)?;
         Some(match &self.found {
             Found::Overlapping(all) => all[place].clone(),
             Found::Exclusive(all) => {
@@ -125,9 +259,15 @@ impl Restored {
         })
     }
 
+    /// The name of the label with this value or channel.
+    pub(super) fn name_of(&self, value: usize) -> Option<&str> {
+        let labels = &self.output.labels;
+        labels.iter().find(|label| (label.index..=label.last).contains(&value)).map(|label| label.name.as_str())
+    }
+
     /// Adds the voxels of one label to a mask; cheaper than making the label's own.
     pub(super) fn add_to(&self, name: &str, mask: &mut Array3<bool>) {
-        let Some(place) = self.labels.iter().position(|label| label.name == name) else { return };
+        let Some(place) = self.place_of(name) else { return };
         match &self.found {
             Found::Overlapping(all) => ndarray::Zip::from(mask).and(&all[place]).par_for_each(|m, f| *m |= *f),
             Found::Exclusive(all) => {
@@ -136,6 +276,98 @@ impl Restored {
             }
         }
     }
+
+    /// The images of the stage, by name: one array for each channel.
+    pub(super) fn take_images(&mut self) -> Vec<Vec<Array3<f32>>> {
+        let mut arrays = std::mem::take(&mut self.images).into_iter();
+        self.extras.iter().map(|image| arrays.by_ref().take(image.channels.len()).collect()).collect()
+    }
+
+    fn place_of(&self, name: &str) -> Option<usize> {
+        self.output.labels.iter().position(|label| label.name == name)
+    }
+}
+
+/// Taps from the network's grid onto the target.
+pub(super) fn taps_back(
+    output: &Output,
+    tensor: &Arc<VolumeGeometry>,
+    target: &Arc<VolumeGeometry>,
+) -> Result<[Vec<Option<Taps>>; 3], InferError> {
+    let method = if output.linear { Method::Linear } else { Method::Nearest };
+    let apart = || InferError::Operation {
+        name: "restore",
+        reason: "found a network grid whose axes are not parallel to those of the source image, expected \
+                 pre-processing of the first input that keeps them parallel"
+            .to_owned(),
+    };
+    let mut taps = taps_between(tensor, target, method).ok_or_else(apart)?;
+    if let Some(axis) = separate_axis(output.separate, spacing_mm(tensor), spacing_mm(target)).filter(|_| output.linear)
+    {
+        let nearest = taps_between(tensor, target, Method::Nearest).ok_or_else(apart)?;
+        let mut nearest = nearest.into_iter();
+        taps[axis] = nearest.nth(axis).unwrap_or_default();
+    }
+    Ok(taps)
+}
+
+/// The axis that is treated apart: the one of the largest spacing, when that is more than three times the smallest in the
+/// one grid or, failing that, in the other, and no other axis shares it (nnU-Net `determine_do_sep_z_and_axis`).
+pub(super) fn separate_axis(separate: Separate, from_mm: [f64; 3], to_mm: [f64; 3]) -> Option<usize> {
+    let largest = |spacing: [f64; 3]| spacing.iter().copied().fold(0.0, f64::max);
+    let smallest = |spacing: [f64; 3]| spacing.iter().copied().fold(f64::INFINITY, f64::min);
+    let is_apart = |spacing: [f64; 3]| largest(spacing) / smallest(spacing) > 3.0;
+    let spacing = match separate {
+        Separate::Never => return None,
+        Separate::Always => from_mm,
+        Separate::Auto if is_apart(from_mm) => from_mm,
+        Separate::Auto if is_apart(to_mm) => to_mm,
+        Separate::Auto => return None,
+    };
+    let lowest: Vec<usize> = (0..3).filter(|axis| (largest(spacing) / spacing[*axis] - 1.0).abs() < 1e-9).collect();
+    match lowest.as_slice() {
+        [only] => Some(*only),
+        _ => None,
+    }
+}
+
+/// The planes of an array on the grid that its windows were cut from.
+fn unwindowed<T: Copy + Send + Sync>(array: &Array3<T>, windows: &Windows, grid: [usize; 3], outside: T) -> Array3<T> {
+    let mut out = Array3::from_elem(grid, outside);
+    for (plane, window) in array.outer_iter().zip(&windows.slices) {
+        if let Some(window) = window {
+            let back = windows.plane_back(plane, window, (grid[1], grid[2]), outside);
+            out.index_axis_mut(Axis(0), window.slice).assign(&back);
+        }
+    }
+    out
+}
+
+/// The nearest voxel by taps that have one index each.
+fn nearest<T: Copy + Send + Sync>(array: &Array3<T>, taps: &[Vec<Option<Taps>>; 3], outside: T) -> Array3<T> {
+    let only = |tap: &Option<Taps>| tap.as_ref().and_then(Taps::single);
+    let mut out = Array3::from_elem((taps[0].len(), taps[1].len(), taps[2].len()), outside);
+    out.axis_iter_mut(Axis(0)).into_par_iter().zip(&taps[0]).for_each(|(mut plane, slice)| {
+        let Some(k) = only(slice) else { return };
+        for (mut row, along) in plane.outer_iter_mut().zip(&taps[1]) {
+            let Some(j) = only(along) else { continue };
+            for (value, along) in row.iter_mut().zip(&taps[2]) {
+                if let Some(i) = only(along) {
+                    *value = array[[k, j, i]];
+                }
+            }
+        }
+    });
+    out
+}
+
+fn for_each_slice<T: Send + Sync>(
+    all: &mut Array3<T>,
+    ready: &std::ops::Range<usize>,
+    work: &(dyn Fn(usize, ArrayViewMut2<'_, T>) + Sync),
+) {
+    let mut part = all.slice_axis_mut(Axis(0), Slice::from(ready.clone()));
+    part.axis_iter_mut(Axis(0)).into_par_iter().zip(ready.clone()).for_each(|(out, k)| work(k, out));
 }
 
 fn blend<'a>(taps: &Taps, plane: &dyn Fn(usize) -> Option<ArrayView3<'a, f32>>) -> Option<Array3<f32>> {
@@ -146,49 +378,6 @@ fn blend<'a>(taps: &Taps, plane: &dyn Fn(usize) -> Option<ArrayView3<'a, f32>>) 
         sum.scaled_add(weight, &values);
     }
     sum
-}
-
-/// A decision for one source slice from the values of its network slice, `[channel, row, column]`.
-fn decide_exclusive<'a>(
-    mut out: ArrayViewMut2<'a, u8>,
-    decision: Decision,
-    labels: &'a [Label],
-    taps: [&'a [Option<Taps>]; 2],
-) -> impl FnMut(ArrayView3<'_, f32>) + 'a {
-    move |values| {
-        let channels = values.shape()[0];
-        let mut place_of = vec![0_u8; channels.max(256)];
-        for (place, label) in labels.iter().enumerate() {
-            place_of[label.index] = place as u8 + 1;
-        }
-        for_each_pixel(values, taps, &mut out, |pixel| match decision {
-            Decision::LabelMap => {
-                let number = pixel[0].round();
-                if (0.0..256.0).contains(&number) { place_of[number as usize] } else { 0 }
-            }
-            _ => {
-                let mut best = 0;
-                for channel in 1..pixel.len() {
-                    // The first of equals wins, so that a tie with background stays background.
-                    if pixel[channel] > pixel[best] {
-                        best = channel;
-                    }
-                }
-                place_of[best]
-            }
-        });
-    }
-}
-
-fn decide_threshold<'a>(
-    mut out: ArrayViewMut2<'a, bool>,
-    label: &'a Label,
-    taps: [&'a [Option<Taps>]; 2],
-) -> impl FnMut(ArrayView3<'_, f32>) + 'a {
-    move |values| {
-        let channel = values.slice_axis(Axis(0), ndarray::Slice::from(label.index..=label.index));
-        for_each_pixel(channel, taps, &mut out, |pixel| pixel[0] >= label.threshold);
-    }
 }
 
 /// Blends the channels of each pixel of a slice and lets `decide` choose; pixels outside the network's grid are left.

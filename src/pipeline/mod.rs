@@ -6,6 +6,7 @@
 mod comparison;
 mod completeness;
 mod definition;
+pub mod import;
 mod inputs;
 mod model;
 mod predicate;

@@ -11,8 +11,6 @@ pub struct Model {
     id: String,
     name: String,
     version: String,
-    file: String,
-    sha256: String,
     licence: String,
     reference: String,
     intended_use: String,
@@ -40,11 +38,12 @@ impl Model {
         let before = problems.count();
         let mut fields = node.object(problems)?;
         fields.optional("$schema");
+        // What an importer found and no run needs: kept for people, whatever it is.
+        fields.optional("origin");
+        fields.optional("weights").and_then(|weights| weights.text(problems));
         let id = fields.required("id", problems).and_then(|id| parse_id(id, problems));
         let name = text(&mut fields, "name", problems);
         let version = text(&mut fields, "version", problems);
-        let file = fields.required("file", problems).and_then(|file| parse_file(file, problems));
-        let sha256 = fields.required("sha256", problems).and_then(|digest| parse_digest(digest, problems));
         let licence = text(&mut fields, "licence", problems);
         let reference = text(&mut fields, "reference", problems);
         let intended_use = text(&mut fields, "intended_use", problems);
@@ -59,8 +58,6 @@ impl Model {
             id: id?,
             name: name?,
             version: version?,
-            file: file?,
-            sha256: sha256?,
             licence: licence?,
             reference: reference?,
             intended_use: intended_use?,
@@ -84,14 +81,16 @@ impl Model {
         &self.version
     }
 
-    /// The network's file, in the same folder.
-    pub fn file(&self) -> &str {
-        &self.file
+    /// SHA-256 digests of its networks, in their order, with commas between; a network without weights has none.
+    pub fn digests(&self) -> String {
+        let digests: Vec<&str> =
+            self.recipe.networks().iter().filter_map(|network| network.sha256.as_deref()).collect();
+        digests.join(",")
     }
 
-    /// SHA-256 of the network's file, 64 lower-case hexadecimal digits.
-    pub fn sha256(&self) -> &str {
-        &self.sha256
+    /// Whether the digests of all its networks are known, which they are once its weights were installed.
+    pub fn is_installed(&self) -> bool {
+        self.recipe.networks().iter().all(|network| network.sha256.is_some())
     }
 
     /// Licence of the network, an SPDX expression where there is one.
@@ -128,26 +127,6 @@ fn text<'a>(fields: &mut Fields<'a>, key: &'a str, problems: &mut Problems) -> O
         return None;
     }
     Some(text.to_owned())
-}
-
-/// A plain file name: a model never reaches outside its folder.
-fn parse_file(node: &Node, problems: &mut Problems) -> Option<String> {
-    let name = parse_id(node, problems)?;
-    if !name.ends_with(".onnx") {
-        problems.add(node, node.describe(), "the name of an .onnx file in the same folder");
-        return None;
-    }
-    Some(name)
-}
-
-fn parse_digest(node: &Node, problems: &mut Problems) -> Option<String> {
-    let digest = node.text(problems)?.to_ascii_lowercase();
-    if digest.len() != 64 || !digest.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        let cure = "take what `sha256sum` prints for the file";
-        problems.add_with_cure(node, node.describe(), "64 hexadecimal digits", cure);
-        return None;
-    }
-    Some(digest)
 }
 
 #[cfg(test)]

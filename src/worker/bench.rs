@@ -5,8 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::PathBuf;
-use std::sync::PoisonError;
+use std::path::{Path, PathBuf};
 use std::time::{Instant, SystemTime};
 
 use sha2::{Digest, Sha256};
@@ -19,9 +18,10 @@ use super::steps::Delivered;
 use super::structures::read_structures;
 use crate::contour::{self, Contour};
 use crate::document::{self, Problem, Problems};
-use crate::infer::{self, Structure};
+use crate::infer::{self, NetworkFile, Structure};
 use crate::job::{Run, Stage, StructureResult};
-use crate::onnx::Networks;
+use crate::limits::NETWORKS_BYTES_KEPT;
+use crate::onnx::{Devices, Networks, with_networks};
 use crate::pipeline::{Model, Pipeline, Step};
 use crate::volume::{Mask, Volume};
 
@@ -38,6 +38,10 @@ pub enum BenchError {
         "models/{model}/{file}: found SHA-256 {found}, expected {expected} as in model.json; put the right file there, or the new digest into model.json"
     )]
     Digest { model: String, file: String, found: String, expected: String },
+    #[error(
+        "models/{model}/{file}: found no digest in model.json, expected installed weights; run `contourd model install {model} FILE.onnx`"
+    )]
+    NotInstalled { model: String, file: String },
     #[error("step {step}: {reason}")]
     Step { step: String, reason: String },
     #[error("pipeline {pipeline}: found no structure {structure}, expected one that its step makes: {made}")]
@@ -51,14 +55,14 @@ pub enum BenchError {
 /// Loaded models, kept between jobs.
 pub struct Bench {
     networks: Networks,
-    /// By model: the digest that its network file was found to have, and the file's length and time then.
-    checked: BTreeMap<String, (String, (u64, SystemTime))>,
+    /// By network file: the digest that it was found to have, and its length and time then.
+    checked: BTreeMap<PathBuf, (String, (u64, SystemTime))>,
 }
 
 impl Bench {
     /// An empty bench; each network runs on `threads` CPU threads.
     pub fn new(threads: usize) -> Bench {
-        Bench { networks: Networks::new(threads), checked: BTreeMap::new() }
+        Bench { networks: Networks::new(threads, NETWORKS_BYTES_KEPT, Devices::CPU), checked: BTreeMap::new() }
     }
 
     /// Does one job. `progress` is told the stage and how much of it is done, 0 to 1.
@@ -110,14 +114,14 @@ impl Bench {
             let reason = format!("model {}: {reason}", model.id());
             BenchError::Step { step: step.id.clone(), reason }
         };
-        let network = clock.time(&format!("{}: load model", step.id), |_| {
-            self.networks.get(model, &order.models.join(model.id())).map_err(|error| failed(error.to_string()))
+        let networks = clock.time(&format!("{}: load model", step.id), |_| {
+            let folder = order.models.join(model.id());
+            self.networks.get(model, &folder, false).map_err(|error| failed(error.to_string()))
         })?;
-        clock.time(&format!("{}: infer", step.id), |progress| {
-            let mut network = network.lock().unwrap_or_else(PoisonError::into_inner);
-            infer::run(model.recipe(), images, masks, &mut *network, progress)
-                .map_err(|error| failed(error.to_string()))
-        })
+        let outcome = clock.time(&format!("{}: infer", step.id), |progress| {
+            with_networks(&networks, |networks| infer::run(model.recipe(), images, masks, networks, progress))
+        });
+        outcome.map(|outcome| outcome.structures).map_err(|error| failed(error.to_string()))
     }
 
     /// The definition of a model as it was when the series matched, its network file checked against the digest. The
@@ -128,20 +132,30 @@ impl Bench {
         let text = order.model_sources.get(id).map_or("", String::as_str);
         let model = document::parse(text, &mut problems).and_then(|node| Model::parse(&node, &mut problems));
         let Some(model) = model else { return Err(BenchError::Definition(problems.into_vec())) };
-        let network = folder.join(model.file());
-        let changed = fs::metadata(&network).and_then(|data| Ok((data.len(), data.modified()?)));
-        let changed = changed.map_err(|error| unreadable(&network, error))?;
-        let seen = (model.sha256().to_owned(), changed);
-        if self.checked.get(id) != Some(&seen) {
-            let bytes = fs::read(&network).map_err(|error| unreadable(&network, error))?;
-            let found = hex(&Sha256::digest(&bytes));
-            if found != model.sha256() {
-                let (model_id, file, expected) = (id.to_owned(), model.file().to_owned(), model.sha256().to_owned());
-                return Err(BenchError::Digest { model: model_id, file, found, expected });
-            }
-            self.checked.insert(id.to_owned(), seen);
+        for network in model.recipe().networks() {
+            self.check_digest(id, &folder, network)?;
         }
         Ok(model)
+    }
+
+    fn check_digest(&mut self, id: &str, folder: &Path, network: &NetworkFile) -> Result<(), BenchError> {
+        let file = folder.join(&network.file);
+        let Some(expected) = network.sha256.clone() else {
+            return Err(BenchError::NotInstalled { model: id.to_owned(), file: network.file.clone() });
+        };
+        let changed = fs::metadata(&file).and_then(|data| Ok((data.len(), data.modified()?)));
+        let changed = changed.map_err(|error| unreadable(&file, error))?;
+        let seen = (expected.clone(), changed);
+        if self.checked.get(&file) != Some(&seen) {
+            let bytes = fs::read(&file).map_err(|error| unreadable(&file, error))?;
+            let found = hex(&Sha256::digest(&bytes));
+            if found != expected {
+                let (model, file) = (id.to_owned(), network.file.clone());
+                return Err(BenchError::Digest { model, file, found, expected });
+            }
+            self.checked.insert(file, seen);
+        }
+        Ok(())
     }
 }
 

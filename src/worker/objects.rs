@@ -132,7 +132,7 @@ impl Finished<'_> {
     fn provenance(&self, run: &Run) -> Vec<Fact> {
         let mut facts = vec![("contourd".to_owned(), env!("CARGO_PKG_VERSION").to_owned())];
         for (step, model) in &self.made.models {
-            let text = format!("{} {}, {}, sha256 {}", model.name(), model.version(), model.licence(), model.sha256());
+            let text = format!("{} {}, {}, sha256 {}", model.name(), model.version(), model.licence(), model.digests());
             facts.push((format!("Model of step {step}"), text));
         }
         facts.extend(run.files.iter().map(|file| ("File".to_owned(), file.clone())));
@@ -160,7 +160,7 @@ fn write_rtstruct(job: &Finished<'_>, output: &RtStructOutput) -> Result<String,
         // The job names all instances and the models' definitions; its time stands in the object. Whatever changes
         // the bytes changes the UID.
         pipeline_revision: format!("{} {digest} {} {}", pipeline.revision(), order.job, order.created_at),
-        model_digests: made.models.values().map(|model| model.sha256().to_owned()).collect(),
+        model_digests: made.models.values().map(Model::digests).collect(),
         program_version: env!("CARGO_PKG_VERSION").to_owned(),
     };
     let set = StructureSet {
@@ -235,7 +235,7 @@ fn algorithm_of(model: &Model) -> Algorithm {
         name: model.name().to_owned(),
         version: model.version().to_owned(),
         source: model.reference().to_owned(),
-        parameters: format!("sha256:{}", model.sha256()),
+        parameters: format!("sha256:{}", model.digests()),
     }
 }
 

@@ -30,11 +30,7 @@ impl Between {
         for (name, steps) in list {
             let items = steps.array(problems).unwrap_or_default();
             if items.is_empty() {
-                problems.add(
-                    steps,
-                    "no operation",
-                    "at least one, such as {\"op\": \"take\", \"of\": [\"lungs:Lung_L\"]}",
-                );
+                problems.add(steps, "no operation", "at least one, such as {\"op\": \"take\", \"of\": [\"lungs:Lung_L\"]}");
             }
             count += items.len();
             made.push((name.clone(), items.iter().filter_map(|item| Step::parse(item, &known, problems)).collect()));
@@ -69,8 +65,7 @@ pub fn run_between(
     progress: &mut dyn FnMut(&str, f32),
 ) -> Result<Vec<Structure>, InferError> {
     let geometry = &image.geometry;
-    let nothing =
-        Output { activation: Activation::None, decision: Decision::LabelMap, linear: false, labels: Vec::new() };
+    let nothing = Output { activation: Activation::None, decision: Decision::LabelMap, linear: false, labels: Vec::new() };
     let labels = Restored::new(&nothing, geometry, geometry)?;
     let mut structures: BTreeMap<String, Mask> =
         given.iter().map(|(name, mask)| (name.clone(), on_grid(mask, geometry))).collect();
@@ -121,8 +116,9 @@ mod tests {
         let geometry = VolumeGeometry::new((1, 5), [1.0, 1.0], [1.0, 0.0, 0.0], [0.0, 1.0, 0.0], origins);
         let geometry = Arc::new(geometry.expect("legal"));
         let image = Volume::new(Arc::clone(&geometry), Array3::zeros((2, 1, 5)));
-        let mask =
-            |column: usize| Mask::new(Arc::clone(&geometry), Array3::from_shape_fn((2, 1, 5), |(_, _, i)| i == column));
+        let mask = |column: usize| {
+            Mask::new(Arc::clone(&geometry), Array3::from_shape_fn((2, 1, 5), |(_, _, i)| i == column))
+        };
         let given = BTreeMap::from([("a:X".to_owned(), mask(0)), ("b:Y".to_owned(), mask(4))]);
         let between = parse(
             r#"{"Both": [{"op": "take", "of": ["a:X", "b:Y"]}, {"op": "grow", "radius_mm": 1}],

@@ -6,7 +6,7 @@ use crate::infer::parameter::{Kind, Parameter};
 
 pub(super) const ENTRY: Operation = Operation {
     name: "closing",
-    doc: "Fills what no ball of `radius_mm` outside the mask can reach: narrow gaps, vessels and notches.",
+    doc: "Fills what no ball of `radius_mm` outside the mask can reach: narrow gaps, vessels and notches. Beyond its border the image counts as its own mirror.",
     source: "Serra, Image Analysis and Mathematical Morphology, 1982; exact Euclidean distance",
     parameters: &[Parameter {
         name: "radius_mm",

@@ -1,5 +1,6 @@
 //! Connected components of a mask by runs along rows and union-find; it knows nothing of millimetres.
 
+use crate::infer::parameter::{Kind, Parameter};
 use crate::infer::part::part;
 use ndarray::{Array3, ArrayView2, Axis, parallel::prelude::*};
 
@@ -8,14 +9,31 @@ use ndarray::{Array3, ArrayView2, Axis, parallel::prelude::*};
 pub enum Neighbours {
     /// Shared faces: 6 in the volume, 4 in a slice.
     Faces,
+    /// Shared edges as well: 18 in the volume, 8 in a slice.
+    Edges,
     /// Shared corners as well: 26 in the volume, 8 in a slice.
     Corners,
+}
+
+/// The parameter that asks for the kind of neighbours. `default` is JSON text.
+pub const fn parameter(default: &'static str) -> Parameter {
+    Parameter {
+        name: "neighbours",
+        doc: "Which voxels are connected: those that share `faces` (6 neighbours in the volume, 4 in a slice), `edges` as well (18, 8), or `corners` as well (26, 8). MONAI calls them connectivity 1, 2 and 3.",
+        unit: "",
+        kind: Kind::Choice(&["faces", "edges", "corners"]),
+        default: Some(default),
+    }
 }
 
 impl Neighbours {
     /// The kind that a word of the parameter `neighbours` stands for.
     pub fn of(word: &str) -> Neighbours {
-        if word == "corners" { Neighbours::Corners } else { Neighbours::Faces }
+        match word {
+            "corners" => Neighbours::Corners,
+            "edges" => Neighbours::Edges,
+            _ => Neighbours::Faces,
+        }
     }
 }
 
@@ -74,25 +92,26 @@ impl Components {
         }
         first.push(runs.len() as u32);
         let mut parent: Vec<u32> = (0..runs.len() as u32).collect();
-        // Corner neighbours touch already when one run ends where the other begins.
-        let reach = u32::from(neighbours == Neighbours::Corners);
+        // Runs whose voxels share an edge or corner touch already when one ends where the other begins.
+        let diagonal = u32::from(neighbours != Neighbours::Faces);
+        let corner = u32::from(neighbours == Neighbours::Corners);
         for slice in 0..slices {
             for row in 0..rows {
                 let here = slice * rows + row;
-                let mut join = |other: usize| {
+                let mut join = |other: usize, reach: u32| {
                     let (a, b) = (first[here]..first[here + 1], first[other]..first[other + 1]);
                     join_rows(&runs, &mut parent, a, b, reach);
                 };
                 if row > 0 {
-                    join(here - 1);
+                    join(here - 1, diagonal);
                 }
                 if slice > 0 && !per_slice {
-                    join(here - rows);
-                    if neighbours == Neighbours::Corners && row > 0 {
-                        join(here - rows - 1);
+                    join(here - rows, diagonal);
+                    if diagonal > 0 && row > 0 {
+                        join(here - rows - 1, corner);
                     }
-                    if neighbours == Neighbours::Corners && row + 1 < rows {
-                        join(here - rows + 1);
+                    if diagonal > 0 && row + 1 < rows {
+                        join(here - rows + 1, corner);
                     }
                 }
             }
@@ -205,7 +224,12 @@ mod tests {
             while let Some((k, j, i)) = stack.pop() {
                 for (dk, dj, di) in ndarray::indices((3, 3, 3)) {
                     let faces = (dk != 1) as u8 + (dj != 1) as u8 + (di != 1) as u8;
-                    if faces == 0 || (neighbours == Neighbours::Faces && faces > 1) || (per_slice && dk != 1) {
+                    let most = match neighbours {
+                        Neighbours::Faces => 1,
+                        Neighbours::Edges => 2,
+                        Neighbours::Corners => 3,
+                    };
+                    if faces == 0 || faces > most || (per_slice && dk != 1) {
                         continue;
                     }
                     let (k, j, i) = (k + dk, j + dj, i + di);
@@ -230,7 +254,7 @@ mod tests {
             let shape = (random.usize(1..6), random.usize(1..9), random.usize(1..12));
             let share = 0.2 + 0.1 * f64::from(round % 5);
             let mask = Array3::from_shape_simple_fn(shape, || random.f64() < share);
-            for neighbours in [Neighbours::Faces, Neighbours::Corners] {
+            for neighbours in [Neighbours::Faces, Neighbours::Edges, Neighbours::Corners] {
                 for per_slice in [false, true] {
                     let found = Components::of(&mask, true, neighbours, per_slice);
                     let (truth, count) = flooded(&mask, neighbours, per_slice);

@@ -18,7 +18,7 @@ use crate::volume::VolumeGeometry;
 const FAR: f32 = 1e12;
 
 /// Index ranges of slices, rows and columns.
-type Extent = [Range<usize>; 3];
+pub type Extent = [Range<usize>; 3];
 
 /// The mask with everything within `radius_mm` of its outside removed. Beyond its edge the image counts as its own
 /// mirror: a mask that the image cuts is not worn away at the cut.
@@ -48,7 +48,7 @@ pub fn dilated(mask: &Array3<bool>, radius_mm: f64, geometry: &VolumeGeometry) -
 }
 
 /// The smallest box that holds the mask.
-fn extent_of(mask: &Array3<bool>) -> Option<Extent> {
+pub fn extent_of(mask: &Array3<bool>) -> Option<Extent> {
     let none = || [(usize::MAX, 0); 3];
     let of_slice = |(k, plane): (usize, ArrayView2<'_, bool>)| {
         let mut found = none();
@@ -69,7 +69,8 @@ fn joined(a: [(usize, usize); 3], b: [(usize, usize); 3]) -> [(usize, usize); 3]
     std::array::from_fn(|axis| (a[axis].0.min(b[axis].0), a[axis].1.max(b[axis].1)))
 }
 
-fn widened(extent: &Extent, by: [usize; 3], mask: &Array3<bool>) -> Extent {
+/// An extent with voxels added on each side, as far as the mask's array goes.
+pub fn widened(extent: &Extent, by: [usize; 3], mask: &Array3<bool>) -> Extent {
     std::array::from_fn(|axis| {
         extent[axis].start.saturating_sub(by[axis])..(extent[axis].end + by[axis]).min(mask.shape()[axis])
     })

@@ -2,16 +2,17 @@
 
 use ndarray::{Array3, Axis, parallel::prelude::*};
 
-use super::components::{Components, Neighbours, Run};
-use super::distance::{dilated, eroded};
+use super::components::{Components, Neighbours, Run, parameter as neighbours};
+use super::distance::{dilated, eroded, extent_of, widened};
 use super::{Context, Operation, always_consistent};
-use crate::infer::parameter::{Kind, Parameter};
+use crate::infer::parameter::{Arguments, Kind, Parameter};
+use crate::infer::part::part;
 use crate::volume::{GeometryError, VolumeGeometry};
 
 pub(super) const ENTRY: Operation = Operation {
     name: "fill_holes",
-    doc: "Adds what the mask encloses: in the `volume`, or within each `slice`, where `open_mm` leaves out what a ball of that radius can reach from outside through other slices (the room between arms and head, but not the lungs).",
-    source: "common practice; `open_mm` by opening of the background with an exact Euclidean ball",
+    doc: "Adds what the mask encloses: in the `volume`, or within each `slice`, where `open_mm` leaves out what a ball of that radius can reach from outside through other slices (the room between arms and head, but not the lungs). The outside is connected by `neighbours`; what is open at the border of the image (with `slice`: of the slice) is no hole.",
+    source: "SciPy's binary_fill_holes (`neighbours` faces) and MONAI's FillHoles (corners, its default); `open_mm` by opening of the background with an exact Euclidean ball",
     parameters: &[
         Parameter {
             name: "plane",
@@ -34,26 +35,38 @@ pub(super) const ENTRY: Operation = Operation {
             kind: Kind::Number { low: 0.0, high: 1e6 },
             default: Some("0"),
         },
+        neighbours("\"faces\""),
     ],
     check: always_consistent,
     apply: |arguments, mask, context| {
-        let per_slice = arguments.choice("plane") == "slice";
-        let holes = enclosed(mask, per_slice);
-        let (open_mm, maximum) = (arguments.number("open_mm"), arguments.number("maximum_cm2"));
-        let area = context.geometry.row_spacing_mm() * context.geometry.column_spacing_mm() / 100.0;
-        let areas = holes.parts.sum(|run| run.length() * area);
-        let reached = if per_slice && open_mm > 0.0 && holes.enclosed.contains(&true) {
-            reached_from_outside(mask, &holes, open_mm, context)
-        } else {
-            vec![0.0; holes.parts.count]
-        };
-        let sizes = holes.parts.sum(Run::length);
-        holes.parts.paint(mask, true, |part| {
-            // A hole of which a ball from outside fills half is not a hole of the body.
-            holes.enclosed[part] && reached[part] < 0.5 * sizes[part] && (maximum == 0.0 || areas[part] <= maximum)
-        });
+        let open = arguments.choice("plane") == "slice" && arguments.number("open_mm") > 0.0;
+        let Some(extent) = extent_of(mask).filter(|_| !open) else { return fill(mask, arguments, context) };
+        // Without `open_mm` the outside begins one voxel around the mask: all that lies there leads on to the border.
+        let extent = widened(&extent, [1; 3], mask);
+        let mut inner = part(mask.view(), &extent).to_owned();
+        fill(&mut inner, arguments, context);
+        part(mask.view_mut(), &extent).assign(&inner);
     },
 };
+
+/// Fills the holes of a mask, or of the part of one that holds all of it; `open_mm` needs the whole.
+fn fill(mask: &mut Array3<bool>, arguments: &Arguments, context: &Context<'_>) {
+    let per_slice = arguments.choice("plane") == "slice";
+    let holes = enclosed(mask, per_slice, Neighbours::of(arguments.choice("neighbours")));
+    let (open_mm, maximum) = (arguments.number("open_mm"), arguments.number("maximum_cm2"));
+    let area = context.geometry.row_spacing_mm() * context.geometry.column_spacing_mm() / 100.0;
+    let areas = holes.parts.sum(|run| run.length() * area);
+    let reached = if per_slice && open_mm > 0.0 && holes.enclosed.contains(&true) {
+        reached_from_outside(mask, &holes, open_mm, context)
+    } else {
+        vec![0.0; holes.parts.count]
+    };
+    let sizes = holes.parts.sum(Run::length);
+    holes.parts.paint(mask, true, |part| {
+        // A hole of which a ball from outside fills half is not a hole of the body.
+        holes.enclosed[part] && reached[part] < 0.5 * sizes[part] && (maximum == 0.0 || areas[part] <= maximum)
+    });
+}
 
 /// The background in parts, and which of them do not touch the edge of the image (of the slice).
 struct Holes {
@@ -61,9 +74,9 @@ struct Holes {
     enclosed: Vec<bool>,
 }
 
-fn enclosed(mask: &Array3<bool>, per_slice: bool) -> Holes {
+fn enclosed(mask: &Array3<bool>, per_slice: bool, neighbours: Neighbours) -> Holes {
     let (slices, rows, columns) = mask.dim();
-    let parts = Components::of(mask, false, Neighbours::Faces, per_slice);
+    let parts = Components::of(mask, false, neighbours, per_slice);
     let at_edge = |run: &Run| {
         let in_slice = run.row == 0 || run.row as usize + 1 == rows || run.start == 0 || run.end as usize == columns;
         in_slice || (!per_slice && (run.slice == 0 || run.slice as usize + 1 == slices))
@@ -123,13 +136,53 @@ fn coarser(geometry: &VolumeGeometry, down: usize, right: usize) -> Result<Volum
 
 #[cfg(test)]
 mod tests {
-    use crate::infer::post::tests::check;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::infer::post::tests::{applied, check};
+    use crate::volume::Mask;
 
     #[test]
     fn fills_what_a_slice_encloses_even_at_the_ends_of_the_stack() {
         check("###\n#.#\n###", &[], r#"{"op": "fill_holes", "plane": "slice"}"#, "###\n###\n###");
         check("###\n#.#\n###", &[], r#"{"op": "fill_holes"}"#, "###\n#.#\n###");
         check("###\n#.#\n#.#", &[], r#"{"op": "fill_holes", "plane": "slice"}"#, "###\n#.#\n#.#");
+    }
+
+    #[test]
+    fn the_outside_comes_in_through_corners_where_asked() {
+        let before = ".###\n#..#\n#..#\n####";
+        check(before, &[], r#"{"op": "fill_holes", "plane": "slice"}"#, ".###\n####\n####\n####");
+        check(before, &[], r#"{"op": "fill_holes", "plane": "slice", "neighbours": "edges"}"#, before);
+    }
+
+    #[test]
+    fn a_hole_is_what_no_way_joins_to_the_border_of_the_image() {
+        let mut random = fastrand::Rng::with_seed(13);
+        for _ in 0..60 {
+            let shape = [random.usize(1..7), random.usize(1..10), random.usize(1..10)];
+            // A block somewhere in the image, so that the mask seldom fills all of it.
+            let (low, high) = (shape.map(|side| random.usize(0..side)), shape.map(|side| random.usize(1..=side)));
+            let mask = Array3::from_shape_fn(shape, |(k, j, i)| {
+                [k, j, i].iter().zip(low.iter().zip(&high)).all(|(at, (low, high))| (low..high).contains(&at))
+                    && random.f64() < 0.7
+            });
+            for (word, kind) in
+                [("faces", Neighbours::Faces), ("edges", Neighbours::Edges), ("corners", Neighbours::Corners)]
+            {
+                for plane in ["volume", "slice"] {
+                    let mut expected = mask.clone();
+                    let holes = enclosed(&mask, plane == "slice", kind);
+                    holes.parts.paint(&mut expected, true, |part| holes.enclosed[part]);
+                    let origins = (0..shape[0]).map(|k| [0.0, 0.0, k as f64]).collect();
+                    let size = (shape[1], shape[2]);
+                    let grid = VolumeGeometry::new(size, [1.0; 2], [1.0, 0.0, 0.0], [0.0, 1.0, 0.0], origins);
+                    let given = Mask::new(Arc::new(grid.expect("legal")), mask.clone());
+                    let json = format!(r#"{{"op": "fill_holes", "plane": "{plane}", "neighbours": "{word}"}}"#);
+                    assert_eq!(applied(&given, &json).voxels, expected, "{json}");
+                }
+            }
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use crate::infer::parameter::{Kind, Parameter};
 
 pub(super) const ENTRY: Operation = Operation {
     name: "grow",
-    doc: "Adds every voxel within `radius_mm` of the mask.",
+    doc: "Adds every voxel within `radius_mm` of the mask; what reaches past the border of the image is lost.",
     source: "exact Euclidean distance",
     parameters: &[Parameter {
         name: "radius_mm",

@@ -5,7 +5,7 @@ use crate::infer::parameter::{Kind, Parameter};
 
 pub(super) const ENTRY: Operation = Operation {
     name: "keep_inside",
-    doc: "Keeps the voxels inside the union of the named structures.",
+    doc: "Keeps the voxels inside the union of the named structures, voxel by voxel: neighbours and the border of the image play no part.",
     source: "CERR's getSegInROI",
     parameters: &[Parameter {
         name: "of",

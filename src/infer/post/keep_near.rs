@@ -6,7 +6,7 @@ use crate::infer::parameter::{Kind, Parameter};
 
 pub(super) const ENTRY: Operation = Operation {
     name: "keep_near",
-    doc: "Keeps the voxels within `radius_mm` of the union of the named structures.",
+    doc: "Keeps the voxels within `radius_mm` of the union of the named structures; what these would be beyond the border of the image is not known and does not count.",
     source: "exact Euclidean distance",
     parameters: &[
         Parameter { name: "of", doc: "Structures to stay near to.", unit: "", kind: Kind::Names, default: None },

@@ -1,13 +1,13 @@
 //! Keep whole parts by how much of another structure they hold.
 
-use super::components::{Components, Neighbours, Run};
+use super::components::{Components, Neighbours, Run, parameter as neighbours};
 use super::{Operation, always_consistent};
 use crate::infer::parameter::{Kind, Parameter};
 
 pub(super) const ENTRY: Operation = Operation {
     name: "keep_touching",
-    doc: "Keeps the connected parts of which a fraction from `minimum` to `maximum` lies inside the named structures (more than nothing).",
-    source: "after CERR's getLargestOverlappingComp",
+    doc: "Keeps the connected parts, by `neighbours`, of which a fraction from `minimum` to `maximum` lies inside the named structures (more than nothing). The border of the image plays no part.",
+    source: "connected parts by overlap, in common use",
     parameters: &[
         Parameter { name: "of", doc: "Structures that a part must touch.", unit: "", kind: Kind::Names, default: None },
         Parameter {
@@ -24,13 +24,7 @@ pub(super) const ENTRY: Operation = Operation {
             kind: Kind::Number { low: 0.0, high: 1.0 },
             default: Some("1"),
         },
-        Parameter {
-            name: "neighbours",
-            doc: "Whether voxels that share only a corner are connected.",
-            unit: "",
-            kind: Kind::Choice(&["faces", "corners"]),
-            default: Some("\"faces\""),
-        },
+        neighbours("\"faces\""),
     ],
     check: always_consistent,
     apply: |arguments, mask, context| {

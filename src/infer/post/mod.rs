@@ -3,24 +3,43 @@
 //! To add one: write a file with a `pub(super) const ENTRY`, and name it in [`TABLE`]. Lengths are in mm and use the
 //! position of every slice. An operation changes one mask and may look at others and at the source image.
 
+mod boolean;
+mod cerr;
+mod cerr_chewing;
+mod cerr_constrictor;
+mod cerr_larynx;
 mod between;
 mod closing;
-mod components;
+pub(super) mod components;
+mod consensus;
+mod convex_hull;
 mod distance;
+mod drop_end_slices;
+mod element;
+mod field;
 mod fill_holes;
 mod grow;
+mod interpolate_slices;
 mod keep_inside;
 mod keep_near;
+mod keep_slices;
 mod keep_touching;
 mod largest_component;
+mod largest_overlap;
+mod margin;
 mod opening;
 mod reconstruct;
+mod remove_background;
 mod remove_inside;
+mod remove_near;
 mod remove_small;
+mod ring;
 mod shrink;
+mod smooth;
 mod split_left_right;
 mod take;
 mod threshold;
+mod yields_to;
 
 pub use between::{Between, onto, run_between};
 
@@ -40,20 +59,36 @@ use crate::volume::{Mask, Volume, VolumeGeometry};
 /// Every post-processing operation, in the order of the reference.
 pub static TABLE: &[&Operation] = &[
     &take::ENTRY,
+    &boolean::ENTRY,
+    &consensus::ENTRY,
     &threshold::ENTRY,
     &largest_component::ENTRY,
+    &largest_overlap::ENTRY,
     &remove_small::ENTRY,
     &fill_holes::ENTRY,
+    &convex_hull::ENTRY,
     &opening::ENTRY,
     &closing::ENTRY,
+    &smooth::ENTRY,
     &grow::ENTRY,
     &shrink::ENTRY,
+    &margin::ENTRY,
+    &ring::ENTRY,
     &reconstruct::ENTRY,
     &keep_inside::ENTRY,
     &remove_inside::ENTRY,
+    &yields_to::ENTRY,
+    &remove_background::ENTRY,
     &keep_near::ENTRY,
+    &remove_near::ENTRY,
     &keep_touching::ENTRY,
+    &keep_slices::ENTRY,
+    &drop_end_slices::ENTRY,
+    &interpolate_slices::ENTRY,
     &split_left_right::ENTRY,
+    &cerr_chewing::ENTRY,
+    &cerr_larynx::ENTRY,
+    &cerr_constrictor::ENTRY,
 ];
 
 /// One entry of the table.
@@ -108,11 +143,29 @@ impl Context<'_> {
     }
 }
 
+/// What every operation may carry besides its own parameters. CERR calls it `operator`.
+const COMBINE: [(&str, Combine); 3] =
+    [("replace", Combine::Replace), ("union", Combine::Union), ("intersection", Combine::Intersection)];
+
+/// How the result of an operation goes together with the mask before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Combine {
+    Replace,
+    Union,
+    Intersection,
+}
+
+/// What the reference says of all operations.
+pub(super) const REFERENCE: &str = "## Operations one after another\n\nEach operation works on the mask that the one before it left, and its result replaces it. With \
+    `\"combine\": \"union\"` or `\"intersection\"` (default `\"replace\"`), which every operation may carry, the result is \
+    combined with the mask before it, as CERR's `operator` does.\n";
+
 /// One operation with its checked parameters.
 #[derive(Clone)]
 pub struct Step {
     operation: &'static Operation,
     arguments: Arguments,
+    combine: Combine,
 }
 
 impl Step {
@@ -123,6 +176,7 @@ impl Step {
         let operation = fields.required("op", problems).and_then(|op| op.choice(&choices, problems))?;
         let before = problems.count();
         let arguments = Arguments::parse(operation.parameters, &mut fields, known, problems);
+        let combine = fields.optional("combine").map_or(Some(Combine::Replace), |node| node.choice(&COMBINE, problems));
         fields.finish(problems);
         if problems.count() > before {
             return None;
@@ -131,7 +185,18 @@ impl Step {
             problems.add_with_cure(node, found, expected, cure);
             return None;
         }
-        Some(Step { operation, arguments })
+        Some(Step { operation, arguments, combine: combine? })
+    }
+
+    /// Changes the mask.
+    fn apply(&self, mask: &mut Array3<bool>, context: &Context<'_>) {
+        let before = (self.combine != Combine::Replace).then(|| mask.clone());
+        (self.operation.apply)(&self.arguments, mask, context);
+        let Some(before) = before else { return };
+        let union = self.combine == Combine::Union;
+        ndarray::Zip::from(mask)
+            .and(&before)
+            .par_for_each(|mask, before| *mask = if union { *mask || *before } else { *mask && *before });
     }
 }
 
@@ -159,7 +224,7 @@ pub(super) fn run(
             progress(&stage, index as f32 / steps.len() as f32);
             let context = Context { geometry, image: &source.pixels, structures: &structures, labels: &labels };
             let had = step.operation.name != "take" && voxels.iter().any(|inside| *inside);
-            (step.operation.apply)(&step.arguments, &mut voxels, &context);
+            step.apply(&mut voxels, &context);
             if step.operation.name == "take" && !voxels.iter().any(|inside| *inside) {
                 let of = step.arguments.names("of").iter();
                 let why =

@@ -6,7 +6,7 @@ use crate::infer::parameter::{Kind, Parameter};
 
 pub(super) const ENTRY: Operation = Operation {
     name: "opening",
-    doc: "Keeps what a ball of `radius_mm` can reach inside the mask; thin parts and bridges go, corners are rounded.",
+    doc: "Keeps what a ball of `radius_mm` can reach inside the mask; thin parts and bridges go, corners are rounded. Beyond its border the image counts as its own mirror: nothing is worn away where it cuts the mask.",
     source: "Serra, Image Analysis and Mathematical Morphology, 1982; exact Euclidean distance",
     parameters: &[Parameter {
         name: "radius_mm",

@@ -7,7 +7,7 @@ use crate::infer::parameter::{Kind, Parameter};
 
 pub(super) const ENTRY: Operation = Operation {
     name: "reconstruct",
-    doc: "Adds the voxels of the named structures that lie within `radius_mm` of the mask and are connected to it inside them.",
+    doc: "Adds the voxels of the named structures that lie within `radius_mm` of the mask and are connected to it inside them, by shared faces. The border of the image plays no part.",
     source: "geodesic reconstruction (Vincent, IEEE Trans. Image Processing 2, 1993), limited to a distance",
     parameters: &[
         Parameter { name: "of", doc: "What the mask may grow into.", unit: "", kind: Kind::Names, default: None },

@@ -5,7 +5,7 @@ use crate::infer::parameter::{Kind, Parameter};
 
 pub(super) const ENTRY: Operation = Operation {
     name: "remove_inside",
-    doc: "Removes the voxels inside the union of the named structures.",
+    doc: "Removes the voxels inside the union of the named structures, voxel by voxel: neighbours and the border of the image play no part.",
     source: "set difference",
     parameters: &[Parameter {
         name: "of",

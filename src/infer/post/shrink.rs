@@ -6,7 +6,7 @@ use crate::infer::parameter::{Kind, Parameter};
 
 pub(super) const ENTRY: Operation = Operation {
     name: "shrink",
-    doc: "Removes every voxel within `radius_mm` of the outside; where the image cuts the mask nothing is removed.",
+    doc: "Removes every voxel within `radius_mm` of the outside; where the border of the image cuts the mask nothing is removed.",
     source: "exact Euclidean distance",
     parameters: &[Parameter {
         name: "radius_mm",

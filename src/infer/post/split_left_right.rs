@@ -18,7 +18,7 @@ const LEAST_SHARE: f64 = 0.1;
 
 pub(super) const ENTRY: Operation = Operation {
     name: "split_left_right",
-    doc: "Keeps one side of a pair. The mask is worn away until two large parts come apart; each voxel goes to the part that reaches it first, and the part farther along the patient's +x is the left one. Where no such two lie on both sides of the middle of `body`, each part goes by its own side of it.",
+    doc: "Keeps one side of a pair. The mask is worn away until two large parts come apart; each voxel goes to the part that reaches it first, and the part farther along the patient's +x is the left one. Where no such two lie on both sides of the middle of `body`, each part goes by its own side of it. Parts are connected by corners, sides grow through faces; the border of the image wears nothing away.",
     source: "patient coordinates of PS3.3 C.7.6.2.1.1: +x is the patient's left in every position",
     parameters: &[
         Parameter {

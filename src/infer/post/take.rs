@@ -5,7 +5,7 @@ use crate::infer::parameter::{Kind, Parameter};
 
 pub(super) const ENTRY: Operation = Operation {
     name: "take",
-    doc: "Replaces the mask by the union of the named structures or labels.",
+    doc: "Replaces the mask by the union of the named structures or labels, voxel by voxel.",
     source: "set union",
     parameters: &[Parameter {
         name: "of",

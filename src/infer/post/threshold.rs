@@ -6,7 +6,7 @@ use crate::infer::pre::low_below_high;
 
 pub(super) const ENTRY: Operation = Operation {
     name: "threshold",
-    doc: "Keeps the voxels where the source image lies between `low` and `high`, both included.",
+    doc: "Keeps the voxels where the source image lies between `low` and `high`, both included, voxel by voxel.",
     source: "common practice",
     parameters: &[
         Parameter {

@@ -1,77 +1,67 @@
-//! Keep the box around structures; it does not change values.
+//! Keep the box around regions; it does not change values.
 
-use std::sync::Arc;
+use ndarray::{Array3, Axis};
 
-use super::{Operation, always_consistent};
-use crate::infer::parameter::{Kind, Parameter};
-use crate::infer::part::part;
-use crate::volume::{Mask, Volume, VolumeGeometry};
+use super::{Operation, always_consistent, failed};
+use crate::infer::frame::{Prepared, spacing_mm};
+use crate::infer::parameter::{Arguments, Kind, Parameter};
+use crate::infer::region;
 
 pub(super) const ENTRY: Operation = Operation {
     name: "crop",
-    doc: "Keeps the smallest box of whole voxels that holds the named structures and a margin.",
-    source: "CERR's crop_to_str",
+    doc: "Keeps the smallest box of whole voxels that holds the joined regions and a margin.",
+    source: "CERR's crop list: its methods are regions, its operator is `combine`",
     parameters: &[
         Parameter {
-            name: "around",
-            doc: "Structures handed in; their union is enclosed, and an empty one is passed over.",
+            name: "regions",
+            doc: "What to keep: regions, joined from left to right.",
             unit: "",
-            kind: Kind::Names,
+            kind: Kind::Regions,
             default: None,
         },
         Parameter {
             name: "margin_mm",
-            doc: "Margin on both sides along slices, rows and columns.",
+            doc: "Margin on both sides of each axis; it ends with the image.",
             unit: "mm",
             kind: Kind::Triple { low: 0.0, high: 1000.0 },
             default: Some("[0, 0, 0]"),
         },
     ],
     check: always_consistent,
-    apply: |arguments, volume, structures| {
-        let names = arguments.names("around");
-        let masks: Vec<&Mask> = names.iter().filter_map(|name| structures.get(name)).collect();
-        let found = enclosing_box(&masks, &volume.geometry, arguments.triple("margin_mm"));
-        let [(k0, k1), (j0, j1), (i0, i1)] = found
-            .ok_or_else(|| format!("found nothing of {} in the image, expected at least one", names.join(", ")))?;
-        let geometry = part_of(&volume.geometry, [(k0, k1), (j0, j1), (i0, i1)])?;
-        let pixels = part(volume.pixels.view(), &[k0..k1 + 1, j0..j1 + 1, i0..i1 + 1]).to_owned();
-        Ok(Volume::new(Arc::new(geometry), pixels))
+    apply: |arguments, mut image, surroundings| {
+        let mut saved = std::mem::take(&mut image.saved);
+        let (mask, _) = region::joined(arguments.regions("regions"), &image, surroundings, &mut saved)?;
+        image.saved = saved;
+        crop_to_box(arguments, image, mask)
     },
 };
 
-/// First and last index per axis of the box of `onto` around masks on any grid; `None` when it holds nothing.
-fn enclosing_box(masks: &[&Mask], onto: &VolumeGeometry, margin_mm: [f64; 3]) -> Option<[(usize, usize); 3]> {
-    let (mut low, mut high) = ([f64::INFINITY; 3], [f64::NEG_INFINITY; 3]);
-    for mask in masks {
-        for ((k, j, i), _) in mask.voxels.indexed_iter().filter(|(_, inside)| **inside) {
-            let index = onto.patient_to_index(mask.geometry.index_to_patient([k as f64, j as f64, i as f64]));
-            low = std::array::from_fn(|axis| low[axis].min(index[axis]));
-            high = std::array::from_fn(|axis| high[axis].max(index[axis]));
-        }
-    }
-    let spacing = [onto.slice_spacing_mm(), onto.row_spacing_mm(), onto.column_spacing_mm()];
-    let mut sides = [(0, 0); 3];
-    for (axis, side) in sides.iter_mut().enumerate() {
-        let last = onto.shape()[axis] as f64 - 1.0;
-        let first_index = (low[axis] - margin_mm[axis] / spacing[axis] + 1e-6).floor().max(0.0);
-        let last_index = (high[axis] + margin_mm[axis] / spacing[axis] - 1e-6).ceil().min(last);
-        if !first_index.is_finite() || first_index > last_index {
-            return None;
-        }
-        *side = (first_index as usize, last_index as usize);
-    }
-    Some(sides)
+fn crop_to_box<'a>(
+    arguments: &Arguments,
+    mut image: Prepared<'a>,
+    mask: Array3<bool>,
+) -> Result<Prepared<'a>, crate::infer::InferError> {
+    let margin_mm = image.frame.axes.to_array(arguments.triple("margin_mm"));
+    let sides = bounds(&mask).ok_or_else(|| {
+        failed("crop")("found nothing of the regions in the image, expected at least one voxel".to_owned())
+    })?;
+    let (shape, spacing) = (image.frame.shape(), spacing_mm(&image.frame.geometry));
+    let widened = [0, 1, 2].map(|axis| {
+        let margin = (margin_mm[axis] / spacing[axis] - 1e-6).ceil().max(0.0) as usize;
+        (sides[axis].0.saturating_sub(margin), (sides[axis].1 + margin).min(shape[axis] - 1))
+    });
+    image.mask = Some(mask);
+    let (start, size) = (widened.map(|(first, _)| first as isize), widened.map(|(first, last)| last - first + 1));
+    image.boxed(start, size, 0.0).map_err(failed("crop"))
 }
 
-/// The grid of a box of voxels, first and last index of each axis included.
-fn part_of(whole: &VolumeGeometry, [slices, rows, columns]: [(usize, usize); 3]) -> Result<VolumeGeometry, String> {
-    let corner = |k: usize| whole.index_to_patient([k as f64, rows.0 as f64, columns.0 as f64]);
-    let size = (rows.1 - rows.0 + 1, columns.1 - columns.0 + 1);
-    let spacing = [whole.row_spacing_mm(), whole.column_spacing_mm()];
-    let origins = (slices.0..=slices.1).map(corner).collect();
-    VolumeGeometry::new(size, spacing, whole.row_direction(), whole.column_direction(), origins)
-        .map_err(|error| error.to_string())
+/// First and last index of each axis at which a mask holds a voxel.
+fn bounds(mask: &Array3<bool>) -> Option<[(usize, usize); 3]> {
+    let along = |axis: usize| {
+        let held: Vec<bool> = mask.axis_iter(Axis(axis)).map(|plane| plane.iter().any(|inside| *inside)).collect();
+        Some((held.iter().position(|held| *held)?, held.iter().rposition(|held| *held)?))
+    };
+    Some([along(0)?, along(1)?, along(2)?])
 }
 
 #[cfg(test)]
@@ -88,7 +78,8 @@ mod tests {
         mask.voxels[[1, 2, 3]] = true;
         mask.voxels[[2, 4, 3]] = true;
         let structures = BTreeMap::from([("S".to_owned(), mask)]);
-        let json = r#"{"op": "crop", "around": ["S"], "margin_mm": [0, 1.5, 0.5]}"#;
+        let json =
+            r#"{"op": "crop", "regions": [{"region": "structure", "names": ["S"]}], "margin_mm": [0, 1.5, 0.5]}"#;
         let found = check(json, source.clone(), &structures).expect("cropped");
         assert_eq!(found.geometry.shape(), [2, 5, 3]);
         assert_eq!(found.pixels[[0, 0, 0]], source.pixels[[1, 1, 2]]);
@@ -98,7 +89,10 @@ mod tests {
     #[test]
     fn tells_that_there_is_nothing_to_crop_to() {
         let structures = BTreeMap::from([("S".to_owned(), Mask::empty(counted().geometry))]);
-        let told = check(r#"{"op": "crop", "around": ["S"]}"#, counted(), &structures).err().unwrap_or_default();
-        assert!(told.contains("found nothing of S in the image"), "{told}");
+        let told =
+            check(r#"{"op": "crop", "regions": [{"region": "structure", "names": ["S"]}]}"#, counted(), &structures)
+                .err()
+                .unwrap_or_default();
+        assert!(told.contains("found nothing of the regions"), "{told}");
     }
 }

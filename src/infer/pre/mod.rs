@@ -4,21 +4,53 @@
 
 mod clip;
 mod crop;
+mod curvature_flow;
+mod histogram_clip;
+mod histogram_match;
+mod invert;
+mod mask_by;
+mod measured;
 mod normalise;
+mod offset;
 mod pad;
+mod quantise;
 mod resample;
+mod scale;
+mod scale_percentiles;
+mod scale_range;
+mod set_outside;
+mod to_integer;
+mod unit_scale;
 mod window;
 
-use std::collections::BTreeMap;
-
 use super::InferError;
+use super::frame::Prepared;
 use super::parameter::{Arguments, Parameter};
+use super::region::Surroundings;
 use crate::document::{Node, Problems};
-use crate::volume::{Mask, Volume};
 
 /// Every pre-processing operation, in the order of the reference.
-pub static TABLE: &[&Operation] =
-    &[&clip::ENTRY, &window::ENTRY, &normalise::ENTRY, &resample::ENTRY, &crop::ENTRY, &pad::ENTRY];
+pub static TABLE: &[&Operation] = &[
+    &resample::ENTRY,
+    &crop::ENTRY,
+    &pad::ENTRY,
+    &offset::ENTRY,
+    &scale::ENTRY,
+    &unit_scale::ENTRY,
+    &clip::ENTRY,
+    &window::ENTRY,
+    &normalise::ENTRY,
+    &scale_range::ENTRY,
+    &scale_percentiles::ENTRY,
+    &quantise::ENTRY,
+    &to_integer::ENTRY,
+    &invert::ENTRY,
+    &histogram_clip::ENTRY,
+    &histogram_match::ENTRY,
+    &set_outside::ENTRY,
+    &mask_by::ENTRY,
+    &curvature_flow::ENTRY,
+];
 
 /// One entry of the table.
 pub struct Operation {
@@ -31,8 +63,11 @@ pub struct Operation {
     pub parameters: &'static [Parameter],
     /// What is wrong with parameters that are each right: found, expected, cure.
     check: fn(&Arguments) -> Option<[String; 3]>,
-    apply: fn(&Arguments, Volume, &BTreeMap<String, Mask>) -> Result<Volume, String>,
+    apply: Apply,
 }
+
+/// An operation at work: it takes an image as far as it is prepared and returns it one step further.
+type Apply = for<'a> fn(&Arguments, Prepared<'a>, &Surroundings<'_>) -> Result<Prepared<'a>, InferError>;
 
 /// One operation with its checked parameters.
 #[derive(Clone)]
@@ -60,11 +95,24 @@ impl Step {
         Some(Step { operation, arguments })
     }
 
-    /// Applies it. `structures` may lie on any grid.
-    pub(super) fn apply(&self, volume: Volume, structures: &BTreeMap<String, Mask>) -> Result<Volume, InferError> {
-        (self.operation.apply)(&self.arguments, volume, structures)
-            .map_err(|reason| InferError::Operation { name: self.operation.name, reason })
+    /// Applies it. Structures of the surroundings may lie on any grid.
+    pub(super) fn apply<'a>(
+        &self,
+        image: Prepared<'a>,
+        surroundings: &Surroundings<'_>,
+    ) -> Result<Prepared<'a>, InferError> {
+        (self.operation.apply)(&self.arguments, image, surroundings)
     }
+
+    /// Names that it gives to regions.
+    pub(super) fn saved_names(&self) -> Vec<&str> {
+        self.arguments.saved_names()
+    }
+}
+
+/// An error of an operation, with its name.
+pub(super) fn failed(name: &'static str) -> impl FnOnce(String) -> InferError {
+    move |reason| InferError::Operation { name, reason }
 }
 
 /// For operations whose parameters cannot contradict each other.

@@ -1,13 +1,7 @@
 //! Grow the image to a size at least; it does not crop.
 
-use std::sync::Arc;
-
-use ndarray::Array3;
-
-use super::{Operation, always_consistent};
+use super::{Operation, always_consistent, failed};
 use crate::infer::parameter::{Kind, Parameter};
-use crate::infer::part::part;
-use crate::volume::{Volume, VolumeGeometry};
 
 pub(super) const ENTRY: Operation = Operation {
     name: "pad",
@@ -30,27 +24,19 @@ pub(super) const ENTRY: Operation = Operation {
         },
     ],
     check: always_consistent,
-    apply: |arguments, volume, _| {
-        let old = volume.geometry.shape();
-        let size = arguments.triple("size");
+    apply: |arguments, image, _| {
+        let old = image.frame.shape();
+        let axes = image.frame.axes;
+        let size = axes.to_array(arguments.triple("size"));
         let new: [usize; 3] = std::array::from_fn(|axis| old[axis].max(size[axis] as usize));
-        let before: [usize; 3] = std::array::from_fn(|axis| (new[axis] - old[axis]) / 2);
-        let geometry = grown(&volume.geometry, new, before)?;
-        let mut pixels = Array3::from_elem(new, arguments.number("value") as f32);
-        let inside: [_; 3] = std::array::from_fn(|axis| before[axis]..before[axis] + old[axis]);
-        part(pixels.view_mut(), &inside).assign(&volume.pixels);
-        Ok(Volume::new(Arc::new(geometry), pixels))
+        let seen = axes.to_working([0, 1, 2].map(|axis| (old[axis], new[axis])));
+        let start = axes.to_array([0, 1, 2].map(|working| {
+            let (old, new) = seen[working];
+            axes.start_in_array(working, -(((new - old) / 2) as isize), new, old)
+        }));
+        image.boxed(start, new, arguments.number("value") as f32).map_err(failed("pad"))
     },
 };
-
-fn grown(old: &VolumeGeometry, new: [usize; 3], before: [usize; 3]) -> Result<VolumeGeometry, String> {
-    let origins = (0..new[0]).map(|k| {
-        old.index_to_patient([0, 1, 2].map(|axis| -(before[axis] as f64) + if axis == 0 { k as f64 } else { 0.0 }))
-    });
-    let spacing = [old.row_spacing_mm(), old.column_spacing_mm()];
-    VolumeGeometry::new((new[1], new[2]), spacing, old.row_direction(), old.column_direction(), origins.collect())
-        .map_err(|error| error.to_string())
-}
 
 #[cfg(test)]
 mod tests {

@@ -1,15 +1,19 @@
-//! Bring the image to another voxel size about the same centre; it does not crop.
+//! Bring the image to another voxel size; it does not crop.
 
 use std::sync::Arc;
 
-use super::{Operation, always_consistent};
-use crate::infer::grid::{Method, bring_onto, respaced};
-use crate::infer::parameter::{Kind, Parameter};
+use super::{Operation, failed};
+use crate::infer::InferError;
+use crate::infer::frame::{Frame, Prepared, spacing_mm};
+use crate::infer::grid::kernel::Kernel;
+use crate::infer::grid::lines::{self, Plan};
+use crate::infer::grid::target::{Rule, Target, separate_axis};
+use crate::infer::parameter::{Arguments, Kind, Parameter};
 
 pub(super) const ENTRY: Operation = Operation {
     name: "resample",
-    doc: "Interpolates onto a grid of `spacing_mm` that shares its centre with the image; uneven slices become even.",
-    source: "grid as in CERR's resample; cubic: Keys, IEEE Trans. ASSP 29, 1981, a = -0.5",
+    doc: "Interpolates onto a grid of `spacing_mm`. Grids: `centred` shares its centre with the image and has ceil(n d_in / d_out) voxels (CERR); `edges` shares the outer edges, has round(n d_in / d_out) voxels, and the spacing gives way (nnU-Net); `corners` keeps the first voxel that the network sees and has round((n - 1) d_in / d_out + 1) voxels (MONAI `Spacing`). Methods: `linear`, `cubic` (Keys), `spline` (not-a-knot), `makima` as MATLAB's interp3; `sinc` as MATLAB's imresize with lanczos3; `bspline`: cubic B-spline mirrored at the outermost centres, as ITK and SciPy; `nnunet`: cubic B-spline whose ends go on as the outermost values, kept to the lowest and highest value before, as scikit-image's resize called by nnU-Net.",
+    source: "CERR's resample and getResampledGrid; nnU-Net v2's default_resampling; MONAI's Spacing; Keys, IEEE Trans. ASSP 29, 1981; Unser, IEEE Trans. Signal Processing 41, 1993",
     parameters: &[
         Parameter {
             name: "spacing_mm",
@@ -20,25 +24,121 @@ pub(super) const ENTRY: Operation = Operation {
         },
         Parameter {
             name: "method",
-            doc: "How values between voxels are made.",
+            doc: "How values between voxels are made. Uneven slices (deviation above 1 % of their spacing) bear `nearest`, `linear` and `cubic` only.",
             unit: "",
-            kind: Kind::Choice(&Method::WORDS),
+            kind: Kind::Choice(&Kernel::WORDS),
             default: Some("\"linear\""),
         },
+        Parameter {
+            name: "grid",
+            doc: "How the new grid lies over the old one.",
+            unit: "",
+            kind: Kind::Choice(&Rule::WORDS),
+            default: Some("\"centred\""),
+        },
+        Parameter {
+            name: "outside",
+            doc: "Value beyond the outermost voxel centres; `edge` takes the outermost voxel. CERR: 0. With grid `centred` only.",
+            unit: "unit of the image",
+            kind: Kind::NumberOr { low: -1e9, high: 1e9, word: "edge" },
+            default: Some("\"edge\""),
+        },
+        Parameter {
+            name: "separate",
+            doc: "Whether the axis of the largest spacing is taken apart, by `nearest`, the method working in its planes: `auto` where that spacing is more than 3 times the smallest, of the image or else of the new grid (nnU-Net).",
+            unit: "",
+            kind: Kind::Choice(&["never", "auto", "always"]),
+            default: Some("\"never\""),
+        },
     ],
-    check: always_consistent,
-    apply: |arguments, volume, _| {
-        let spacing = arguments.triple("spacing_mm");
-        let target = respaced(&volume.geometry, spacing).map_err(|error| format!("at {spacing:?} mm: {error}"))?;
-        Ok(bring_onto(&volume, &Arc::new(target), Method::of(arguments.choice("method")), 0.0))
+    check: |arguments| {
+        let misplaced = arguments.number_or("outside").is_some() && arguments.choice("grid") != "centred";
+        misplaced.then(|| {
+            let grid = arguments.choice("grid");
+            [
+                format!("a number for outside with grid {grid:?}"),
+                "\"edge\"".to_owned(),
+                "remove outside, or set grid to \"centred\"".to_owned(),
+            ]
+        })
     },
+    apply: |arguments, image, _| resample(arguments, image),
 };
+
+fn resample<'a>(arguments: &Arguments, image: Prepared<'a>) -> Result<Prepared<'a>, InferError> {
+    image.need_grid().map_err(failed("resample"))?;
+    let (axes, geometry) = (image.frame.axes, Arc::clone(&image.frame.geometry));
+    let spacing = axes.to_array(arguments.triple("spacing_mm"));
+    let refused = |reason: String| failed("resample")(format!("at {spacing:?} mm: {reason}"));
+    let rule = Rule::of(arguments.choice("grid"));
+    let target = rule.lay(&geometry, axes, spacing).map_err(|error| refused(error.to_string()))?;
+    if rule == Rule::Edges && target.geometry.shape() == geometry.shape() || target.kept == [true; 3] {
+        // nnU-Net returns the array as it is when its shape stays; so it keeps its place too.
+        return Ok(image);
+    }
+    let apart = match arguments.choice("separate") {
+        "never" => None,
+        word => {
+            let present = spacing_mm(&geometry);
+            let new = [0, 1, 2].map(|axis| if spacing[axis] > 0.0 { spacing[axis] } else { present[axis] });
+            separate_axis(present, new, word == "always")
+        }
+    };
+    let kernel = Kernel::of(arguments.choice("method"));
+    let kernels = [0, 1, 2].map(|axis| if apart == Some(axis) { Kernel::Nearest } else { kernel });
+    let (deviation, gap) = (geometry.slice_spacing_deviation_mm(), geometry.slice_spacing_mm());
+    if !target.kept[0] && !kernels[0].bears_uneven_slices() && deviation > 0.01 * gap {
+        return Err(refused(format!(
+            "found slices whose spacing deviates by {deviation:.3} mm from {gap:.3} mm, expected at most 1 % for method \
+             {:?}; make them even with method \"linear\" first, or leave the slices as they are",
+            arguments.choice("method")
+        )));
+    }
+    Ok(moved(image, target, kernels, apart, arguments.number_or("outside").map(|value| value as f32)))
+}
+
+fn moved(
+    image: Prepared<'_>,
+    target: Target,
+    kernels: [Kernel; 3],
+    apart: Option<usize>,
+    outside: Option<f32>,
+) -> Prepared<'_> {
+    let reversed = image.frame.axes.to_array([0, 1, 2].map(|working| image.frame.axes.is_reversed(working)));
+    let mut positions = target.positions;
+    for axis in (0..3).filter(|axis| reversed[*axis] && kernels[*axis] == Kernel::Nearest) {
+        // Halves go to the voxel that the network sees later, which is the earlier one of a reversed axis.
+        positions[axis].iter_mut().for_each(|position| *position -= 4e-6);
+    }
+    let clip = kernels.contains(&Kernel::EdgeSpline);
+    let plan = Plan { positions: &positions, kept: target.kept, kernels, outside, planes: apart, clip };
+    let pixels = lines::apply(image.pixels.view(), &plan);
+    let mask = image.mask.as_ref().map(|mask| lines::nearest_of(mask, &positions));
+    let frame = Frame { geometry: Arc::new(target.geometry), ..image.frame.clone() };
+    let pixels = pixels.map_or(image.pixels, Into::into);
+    Prepared { frame, pixels, mask, boxes: None, saved: image.saved }
+}
 
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
 
-    use crate::infer::pre::tests::{check, counted};
+    use ndarray::Array3;
+
+    use super::*;
+    use crate::infer::pre::tests::{check, counted, waves};
+    use crate::volume::{Volume, VolumeGeometry};
+
+    fn found(json: &str, volume: &Volume) -> Volume {
+        check(json, volume.clone(), &BTreeMap::new()).expect("resampled")
+    }
+
+    fn near(found: &Volume, shape: [usize; 3], expected: &[([usize; 3], f32)]) {
+        assert_eq!(found.geometry.shape(), shape);
+        for (index, value) in expected {
+            assert!((found.pixels[*index] - value).abs() < 2e-3, "{index:?}: {} and {value}", found.pixels[*index]);
+        }
+    }
 
     #[test]
     fn makes_even_slices_of_uneven_ones() {
@@ -52,7 +152,110 @@ mod tests {
 
     #[test]
     fn refuses_a_grid_beyond_all_bounds() {
-        let told = check(r#"{"op": "resample", "spacing_mm": [0, 0.0001, 0]}"#, counted(), &BTreeMap::new()).err();
-        assert!(told.is_some_and(|told| told.contains("rows")));
+        for spacing in ["[0, 0.0001, 0]", "[1e-12, 0, 0]", "[0, 0, 1e-12]"] {
+            for grid in Rule::WORDS {
+                let json = format!(r#"{{"op": "resample", "spacing_mm": {spacing}, "grid": "{grid}"}}"#);
+                let told = check(&json, counted(), &BTreeMap::new()).err();
+                assert!(told.is_some_and(|told| told.contains("rows")), "{json}");
+            }
+        }
+    }
+
+    #[test]
+    fn refuses_splines_between_uneven_slices_unless_they_stay() {
+        let told =
+            check(r#"{"op": "resample", "spacing_mm": [1, 0, 0], "method": "spline"}"#, counted(), &BTreeMap::new());
+        assert!(told.err().is_some_and(|told| told.contains("deviates by 1.000 mm from 2.000 mm")));
+        found(r#"{"op": "resample", "spacing_mm": [0, 1, 1], "method": "spline"}"#, &counted());
+        let json = r#"{"op": "resample", "spacing_mm": [0.5, 1, 1], "grid": "edges", "method": "nnunet", "separate": "always"}"#;
+        found(json, &counted());
+    }
+
+    #[test]
+    fn takes_the_value_outside_beyond_the_outermost_centres_only() {
+        let source = waves([5, 6, 7], [2.0, 1.0, 1.0]);
+        let json = r#"{"op": "resample", "spacing_mm": [0, 0.5, 0], "outside": -7}"#;
+        let half = found(json, &source);
+        assert_eq!(half.geometry.shape(), [5, 12, 7]);
+        // Rows lie at -0.25, 0.25, ..., 5.25 old rows.
+        assert_eq!((half.pixels[[1, 0, 2]], half.pixels[[1, 11, 2]]), (-7.0, -7.0));
+        let expected = 0.75 * source.pixels[[1, 0, 2]] + 0.25 * source.pixels[[1, 1, 2]];
+        assert!((half.pixels[[1, 1, 2]] - expected).abs() < 1e-4);
+        let told = check(
+            r#"{"op": "resample", "spacing_mm": [0, 0.5, 0], "outside": -7, "grid": "edges"}"#,
+            source,
+            &BTreeMap::new(),
+        );
+        assert!(told.err().is_some_and(|told| told.contains("found a number for outside with grid \"edges\"")));
+    }
+
+    #[test]
+    fn resamples_as_nnunet_does() {
+        // scikit-image 0.26: resize(order=3, mode="edge", anti_aliasing=False, clip=True) of the same waves.
+        let json = r#"{"op": "resample", "spacing_mm": [1.5, 0.6, 0.8], "grid": "edges", "method": "nnunet", "separate": "auto"}"#;
+        let even = found(json, &waves([5, 6, 7], [2.0, 1.0, 1.0]));
+        near(
+            &even,
+            [7, 10, 9],
+            &[
+                ([0, 0, 0], 43.37734),
+                ([3, 5, 5], 346.00227),
+                ([6, 9, 8], -141.54355),
+                ([3, 4, 4], 58.47948),
+                ([2, 5, 5], 169.78552),
+            ],
+        );
+        // Slices of 5 mm: each of them by itself, kept to its own range, then the nearest one.
+        let json = json.replace("1.5, 0.6", "2, 0.6");
+        let apart = found(&json, &waves([5, 6, 7], [5.0, 1.0, 1.0]));
+        near(
+            &apart,
+            [12, 10, 9],
+            &[
+                ([0, 0, 0], 48.34857),
+                ([5, 5, 5], 346.00227),
+                ([11, 9, 8], -142.23393),
+                ([6, 4, 5], 105.88482),
+                ([7, 0, 8], 21.96389),
+            ],
+        );
+        assert!((apart.geometry.slice_spacing_mm() - 25.0 / 12.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn resamples_with_the_not_a_knot_spline_of_matlab() {
+        // SciPy 1.17: CubicSpline(bc_type="not-a-knot") along columns, then slices.
+        let json = r#"{"op": "resample", "spacing_mm": [1.5, 0, 0.7], "method": "spline", "outside": 0}"#;
+        let found = found(json, &waves([5, 6, 7], [2.0, 1.0, 1.0]));
+        let expected = [([1, 2, 1], 138.72803), ([3, 3, 6], 399.41101), ([0, 2, 1], 0.0), ([5, 5, 8], -148.93051)];
+        near(&found, [7, 6, 10], &expected);
+    }
+
+    #[test]
+    fn a_linear_field_survives_every_smooth_method_and_grid() {
+        let mut source = waves([8, 9, 10], [2.0, 1.0, 1.5]);
+        let place = |geometry: &VolumeGeometry, index: [usize; 3]| {
+            let [x, y, z] = geometry.index_to_patient(index.map(|index| index as f64));
+            (2.0 * x - 3.0 * y + 0.5 * z) as f32
+        };
+        let geometry = Arc::clone(&source.geometry);
+        source.pixels = Array3::from_shape_fn(geometry.shape(), |(k, j, i)| place(&geometry, [k, j, i]));
+        for (method, rim) in [("linear", 1), ("cubic", 1), ("spline", 1), ("makima", 1), ("bspline", 4), ("nnunet", 4)]
+        {
+            for grid in Rule::WORDS {
+                let json = format!(
+                    r#"{{"op": "resample", "spacing_mm": [1.3, 1.1, 0.9], "grid": "{grid}", "method": "{method}"}}"#
+                );
+                let found = found(&json, &source);
+                let [slices, rows, columns] = found.geometry.shape();
+                let bound = if rim == 1 { 1e-3 } else { 0.3 };
+                for (k, j, i) in
+                    [(rim, rim, rim), (slices / 2, rows - 1 - rim, columns / 2), (slices - 1 - rim, rows / 2, 5)]
+                {
+                    let exact = place(&found.geometry, [k, j, i]);
+                    assert!((found.pixels[[k, j, i]] - exact).abs() < bound, "{json} at {k} {j} {i}");
+                }
+            }
+        }
     }
 }

@@ -38,12 +38,12 @@ pub(super) const ENTRY: Operation = Operation {
         },
     ],
     check: always_consistent,
-    apply: |arguments, mut volume, _| {
+    apply: |arguments, mut image, _| {
         let (center, width) = (arguments.number("center") as f32, arguments.number("width") as f32);
         let (to_low, to_high) = (arguments.number("to_low") as f32, arguments.number("to_high") as f32);
         let low = center - width / 2.0;
-        volume.pixels.par_mapv_inplace(|value| to_low + (to_high - to_low) * ((value - low) / width).clamp(0.0, 1.0));
-        Ok(volume)
+        image.pixels.par_mapv_inplace(|value| to_low + (to_high - to_low) * ((value - low) / width).clamp(0.0, 1.0));
+        Ok(image)
     },
 };
 

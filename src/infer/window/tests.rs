@@ -7,7 +7,9 @@ use ndarray::{Array3, ArrayViewD};
 
 use super::*;
 use crate::document::{self, Problem, Problems};
-use crate::infer::{self, Structure};
+use crate::infer::part::part;
+use crate::infer::{self, NetworkError, Recipe, Structure};
+use crate::volume::Volume;
 use crate::volume::VolumeGeometry;
 
 /// A network that gives its input back as channel 1, and its negative as channel 0.
@@ -33,16 +35,17 @@ impl Network for Identity {
         &self.output
     }
 
-    fn run(&mut self, input: ArrayViewD<'_, f32>) -> Result<ArrayD<f32>, NetworkError> {
+    fn run(&mut self, input: ArrayViewD<'_, f32>) -> Result<Vec<ArrayD<f32>>, NetworkError> {
         self.calls += 1;
         let negative = input.mapv(|value| -value);
-        ndarray::concatenate(Axis(self.channel), &[negative.view(), input]).map_err(|e| NetworkError(e.to_string()))
+        let both = ndarray::concatenate(Axis(self.channel), &[negative.view(), input]);
+        Ok(vec![both.map_err(|error| NetworkError(error.to_string()))?])
     }
 }
 
 fn recipe(layout: &str, window: &str, pre: &str) -> Result<Recipe, Vec<String>> {
     let text = format!(
-        r#"{{"inputs": {{"ct": {{"pre": [{pre}]}}}}, "tensor": {{"layout": "{layout}"}}, "window": {window},
+        r#"{{"file": "m.onnx", "sha256": null, "inputs": {{"ct": {{"pre": [{pre}]}}}}, "tensor": {{"layout": "{layout}"}}, "window": {window},
             "output": {{"decision": "argmax", "labels": {{"plus": 1}}}}, "structures": ["plus"]}}"#
     );
     let mut problems = Problems::of("m.json");
@@ -77,7 +80,10 @@ fn values_after(recipe: &Recipe, volume: &Volume, network: &mut Identity) -> Arr
         part(values.view_mut(), &[start..next, 0..planes.shape()[2], 0..planes.shape()[3]])
             .assign(&planes.index_axis(Axis(0), 1));
     };
-    slide(recipe, &[Cow::Borrowed(volume)], network, &mut emit, &mut |_| {}).expect("it runs");
+    let stage = &recipe.stage;
+    let axes = stage.orientation.axes(&volume.geometry).transposed(stage.transpose);
+    let channels = vec![ChannelView { values: volume.pixels.view(), offset: 0 }];
+    Slide { stage, axes, channels }.run(&mut [network], &mut emit, &mut |_| {}).expect("it runs");
     values
 }
 
@@ -105,18 +111,9 @@ fn an_identity_network_gives_the_image_back_whatever_the_window() {
     }
 }
 
-#[test]
-fn windows_cover_the_axis_with_the_overlap_asked_for() {
-    let window = Window { patch: [Some(4), None, None], multiple_of: [1; 3], overlap: 0.5, gaussian: false };
-    assert_eq!(Tiles::of(&window, 0, 9).starts, [0, 2, 4, 5]);
-    assert_eq!(Tiles::of(&window, 0, 4).starts, [0]);
-    assert_eq!(Tiles::of(&window, 0, 3).starts, [0]);
-    assert_eq!(Tiles::of(&window, 1, 77).starts, [0]);
-}
-
 fn run(recipe: &Recipe, volume: &Volume, network: &mut Identity) -> Result<Vec<Structure>, InferError> {
     let inputs = BTreeMap::from([("ct".to_owned(), volume.clone())]);
-    infer::run(recipe, &inputs, &BTreeMap::new(), network, &mut |_, _| {})
+    infer::run(recipe, &inputs, &BTreeMap::new(), &mut [network], &mut |_, _| {}).map(|outcome| outcome.structures)
 }
 
 #[test]
@@ -148,7 +145,7 @@ fn refuses_shapes_that_do_not_fit_before_any_pixel_work() {
     assert_eq!(
         told,
         "the network's input: found shape [1, 2, 4, 8, 8], expected [1, 1, 4, 8, 8] (NCDHW); correct tensor.layout, \
-         window.patch, inputs or output.labels in model.json, or export the network again"
+         window.patch, channels or output.labels in model.json, or export the network again"
     );
     assert_eq!(network.calls, 0);
     let mut network = Identity::of(5, 1);
@@ -161,14 +158,83 @@ fn refuses_shapes_that_do_not_fit_before_any_pixel_work() {
 fn tells_which_input_is_missing() {
     let recipe = recipe("NCDHW", r#"{"patch": [4, 8, 8]}"#, "").expect("a recipe");
     let none = BTreeMap::new();
-    let told = infer::run(&recipe, &none, &BTreeMap::new(), &mut Identity::of(5, 1), &mut |_, _| {});
+    let told = infer::run(&recipe, &none, &BTreeMap::new(), &mut [&mut Identity::of(5, 1)], &mut |_, _| {});
     assert!(told.err().is_some_and(|error| error.to_string().contains("found no input \"ct\"")));
 }
 
 #[test]
 fn softmax_and_sigmoid_are_what_they_are_called() {
     let values = Array4::from_shape_vec((2, 1, 1, 2), vec![0.0, 3.0, 0.0, 1.0]).expect("2 x 1 x 1 x 2");
-    let soft = activate(values.clone(), Activation::Softmax);
+    let after = |word: &str| {
+        let text = r#"{"patch": [4, 8, 8]}"#;
+        let mut stage = (*recipe("NCDHW", text, "").expect("a recipe").stage).clone();
+        stage.output.activation = if word == "softmax" { Activation::Softmax } else { Activation::Sigmoid };
+        let mut values = values.clone();
+        activate(&mut values, &stage);
+        values
+    };
+    let soft = after("softmax");
     assert!((soft[[0, 0, 0, 0]] - 0.5).abs() < 1e-6 && (soft[[0, 0, 0, 1]] - 0.880_797).abs() < 1e-5);
-    assert!((activate(values, Activation::Sigmoid)[[1, 0, 0, 1]] - 0.731_059).abs() < 1e-5);
+    assert!((after("sigmoid")[[1, 0, 0, 1]] - 0.731_059).abs() < 1e-5);
+}
+
+#[test]
+fn the_order_in_which_a_network_sees_the_axes_changes_nothing_for_one_that_sees_voxels() {
+    let volume = random_volume([7, 9, 11], 5);
+    for extra in [
+        r#""orientation": "RAS", "window""#,
+        r#""orientation": "IPL", "window""#,
+        r#""transpose": [2, 0, 1], "window""#,
+        r#""orientation": "acquired_reversed", "transpose": [1, 2, 0], "window""#,
+    ] {
+        for window in [
+            r#"{"patch": [4, 5, 6], "overlap": 0.3, "blend": "gaussian", "pad": "constant", "pad_side": "both"}"#,
+            r#"{"patch": [4, 16, 3], "overlap": 0.5, "tiling": "spread", "blend": "gaussian_nnunet", "mirror": [0, 2]}"#,
+        ] {
+            let recipe = with(window, extra);
+            let found = values_after(&recipe, &volume, &mut Identity::of(5, 1));
+            let worst = found.iter().zip(&volume.pixels).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            assert!(worst < 1e-5, "{extra} {window}: {worst}");
+        }
+    }
+}
+
+#[test]
+fn channels_take_neighbouring_slices_of_the_view_and_repeat_those_at_the_edge() {
+    let volume = random_volume([4, 3, 5], 9);
+    let channels = |offsets: &[isize]| {
+        offsets.iter().map(|offset| ChannelView { values: volume.pixels.view(), offset: *offset }).collect()
+    };
+    let recipe = with(r#"{"patch": [4, "all", "all"]}"#, r#""orientation": "acquired_reversed", "window""#);
+    let axes = recipe.stage.orientation.axes(&volume.geometry);
+    let slide = Slide { stage: &recipe.stage, axes, channels: channels(&[-1, 0, 1]) };
+    let tiles = [0, 1, 2].map(|axis| Tiles::of(&recipe.stage.window, axis, [4, 3, 5][axis], axes.is_reversed(axis)));
+    let cut = slide.cut(&tiles, [0, 0, 0]);
+    // Working slice 0 is array slice 3; the slice before it, toward the head, is itself again.
+    assert_eq!(cut[[0, 0, 1, 2]], volume.pixels[[3, 1, 2]]);
+    assert_eq!(cut[[0, 1, 1, 2]], volume.pixels[[3, 1, 2]]);
+    assert_eq!(cut[[1, 1, 1, 2]], volume.pixels[[2, 1, 2]]);
+    assert_eq!(cut[[2, 1, 1, 2]], volume.pixels[[1, 1, 2]]);
+    assert_eq!(cut[[2, 3, 1, 2]], volume.pixels[[0, 1, 2]]);
+}
+
+#[test]
+fn refuses_values_that_are_no_numbers() {
+    let mut volume = random_volume([4, 8, 8], 1);
+    volume.pixels[[2, 3, 4]] = f32::NAN;
+    let recipe = recipe("NCDHW", r#"{"patch": [4, 8, 8]}"#, "").expect("a recipe");
+    let told = run(&recipe, &volume, &mut Identity::of(5, 1)).err().map(|error| error.to_string()).unwrap_or_default();
+    assert!(told.contains("not finite numbers in the network's output"), "{told}");
+}
+
+/// A recipe with further keys before its window.
+fn with(window: &str, extra: &str) -> Recipe {
+    let text = format!(
+        r#"{{"file": "m.onnx", "sha256": null, "inputs": {{"ct": {{}}}}, "tensor": {{"layout": "NCDHW"}}, {extra}: {window},
+            "output": {{"decision": "argmax", "labels": {{"plus": 1}}}}, "structures": ["plus"]}}"#
+    );
+    let mut problems = Problems::of("m.json");
+    let node = document::parse(&text, &mut problems).expect("JSON");
+    let mut fields = node.object(&mut problems).expect("an object");
+    Recipe::parse(&mut fields, &mut problems).expect("a recipe")
 }

@@ -1,0 +1,95 @@
+//! `contourd import`: models of other programs as files of this one; it changes none that is there unless it is told to.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use clap::{Args, Subcommand};
+
+use super::{EXIT_CONFIGURATION, EXIT_OK};
+use crate::pipeline::import::{Imported, cerr};
+
+/// Import models of other programs: model.json and a pipeline to start from.
+#[derive(Debug, Args)]
+pub(super) struct ImportArgs {
+    #[command(subcommand)]
+    source: Source,
+}
+
+#[derive(Debug, Subcommand)]
+enum Source {
+    Cerr(CerrArgs),
+}
+
+/// Import model configurations of CERR. Files that need what others make are given together.
+#[derive(Debug, Args)]
+struct CerrArgs {
+    /// Configurations (<Algorithm>_config.json).
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    #[command(flatten)]
+    into: IntoArgs,
+}
+
+/// Where the files go.
+#[derive(Debug, Args)]
+struct IntoArgs {
+    /// The folder that gets models/ID/model.json and pipelines/ID.json.
+    #[arg(short = 'o', long = "output", value_name = "DIR")]
+    folder: PathBuf,
+    /// Replace files that are there.
+    #[arg(long)]
+    force: bool,
+}
+
+impl ImportArgs {
+    pub(super) fn run(&self) -> anyhow::Result<u8> {
+        match &self.source {
+            Source::Cerr(args) => args.run(),
+        }
+    }
+}
+
+impl CerrArgs {
+    fn run(&self) -> anyhow::Result<u8> {
+        let mut texts = Vec::with_capacity(self.files.len());
+        for path in &self.files {
+            let text = fs::read_to_string(path).with_context(|| format!("{}", path.display()))?;
+            texts.push((path.display().to_string(), text));
+        }
+        let mut code = EXIT_OK;
+        for (result, (name, _)) in cerr::import(&texts).into_iter().zip(&texts) {
+            match result {
+                Ok(imported) => self.into.write(name, &imported)?,
+                Err(problems) => {
+                    eprint!("{}", super::check::told(&problems));
+                    code = EXIT_CONFIGURATION;
+                }
+            }
+        }
+        Ok(code)
+    }
+}
+
+impl IntoArgs {
+    /// Writes what was imported from `name` and tells what a person has to know.
+    fn write(&self, name: &str, imported: &Imported) -> anyhow::Result<()> {
+        for (path, text) in &imported.files {
+            let target = self.folder.join(path);
+            if !self.force && target.exists() && fs::read_to_string(&target).ok().as_deref() != Some(text) {
+                anyhow::bail!(
+                    "{}: found another file there, expected none; choose another folder, or add --force to replace it",
+                    target.display()
+                );
+            }
+            fs::create_dir_all(target.parent().unwrap_or(Path::new(".")))
+                .and_then(|()| fs::write(&target, text))
+                .with_context(|| format!("{}", target.display()))?;
+        }
+        let written: Vec<String> = imported.files.iter().map(|(path, _)| path.display().to_string()).collect();
+        println!("{name}: {}", written.join(", "));
+        imported.notes.iter().for_each(|note| println!("  note: {note}"));
+        imported.not_expressed.iter().for_each(|line| println!("  not expressed: {line}"));
+        Ok(())
+    }
+}

@@ -1,0 +1,211 @@
+//! How the output of networks becomes labels and images, as checked from `model.json`.
+
+use crate::document::{Node, Problems, Value};
+use crate::limits::{MODEL_LABEL_VALUE_MAX, MODEL_LABELS_MAX};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::infer) enum Activation {
+    None,
+    Softmax,
+    Sigmoid,
+}
+
+/// Where the activation is applied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::infer) enum Activate {
+    /// On the output of each window, before windows are blended.
+    Window,
+    /// On the blended values (MONAI; and CERR's fusion of views).
+    Blended,
+    /// On values that were brought to the source grid (nnU-Net).
+    Restored,
+}
+
+/// How values become labels.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::infer) enum Decision {
+    /// The channel with the highest value wins; labels give channels.
+    ArgMax,
+    /// Each channel has its own threshold and labels may overlap.
+    Threshold,
+    /// The only channel holds the label as a number.
+    LabelMap,
+    /// Channel by channel: where its value is above a half it sets this label, and later ones win (nnU-Net's regions).
+    Regions(Vec<usize>),
+}
+
+#[derive(Clone, Debug)]
+pub(in crate::infer) struct Output {
+    pub activation: Activation,
+    pub activate: Activate,
+    pub decision: Decision,
+    /// Back onto the source grid: linear on values, then decide; or decide, then the nearest label.
+    pub linear: bool,
+    /// Along the axis of lowest resolution the nearest instead.
+    pub separate: Separate,
+    pub labels: Vec<Label>,
+}
+
+/// Whether the axis of lowest resolution is treated apart, as nnU-Net does with anisotropic images.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::infer) enum Separate {
+    Never,
+    Auto,
+    Always,
+}
+
+#[derive(Clone, Debug)]
+pub(in crate::infer) struct Label {
+    pub name: String,
+    /// Channel, or first value of a label map.
+    pub index: usize,
+    /// Last value of a label map, included; `index` for a single one.
+    pub last: usize,
+    pub threshold: f32,
+}
+
+/// An image that networks give besides labels.
+#[derive(Clone, Debug)]
+pub(in crate::infer) struct ExtraImage {
+    pub name: String,
+    /// Name of the output in the graph; `None`: that of the labels.
+    pub output: Option<String>,
+    pub kind: ImageKind,
+    /// Channels of that output: one of an image, three of a deformation (along columns, rows, slices).
+    pub channels: Vec<usize>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::infer) enum ImageKind {
+    /// Values on the grid of the first input.
+    Image,
+    /// Displacements in voxels of the network's grid.
+    Deformation,
+}
+
+impl Output {
+    /// Channels that the labels' output must have at least.
+    pub fn channels_least(&self) -> usize {
+        match &self.decision {
+            Decision::LabelMap => 1,
+            Decision::Regions(order) => order.len(),
+            Decision::ArgMax | Decision::Threshold => {
+                self.labels.iter().map(|label| label.index).max().unwrap_or(0) + 1
+            }
+        }
+    }
+}
+
+pub(super) fn parse_output(node: &Node, problems: &mut Problems) -> Option<Output> {
+    let mut fields = node.object(problems)?;
+    let activations = [("none", Activation::None), ("softmax", Activation::Softmax), ("sigmoid", Activation::Sigmoid)];
+    let activation = fields.optional("activation").map_or(Some(Activation::None), |n| n.choice(&activations, problems));
+    let places = [("window", Activate::Window), ("blended", Activate::Blended), ("restored", Activate::Restored)];
+    let activate = fields.optional("activate").map_or(Some(Activate::Blended), |n| n.choice(&places, problems));
+    let words = ["argmax", "threshold", "label_map", "regions"].map(|word| (word, word));
+    let word = fields.required("decision", problems).and_then(|n| n.choice(&words.map(|(w, _)| (w, w)), problems));
+    let order = fields.optional("region_order").map(|n| (n, parse_order(n, problems)));
+    let decision = match (word, order) {
+        (Some("regions"), Some((_, order))) => Some(Decision::Regions(order)),
+        (Some("regions"), None) => {
+            problems.add(
+                node,
+                "regions without \"region_order\"",
+                "\"region_order\": the label that each channel sets",
+            );
+            None
+        }
+        (_, Some((order, _))) => {
+            problems.add_with_cure(order, "a region_order", "none with this decision", "set \"decision\": \"regions\"");
+            None
+        }
+        (Some("argmax"), None) => Some(Decision::ArgMax),
+        (Some("threshold"), None) => Some(Decision::Threshold),
+        (Some(_), None) => Some(Decision::LabelMap),
+        (None, None) => None,
+    };
+    let back = fields.optional("back");
+    let linear = back.map_or(Some(true), |n| n.choice(&[("linear", true), ("nearest", false)], problems));
+    let words = [("never", Separate::Never), ("auto", Separate::Auto), ("always", Separate::Always)];
+    let separate = fields.optional("separate").map_or(Some(Separate::Never), |n| n.choice(&words, problems));
+    let labels = fields.required("labels", problems).map(|n| parse_labels(n, decision.as_ref(), problems));
+    fields.finish(problems);
+    let (activation, activate, decision, linear) = (activation?, activate?, decision?, linear?);
+    if let (Decision::LabelMap, true, Some(back)) = (&decision, linear, back) {
+        let cure = "set it to \"nearest\"";
+        problems.add_with_cure(back, "linear with a label map", "nearest: label numbers have no mean", cure);
+    }
+    let linear = linear && decision != Decision::LabelMap;
+    Some(Output { activation, activate, decision, linear, separate: separate?, labels: labels? })
+}
+
+fn parse_order(node: &Node, problems: &mut Problems) -> Vec<usize> {
+    let items = node.array(problems).unwrap_or_default();
+    if items.is_empty() {
+        problems.add(node, "an empty list", "the label that each channel sets, in the order of the channels");
+    }
+    let label = |item: &Node, problems: &mut Problems| item.integer(0, MODEL_LABEL_VALUE_MAX as i64, problems);
+    items.iter().filter_map(|item| label(item, problems)).map(|label| label as usize).collect()
+}
+
+fn parse_labels(node: &Node, decision: Option<&Decision>, problems: &mut Problems) -> Vec<Label> {
+    let Value::Object(list) = &node.value else {
+        problems.add(node, node.describe(), "an object from name to index, such as {\"Lung_L\": 1}");
+        return Vec::new();
+    };
+    if list.is_empty() || list.len() > MODEL_LABELS_MAX {
+        problems.add(node, node.describe(), format!("1 to {MODEL_LABELS_MAX} labels"));
+    }
+    list.iter().filter_map(|(name, item)| parse_label(name, item, decision, problems)).collect()
+}
+
+fn parse_label(name: &str, node: &Node, decision: Option<&Decision>, problems: &mut Problems) -> Option<Label> {
+    let most = MODEL_LABEL_VALUE_MAX as i64;
+    if let Value::Object(_) = node.value {
+        let mut fields = node.object(problems)?;
+        let label = if decision == Some(&Decision::Threshold) {
+            let index = fields.required("index", problems).and_then(|n| n.integer(0, most, problems));
+            let threshold = fields.optional("threshold").map_or(Some(0.5), |n| n.number(-1e9, 1e9, problems));
+            index.zip(threshold).map(|(index, threshold)| (index, index, threshold as f32))
+        } else {
+            let from = fields.required("from", problems).and_then(|n| n.integer(0, most, problems));
+            let to = fields.required("to", problems).and_then(|n| n.integer(0, most, problems));
+            if from.zip(to).is_some_and(|(from, to)| from > to) {
+                problems.add_with_cure(node, "from above to", "from up to to", "swap them");
+            }
+            from.zip(to).map(|(from, to)| (from, to, 0.5))
+        };
+        fields.finish(problems);
+        let (index, last, threshold) = label?;
+        return Some(Label { name: name.to_owned(), index: index as usize, last: last as usize, threshold });
+    }
+    let index = node.integer(0, most, problems)? as usize;
+    Some(Label { name: name.to_owned(), index, last: index, threshold: 0.5 })
+}
+
+pub(super) fn parse_images(node: &Node, problems: &mut Problems) -> Vec<ExtraImage> {
+    let Value::Object(list) = &node.value else {
+        problems.add(node, node.describe(), "an object from name to image");
+        return Vec::new();
+    };
+    let one = |name: &String, item: &Node, problems: &mut Problems| {
+        let mut fields = item.object(problems)?;
+        let output = fields.optional("output").and_then(|n| n.text(problems)).map(str::to_owned);
+        let kinds = [("image", ImageKind::Image), ("deformation", ImageKind::Deformation)];
+        let kind = fields.required("kind", problems).and_then(|n| n.choice(&kinds, problems));
+        let channels = fields.required("channels", problems).and_then(|n| n.array(problems)).unwrap_or_default();
+        let channels: Vec<usize> = channels
+            .iter()
+            .filter_map(|n| n.integer(0, MODEL_LABELS_MAX as i64, problems))
+            .map(|n| n as usize)
+            .collect();
+        fields.finish(problems);
+        let kind = kind?;
+        let wanted = if kind == ImageKind::Image { 1 } else { 3 };
+        if channels.len() != wanted {
+            problems.add(item, format!("{} channels", channels.len()), format!("{wanted} of this kind"));
+        }
+        Some(ExtraImage { name: name.clone(), output, kind, channels })
+    };
+    list.iter().filter_map(|(name, item)| one(name, item, problems)).collect()
+}

@@ -1,0 +1,144 @@
+//! Configurations that were read together as pipelines: one for each, in which earlier models make what later ones need.
+
+use serde_json::{Map, Value as Json, json};
+
+use super::config::Config;
+use super::reading::Need;
+use super::{names, text};
+
+/// The text of the pipeline of one configuration. `all` are those of the same call, among them the makers of what it needs.
+pub(super) fn pipeline(config: &Config, all: &[&Config]) -> String {
+    let mut order: Vec<&Config> = Vec::new();
+    collect(config, all, &mut order, 0);
+    let mut pipeline = Map::new();
+    let mut set = |key: &str, value: Json| {
+        pipeline.insert(key.to_owned(), value);
+    };
+    set("id", json!(config.id));
+    set("description", json!(format!("Imported from the CERR model configuration {}.", config.algorithm)));
+    set("revision", json!(1));
+    set("mode", json!("off"));
+    if order.iter().any(|one| one.scans.iter().any(|scan| scan.identifier.pick.is_some())) {
+        set("same", json!("patient"));
+    }
+    let mut slots = Map::new();
+    let mut drawn: Vec<Need> = Vec::new();
+    let mut steps: Vec<Json> = Vec::new();
+    for (index, one) in order.iter().enumerate() {
+        steps.push(step(one, &order[..index], &mut slots, &mut drawn));
+    }
+    if !drawn.is_empty() {
+        slots.insert("drawn".to_owned(), drawn_slot(&drawn, config.drawn));
+    }
+    set("inputs", Json::Object(slots));
+    set("steps", Json::Array(steps));
+    let mut structures = Map::new();
+    let mut taken = Vec::new();
+    for (label, ..) in &config.labels {
+        structures.insert(format!("{}:{label}", config.id), names::rule(label, &mut taken));
+    }
+    set("structures", Json::Object(structures));
+    set("outputs", json!([{"rtstruct": {"label": "AUTO", "holes": "keyhole"}}]));
+    set("deliver", json!([]));
+    let comments = [
+        format!("A start, made by `contourd import cerr` from {}_config.json.", config.algorithm),
+        "Set \"mode\" to \"shadow\" to try it and to \"live\" to deliver; name destinations in \"deliver\"; say in \"inputs\" which series are meant.".to_owned(),
+    ];
+    text::document(&comments, &Json::Object(pipeline))
+}
+
+/// A label of another model, or a region that it keeps, by name.
+fn maker<'a>(need: &Need, config: &Config, all: &[&'a Config]) -> Option<(&'a Config, String)> {
+    let names = std::iter::once(&need.name).chain(&need.aliases);
+    for name in names {
+        for other in all.iter().filter(|other| other.id != config.id) {
+            let made = other.labels.iter().map(|(label, ..)| label).chain(&other.reading.saved);
+            if let Some(label) = made.into_iter().find(|label| label.eq_ignore_ascii_case(name)) {
+                return Some((other, label.clone()));
+            }
+        }
+    }
+    None
+}
+
+/// The makers of what a configuration needs, then itself. The depth ends a circle.
+fn collect<'a>(config: &'a Config, all: &[&'a Config], order: &mut Vec<&'a Config>, depth: usize) {
+    if depth > all.len() || order.iter().any(|known| known.id == config.id) {
+        return;
+    }
+    for need in &config.reading.needs {
+        if let Some((other, _)) = maker(need, config, all) {
+            collect(other, all, order, depth + 1);
+        }
+    }
+    if !order.iter().any(|known| known.id == config.id) {
+        order.push(config);
+    }
+}
+
+fn step(config: &Config, before: &[&Config], slots: &mut Map<String, Json>, drawn: &mut Vec<Need>) -> Json {
+    let mut images = Map::new();
+    for (index, scan) in config.scans.iter().enumerate() {
+        let slot = slot_of(config, index, slots);
+        images.insert(scan.name.clone(), json!(slot));
+    }
+    let mut structures: Vec<Json> = Vec::new();
+    for need in &config.reading.needs {
+        // The step knows a structure by the name that the model has for it.
+        match maker(need, config, before) {
+            Some((other, label)) if label == need.name => structures.push(json!(format!("{}:{label}", other.id))),
+            _ => {
+                if !drawn.iter().any(|known| known.name == need.name) {
+                    drawn.push(need.clone());
+                }
+                structures.push(json!(format!("drawn:{}", need.name)));
+            }
+        }
+    }
+    if !structures.is_empty() {
+        images.insert("structures".to_owned(), Json::Array(structures));
+    }
+    json!({"id": config.id, "model": config.id, "in": images})
+}
+
+/// The slot with the same conditions, or a new one.
+fn slot_of(config: &Config, index: usize, slots: &mut Map<String, Json>) -> String {
+    let scan = &config.scans[index];
+    let mut slot = json!({"all": scan.identifier.conditions()});
+    if let Some((pick, by)) = scan.identifier.pick {
+        slot["pick"] = json!(pick);
+        slot["by"] = json!(by);
+    }
+    if !scan.required {
+        slot["optional"] = json!(true);
+    }
+    if let Some((name, _)) = slots.iter().find(|(_, known)| **known == slot) {
+        return name.clone();
+    }
+    let mut name = scan.name.clone();
+    while slots.contains_key(&name) {
+        name.push('x');
+    }
+    slots.insert(name.clone(), slot);
+    name
+}
+
+/// Structures that people drew, or that another system made: by the names of the configuration.
+fn drawn_slot(drawn: &[Need], pick: Option<(&'static str, &'static str)>) -> Json {
+    let mut labels = Map::new();
+    for need in drawn {
+        let mut list: Vec<&str> = vec![&need.name];
+        list.extend(need.aliases.iter().map(String::as_str));
+        labels.insert(need.name.clone(), json!(list));
+    }
+    let mut slot = json!({"structures": labels});
+    if let Some((pick, by)) = pick {
+        slot["pick"] = json!(pick);
+        slot["by"] = json!(by);
+    }
+    // What the model can do without, it finds itself.
+    if drawn.iter().all(|need| need.optional) {
+        slot["optional"] = json!(true);
+    }
+    slot
+}
