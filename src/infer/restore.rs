@@ -7,7 +7,7 @@ use ndarray::{Array3, ArrayView3, ArrayView4, ArrayViewMut2, Axis, Slice, parall
 
 use super::InferError;
 use super::frame::{Frame, Windows, spacing_mm};
-use super::grid::{Method, Taps, taps_between};
+use super::grid::{Method, Taps, positions_between, taps_between};
 use super::recipe::{Activate, Activation, Decision, ExtraImage, Label, Output, Separate, Stage};
 use super::window::label_channels;
 use crate::volume::VolumeGeometry;
@@ -122,6 +122,7 @@ impl Restored {
             activate: Activate::Blended,
             decision: Decision::ArgMax,
             linear: false,
+            fades: false,
             separate: Separate::Never,
             labels: Vec::new(),
         };
@@ -323,7 +324,30 @@ fn taps_back(
         let mut nearest = nearest.into_iter();
         taps[axis] = nearest.nth(axis).unwrap_or_default();
     }
+    if output.fades && output.linear {
+        fade(&mut taps, tensor, target).ok_or_else(apart)?;
+    }
     Ok(taps)
+}
+
+/// Lets values fade over one voxel where the network's grid ends inside the target: there a crop ended, and what lies
+/// beyond counts as 0 (MONAI inverts a crop by padding with zeros, and interpolates then).
+fn fade(taps: &mut [Vec<Option<Taps>>; 3], tensor: &VolumeGeometry, target: &VolumeGeometry) -> Option<()> {
+    let positions = positions_between(tensor, target)?;
+    let lengths = tensor.shape();
+    for axis in 0..3 {
+        let last = lengths[axis] as f64 - 1.0;
+        let least = positions[axis].iter().copied().fold(f64::INFINITY, f64::min);
+        let most = positions[axis].iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        // An image that was only resampled reaches about half a voxel beyond the outermost centres.
+        let (cropped_low, cropped_high) = (least < -1.0, most > last + 1.0);
+        for (tap, position) in taps[axis].iter_mut().zip(&positions[axis]) {
+            if (*position < 0.0 && cropped_low) || (*position > last && cropped_high) {
+                *tap = Taps::fading(*position, lengths[axis]);
+            }
+        }
+    }
+    Some(())
 }
 
 /// The axis that is treated apart: the one of the largest spacing, when that is more than three times the smallest in the
