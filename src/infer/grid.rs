@@ -91,6 +91,12 @@ impl Taps {
         (weight > 0.0).then_some(Taps { count: 2, index: [index; 4], weight: [weight as f32, 0.0, 0.0, 0.0] })
     }
 
+    /// The same taps farther along the axis.
+    #[must_use]
+    pub fn shifted(self, by: usize) -> Taps {
+        Taps { index: self.index.map(|index| index + by), ..self }
+    }
+
     /// Pairs of input index and weight.
     pub fn iter(&self) -> impl Iterator<Item = (usize, f32)> + '_ {
         self.index.iter().copied().zip(self.weight).take(self.count)

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{Operation, failed};
 use crate::infer::InferError;
-use crate::infer::frame::{Frame, Prepared, spacing_mm};
+use crate::infer::frame::{Prepared, spacing_mm};
 use crate::infer::grid::kernel::Kernel;
 use crate::infer::grid::lines::{self, Plan};
 use crate::infer::grid::target::{Rule, Target, separate_axis};
@@ -114,7 +114,7 @@ fn moved(
     let plan = Plan { positions: &positions, kept: target.kept, kernels, outside, planes: apart, clip };
     let pixels = lines::apply(image.pixels.view(), &plan);
     let mask = image.mask.as_ref().map(|mask| lines::nearest_of(mask, &positions));
-    let frame = Frame { geometry: Arc::new(target.geometry), ..image.frame.clone() };
+    let frame = image.frame.clone().regridded(Arc::new(target.geometry));
     let pixels = pixels.map_or(image.pixels, Into::into);
     Prepared { frame, pixels, mask, boxes: None, saved: image.saved }
 }
