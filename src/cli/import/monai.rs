@@ -9,7 +9,7 @@ use super::{IntoArgs, digest, read_optional};
 use crate::cli::{EXIT_CONFIGURATION, EXIT_OK};
 use crate::pipeline::import::monai::{self, Bundle, Options};
 
-/// Import a MONAI bundle, with its network as models/model.onnx (models/export/monai_bundle.py writes it).
+/// Import a MONAI bundle, with its network as models/model.onnx (scripts/export/monai_bundle.py writes it).
 #[derive(Debug, Args)]
 pub(super) struct MonaiArgs {
     /// The bundle: the folder with configs/inference.json and configs/metadata.json.

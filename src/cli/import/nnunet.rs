@@ -9,7 +9,7 @@ use super::{IntoArgs, digest, read_optional, subfolders};
 use crate::cli::{EXIT_CONFIGURATION, EXIT_OK};
 use crate::pipeline::import::nnunet::{self, Fold, Options, Source};
 
-/// Import a model that nnU-Net v2 trained, with its folds as ONNX files (models/export/nnunet.py writes them).
+/// Import a model that nnU-Net v2 trained, with its folds as ONNX files (scripts/export/nnunet.py writes them).
 #[derive(Debug, Args)]
 pub(super) struct NnunetArgs {
     /// The trained model, such as nnUNetTrainer__nnUNetPlans__3d_fullres, or the folder of the data set with several.
