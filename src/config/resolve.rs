@@ -6,7 +6,7 @@ use std::path::Path;
 use super::loader::{Digests, Kind, stem};
 use super::{Gateway, Loaded, Peer};
 use crate::document::{Node, Problem, Problems, Value, nearest};
-use crate::pipeline::{Action, Mode, Model, Pipeline, Reference, Step};
+use crate::pipeline::{Action, Mode, Model, OnFailure, Pipeline, Reference, Step};
 
 type Chosen<T> = BTreeMap<String, Loaded<T>>;
 
@@ -192,7 +192,10 @@ fn check_steps(pipeline: &Pipeline, models: &Chosen<Model>, told: &mut Problems)
         let Some(reference) = step.action.model() else { continue };
         match named(reference) {
             None => unknown(&node_of(reference), &reference.name, &ids, "a model of the folder models", told),
-            Some(model) => check_slots(step, reference, model, told),
+            Some(model) => {
+                check_slots(step, reference, model, told);
+                check_optional(pipeline, step, model, told);
+            }
         }
     }
     let wanted = pipeline.steps().iter().flat_map(|step| step.structures.iter().map(|(_, artefact)| artefact));
@@ -277,13 +280,33 @@ fn check_weights(pipeline: &Pipeline, models: &Chosen<Model>, told: &mut Problem
     if pipeline.mode() == Mode::Off {
         return;
     }
-    for step in pipeline.steps() {
-        let Action::Model(reference) = &step.action;
+    for reference in pipeline.steps().iter().filter_map(|step| step.action.model()) {
         let model = models.values().find(|model| model.value.id() == reference.name && !model.value.is_installed());
         if let Some(model) = model {
             let cure = format!("run `contourd model install {} FILE.onnx`, or set \"mode\" to \"off\"", reference.name);
             let found = format!("{:?}, whose weights are not installed", reference.name);
             told.add_with_cure(&node_of(reference), found, format!("the digests of its networks in {}", model.file), cure);
+        }
+    }
+}
+
+/// What may not come is given to what can do without, or the step may be skipped.
+fn check_optional(pipeline: &Pipeline, step: &Step, model: &Loaded<Model>, told: &mut Problems) {
+    if step.on_failure == OnFailure::Skip {
+        return;
+    }
+    let recipe = model.value.recipe();
+    let may_miss = |name: &str| recipe.structure_inputs().iter().any(|known| known.name == name && known.optional);
+    let images = step.images.iter().filter(|(name, _)| !recipe.is_optional(name));
+    let images = images.map(|(_, slot)| (&slot.name, slot.line, &slot.path));
+    let structures = step.structures.iter().filter(|(name, _)| !may_miss(name));
+    let structures = structures.map(|(_, artefact)| (&artefact.step, artefact.line, &artefact.path));
+    for (name, line, path) in images.chain(structures) {
+        if pipeline.inputs().iter().any(|input| input.name == *name && input.optional) {
+            let node = Node { value: Value::Null, line, path: path.clone() };
+            let found = format!("the optional input {name:?} for what {} needs, in a step that must not fail", model.file);
+            let expected = "\"on_failure\": \"skip\" for the step: it cannot run when that input does not come";
+            told.add(&node, found, expected);
         }
     }
 }

@@ -294,7 +294,9 @@ fn refuse_unknown_sources(step: &Step, steps: &[(&Node, Step)], inputs: &[Input]
     let needed =
         needed.chain(step.structures.iter().map(|(_, artefact)| (&artefact.step, artefact.line, &artefact.path)));
     for (name, line, path) in needed {
-        if step.on_failure == OnFailure::Fail && inputs.iter().any(|input| input.name == *name && input.optional) {
+        // A model may do without it: that is seen when models are known.
+        let always = matches!(step.action, Action::Post(_)) && step.on_failure == OnFailure::Fail;
+        if always && inputs.iter().any(|input| input.name == *name && input.optional) {
             let expected = "\"on_failure\": \"skip\" for the step: it cannot run when that input does not come";
             problems.add(
                 &at(line, path),

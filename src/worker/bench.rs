@@ -128,14 +128,19 @@ impl Bench {
     /// file is looked at again when it has changed, because the configuration is reloaded while the worker runs.
     pub(super) fn model(&mut self, order: &WorkOrder, id: &str) -> Result<Model, BenchError> {
         let folder = order.models.join(id);
-        let mut problems = Problems::of(format!("models/{id}/model.json"));
-        let text = order.model_sources.get(id).map_or("", String::as_str);
-        let model = document::parse(text, &mut problems).and_then(|node| Model::parse(&node, &mut problems));
-        let Some(model) = model else { return Err(BenchError::Definition(problems.into_vec())) };
+        let model = self.definition(order, id)?;
         for network in model.recipe().networks() {
             self.check_digest(id, &folder, network)?;
         }
         Ok(model)
+    }
+
+    /// The definition alone.
+    pub(super) fn definition(&self, order: &WorkOrder, id: &str) -> Result<Model, BenchError> {
+        let mut problems = Problems::of(format!("models/{id}/model.json"));
+        let text = order.model_sources.get(id).map_or("", String::as_str);
+        let model = document::parse(text, &mut problems).and_then(|node| Model::parse(&node, &mut problems));
+        model.ok_or_else(|| BenchError::Definition(problems.into_vec()))
     }
 
     fn check_digest(&mut self, id: &str, folder: &Path, network: &NetworkFile) -> Result<(), BenchError> {

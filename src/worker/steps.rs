@@ -51,12 +51,20 @@ impl Made {
         Made { structures, missing, skipped, models, warnings: Vec::new() }
     }
 
-    /// What a step needs and does not find.
-    fn obstacle(&self, step: &Step, pipeline: &Pipeline, volumes: &BTreeMap<String, Volume>) -> Option<Obstacle> {
+    /// What a step needs and does not find. `model` is what it runs, if it runs one, and tells what it can do without.
+    fn obstacle(
+        &self,
+        step: &Step,
+        model: Option<&Model>,
+        pipeline: &Pipeline,
+        volumes: &BTreeMap<String, Volume>,
+    ) -> Option<Obstacle> {
+        let recipe = model.map(Model::recipe);
+        let known = |name: &str| recipe.and_then(|recipe| recipe.structure_inputs().iter().find(|one| one.name == name));
         let mut own = None;
-        for (_, artefact) in &step.structures {
+        for (known_as, artefact) in &step.structures {
             let name = format!("{}:{}", artefact.step, artefact.label);
-            if self.structures.contains_key(&name) {
+            if self.structures.contains_key(&name) || known(known_as).is_some_and(|structure| structure.optional) {
                 continue;
             }
             if let Some(why) = self.skipped.get(&artefact.step) {
@@ -66,7 +74,8 @@ impl Made {
             let why = self.missing.get(&name).map_or("its step does not make it", String::as_str);
             own = own.or(Some(format!("it needs {name}: {why}")));
         }
-        let gone = step.images.iter().find(|(_, slot)| !volumes.contains_key(&slot.name));
+        let needed = |name: &str| !recipe.is_some_and(|recipe| recipe.is_optional(name));
+        let gone = step.images.iter().find(|(name, slot)| needed(name) && !volumes.contains_key(&slot.name));
         let input = gone.and_then(|(_, slot)| pipeline.inputs().iter().find(|input| input.name == slot.name));
         let reason = own.or_else(|| input.map(absent))?;
         Some(Obstacle { reason, inherited: false })
@@ -128,7 +137,9 @@ impl Bench {
     ) -> Result<Made, BenchError> {
         let mut made = Made::of(drawn);
         for step in pipeline.steps() {
-            let done = match made.obstacle(step, pipeline, volumes) {
+            // A definition that cannot be read is told where the step runs.
+            let model = step.action.model().and_then(|reference| self.definition(order, &reference.name).ok());
+            let done = match made.obstacle(step, model.as_ref(), pipeline, volumes) {
                 Some(obstacle) => {
                     let reason = BenchError::Step { step: step.id.clone(), reason: obstacle.reason };
                     Err((reason, obstacle.inherited))
@@ -205,12 +216,11 @@ struct Moved {
 }
 
 impl Moved {
+    /// Takes the images that there are; that the others are not needed was seen before.
     fn out_of(volumes: &mut BTreeMap<String, Volume>, wanted: &[(String, Reference)]) -> Result<Moved, String> {
-        if let Some((_, slot)) = wanted.iter().find(|(_, slot)| !volumes.contains_key(&slot.name)) {
-            return Err(format!("no image {}, which is optional and did not come", slot.name));
-        }
         let mut moved = Moved { images: BTreeMap::new(), from: Vec::new() };
-        for (name, slot) in wanted {
+        let there: Vec<_> = wanted.iter().filter(|(_, slot)| volumes.contains_key(&slot.name)).collect();
+        for (name, slot) in there {
             let volume = match volumes.remove(&slot.name) {
                 Some(volume) => {
                     moved.from.push((name.clone(), slot.name.clone()));
