@@ -158,7 +158,8 @@ fn parse_labels(node: &Node, decision: Option<&Decision>, problems: &mut Problem
         problems.add(node, node.describe(), "an object from name to index, such as {\"Lung_L\": 1}");
         return Vec::new();
     };
-    if list.is_empty() || list.len() > MODEL_LABELS_MAX {
+    // That a model without labels gives images is for the caller to see.
+    if list.len() > MODEL_LABELS_MAX {
         problems.add(node, node.describe(), format!("1 to {MODEL_LABELS_MAX} labels"));
     }
     list.iter().filter_map(|(name, item)| parse_label(name, item, decision, problems)).collect()
