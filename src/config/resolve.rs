@@ -6,7 +6,7 @@ use std::path::Path;
 use super::loader::{Digests, Kind, stem};
 use super::{Gateway, Loaded, Peer};
 use crate::document::{Node, Problem, Problems, Value, nearest};
-use crate::pipeline::{Action, Mode, Model, Pipeline, Reference, Step};
+use crate::pipeline::{Action, Mode, Model, OnFailure, Pipeline, Reference, Step};
 
 type Chosen<T> = BTreeMap<String, Loaded<T>>;
 
@@ -189,8 +189,10 @@ fn check_steps(pipeline: &Pipeline, models: &Chosen<Model>, told: &mut Problems)
     let ids: Vec<&str> = models.values().map(|model| model.value.id()).collect();
     let named = |reference: &Reference| models.values().find(|model| model.value.id() == reference.name);
     for step in pipeline.steps() {
+        let model = step.action.model().and_then(named);
+        check_optional(step, pipeline, model, told);
         let Some(reference) = step.action.model() else { continue };
-        match named(reference) {
+        match model {
             None => unknown(&node_of(reference), &reference.name, &ids, "a model of the folder models", told),
             Some(model) => check_slots(step, reference, model, told),
         }
@@ -208,6 +210,29 @@ fn check_steps(pipeline: &Pipeline, models: &Chosen<Model>, told: &mut Problems)
         if !labels.contains(&artefact.label.as_str()) {
             let node = Node { value: Value::Null, line: artefact.line, path: artefact.path.clone() };
             unknown(&node, &artefact.label, &labels, &format!("a structure of {whose}"), told);
+        }
+    }
+}
+
+/// A step that must not fail needs nothing that may not come; what the model can do without is not needed.
+fn check_optional(step: &Step, pipeline: &Pipeline, model: Option<&Loaded<Model>>, told: &mut Problems) {
+    if step.on_failure == OnFailure::Skip {
+        return;
+    }
+    let recipe = model.map(|model| model.value.recipe());
+    let spares_image = |name: &str| recipe.is_some_and(|recipe| recipe.is_optional(name));
+    let spares = |name: &str| {
+        recipe.is_some_and(|recipe| recipe.structure_inputs().iter().any(|one| one.optional && one.name == name))
+    };
+    let images = step.images.iter().filter(|(name, _)| !spares_image(name));
+    let images = images.map(|(_, image)| (&image.name, image.line, &image.path));
+    let structures = step.structures.iter().filter(|(name, _)| !spares(name));
+    let structures = structures.map(|(_, artefact)| (&artefact.step, artefact.line, &artefact.path));
+    for (name, line, path) in images.chain(structures) {
+        if pipeline.inputs().iter().any(|input| input.name == *name && input.optional) {
+            let node = Node { value: Value::Null, line, path: path.clone() };
+            let expected = "\"on_failure\": \"skip\" for the step: it cannot run when that input does not come";
+            told.add(&node, format!("the optional input {name:?} in a step that must not fail"), expected);
         }
     }
 }
@@ -235,7 +260,7 @@ fn check_slots(step: &Step, reference: &Reference, model: &Loaded<Model>, told: 
     }
     let needed = recipe.structure_inputs().iter().filter(|structure| !structure.optional);
     let needed: Vec<&str> = needed.map(|structure| structure.name.as_str()).collect();
-    for name in needed.iter().filter(|name| !step.structures.iter().any(|(given, _)| given == *name)) {
+    for name in needed.iter().filter(|name| !step.structures.iter().any(|(given, _)| given == **name)) {
         told.add(
             &node,
             format!("no structure {name:?} in \"in\""),

@@ -305,10 +305,6 @@ fn tells_mistakes_about_inputs_of_structures() {
             r#"steps[0].in.structures[0]: found the structure "Lung_LL", expected one of the structures of the input rs of this file: Lung_L, Lung_R; did you mean "Lung_L"?"#,
         ),
         (
-            model(r#""in": {"scan": "ct", "structures": ["rs:Lung_L"]}"#),
-            r#"steps[0].in.structures[0]: found the optional input "rs" in a step that must not fail, expected "on_failure": "skip" for the step: it cannot run when that input does not come"#,
-        ),
-        (
             r#"[{"id": "rs", "model": "m", "in": {"scan": "ct"}}]"#.to_owned(),
             r#"steps[0]: found the step "rs", expected another name: an input of structures is called so"#,
         ),

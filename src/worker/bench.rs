@@ -18,7 +18,7 @@ use super::steps::Delivered;
 use super::structures::read_structures;
 use crate::contour::{self, Contour};
 use crate::document::{self, Problem, Problems};
-use crate::infer::{self, NetworkFile, Outcome, Structure};
+use crate::infer::{self, NetworkFile, Outcome};
 use crate::job::{Run, Stage, StructureResult};
 use crate::limits::NETWORKS_BYTES_KEPT;
 use crate::onnx::{Devices, Networks, device_of, with_networks};

@@ -56,12 +56,21 @@ impl Made {
         Made { structures, missing, skipped, models, warnings, devices, images }
     }
 
-    /// What a step needs and does not find.
-    fn obstacle(&self, step: &Step, pipeline: &Pipeline, volumes: &BTreeMap<String, Volume>) -> Option<Obstacle> {
+    /// What a step needs and does not find. What its model can do without is not needed.
+    fn obstacle(
+        &self,
+        step: &Step,
+        model: Option<&Model>,
+        pipeline: &Pipeline,
+        volumes: &BTreeMap<String, Volume>,
+    ) -> Option<Obstacle> {
+        let recipe = model.map(Model::recipe);
         let mut own = None;
-        for (_, artefact) in &step.structures {
+        for (known_as, artefact) in &step.structures {
             let name = format!("{}:{}", artefact.step, artefact.label);
-            if self.structures.contains_key(&name) {
+            let mut inputs = recipe.iter().flat_map(|recipe| recipe.structure_inputs());
+            let spared = inputs.any(|input| input.optional && input.name == *known_as);
+            if spared || self.structures.contains_key(&name) {
                 continue;
             }
             if let Some(why) = self.skipped.get(&artefact.step) {
@@ -71,7 +80,8 @@ impl Made {
             let why = self.missing.get(&name).map_or("its step does not make it", String::as_str);
             own = own.or(Some(format!("it needs {name}: {why}")));
         }
-        let gone = step.images.iter().find(|(_, slot)| !volumes.contains_key(&slot.name));
+        let needed = |name: &str| recipe.is_none_or(|recipe| !recipe.is_optional(name));
+        let gone = step.images.iter().find(|(name, slot)| !volumes.contains_key(&slot.name) && needed(name));
         let input = gone.and_then(|(_, slot)| pipeline.inputs().iter().find(|input| input.name == slot.name));
         let reason = own.or_else(|| input.map(absent))?;
         Some(Obstacle { reason, inherited: false })
@@ -133,13 +143,7 @@ impl Bench {
     ) -> Result<Made, BenchError> {
         let mut made = Made::of(drawn);
         for step in pipeline.steps() {
-            let done = match made.obstacle(step, pipeline, volumes) {
-                Some(obstacle) => {
-                    let reason = BenchError::Step { step: step.id.clone(), reason: obstacle.reason };
-                    Err((reason, obstacle.inherited))
-                }
-                None => self.run_step(step, pipeline, order, volumes, &mut made, clock).map_err(|error| (error, false)),
-            };
+            let done = self.run_step(step, pipeline, order, volumes, &mut made, clock);
             let structures = match done {
                 Ok(structures) => structures,
                 Err((error, inherited)) if inherited || step.on_failure == OnFailure::Skip => {
@@ -166,6 +170,7 @@ impl Bench {
         Ok(made)
     }
 
+    /// The error comes with whether it is that of a step before: one that was skipped and that this one needs.
     fn run_step(
         &mut self,
         step: &Step,
@@ -174,25 +179,32 @@ impl Bench {
         volumes: &mut BTreeMap<String, Volume>,
         made: &mut Made,
         clock: &mut Stages<'_>,
-    ) -> Result<Vec<Structure>, BenchError> {
+    ) -> Result<Vec<Structure>, (BenchError, bool)> {
+        let own = |error: BenchError| (error, false);
+        let model = step.action.model().map(|reference| self.model(order, &reference.name)).transpose().map_err(own)?;
+        if let Some(Obstacle { reason, inherited }) = made.obstacle(step, model.as_ref(), pipeline, volumes) {
+            return Err((BenchError::Step { step: step.id.clone(), reason }, inherited));
+        }
         let masks = made.masks_for(step);
-        match &step.action {
-            Action::Model(reference) => {
-                let model = self.model(order, &reference.name)?;
+        match (&step.action, model) {
+            (Action::Post(between), _) => {
+                let image = &volumes[&pipeline.primary().name];
+                operate(step, between, image, &masks, clock).map_err(own)
+            }
+            (Action::Model(_), None) => Ok(Vec::new()), // A step of a model has one.
+            (Action::Model(_), Some(model)) => {
                 let failed = |reason: String| BenchError::Step { step: step.id.clone(), reason };
                 // Images move in and out: a copy of one would be the largest thing in memory.
-                let moved = Moved::out_of(volumes, &step.images).map_err(failed)?;
+                let there = step.images.iter().filter(|(_, slot)| volumes.contains_key(&slot.name));
+                let there: Vec<(String, Reference)> = there.cloned().collect();
+                let moved = Moved::out_of(volumes, &there).map_err(|reason| own(failed(reason)))?;
                 let ran = self.run_model(step, &model, order, &moved.images, &masks, pipeline.cpu_instead(), clock);
                 moved.back_to(volumes);
-                let Ran { outcome, device } = ran?;
+                let Ran { outcome, device } = ran.map_err(own)?;
                 made.models.insert(step.id.clone(), model);
                 made.devices.insert(step.id.clone(), device);
                 made.images.extend(outcome.images.into_iter().map(|image| (step.id.clone(), image)));
                 Ok(outcome.structures)
-            }
-            Action::Post(between) => {
-                let image = &volumes[&pipeline.primary().name];
-                operate(step, between, image, &masks, clock)
             }
         }
     }

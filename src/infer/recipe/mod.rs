@@ -95,7 +95,9 @@ impl Recipe {
         let mut names: Vec<String> = structures_in.iter().map(|structure| structure.name.clone()).collect();
         let stage = Stage::parse(fields, &known, previous.as_ref(), &mut networks, &mut names, problems);
         let post = fields.optional("post").map_or(Vec::new(), |node| parse_post(node, &mut names, problems));
-        let delivered = fields.required("structures", problems).map(|node| parse_delivered(node, &names, problems));
+        let images = stage.as_ref().is_some_and(|stage| !stage.images.is_empty());
+        let delivered = fields.required("structures", problems);
+        let delivered = delivered.map(|node| parse_delivered(node, &names, images, problems));
         if problems.count() > before {
             return None;
         }
@@ -142,9 +144,10 @@ fn parse_post(node: &Node, names: &mut Vec<String>, problems: &mut Problems) -> 
     post
 }
 
-fn parse_delivered(node: &Node, names: &[String], problems: &mut Problems) -> Vec<String> {
+/// A model that gives images may deliver no structure.
+fn parse_delivered(node: &Node, names: &[String], gives_images: bool, problems: &mut Problems) -> Vec<String> {
     let items = node.array(problems).unwrap_or_default();
-    if items.is_empty() {
+    if items.is_empty() && !gives_images {
         problems.add(node, node.describe(), "at least one structure to deliver");
     }
     let choices: Vec<(&str, usize)> = names.iter().enumerate().map(|(index, name)| (name.as_str(), index)).collect();

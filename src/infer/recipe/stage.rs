@@ -96,6 +96,10 @@ impl Stage {
         names.extend(output.iter().flat_map(|output| &output.labels).map(|label| label.name.clone()));
         names.extend(saved);
         let images = fields.optional("images").map_or(Vec::new(), |node| parse_images(node, problems));
+        if images.is_empty() && output.as_ref().is_some_and(|output| output.labels.is_empty()) {
+            let at = fields.optional("output").unwrap_or(fields.node());
+            problems.add(at, "no labels", "\"labels\" with at least one, or \"images\" of the model");
+        }
         let stage = Stage {
             orientation: orientation.map_or(Some(Orientation::Acquired), |found| found)?,
             transpose: transpose.map_or(Some([0, 1, 2]), |found| found)?,

@@ -7,7 +7,7 @@ use super::{
     Operation, PLANE_SIZE, PRESERVE_ASPECT, Parameter, Prepared, corner_mean, failed, size_of, squared,
     start_in_square, whole_size,
 };
-use crate::infer::frame::{Frame, Line, SliceBox, SliceWindow, refuse_size};
+use crate::infer::frame::{Line, SliceBox, SliceWindow, refuse_size};
 use crate::infer::parameter::Kind;
 use crate::infer::part::part;
 use crate::volume::VolumeGeometry;
@@ -61,7 +61,7 @@ fn scaled(image: Prepared<'_>, (rows, columns): (usize, usize), kernel: Kernel) 
         return Ok(image.rewindowed(&cuts, planes, mask));
     }
     let geometry = scaled_geometry(&image.frame.geometry, (rows, row), (columns, column))?;
-    let frame = Frame { geometry: geometry.into(), ..image.frame };
+    let frame = image.frame.regridded(geometry.into());
     Ok(Prepared { frame, pixels: planes.into(), mask, boxes: None, saved: image.saved })
 }
 

@@ -37,7 +37,7 @@ pub(super) fn pipeline(config: &Config, all: &[&Config]) -> String {
     set("steps", Json::Array(steps));
     let mut structures = Map::new();
     let mut taken = Vec::new();
-    for (label, ..) in &config.labels {
+    for label in config.delivered() {
         structures.insert(format!("{}:{label}", config.id), names::rule(label, &mut taken));
     }
     set("structures", Json::Object(structures));

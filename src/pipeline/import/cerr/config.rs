@@ -137,6 +137,12 @@ impl Config {
         }
     }
 
+    /// Structures of the result. A model of images alone hands back the masks it was given: a result has a structure.
+    pub fn delivered(&self) -> impl Iterator<Item = &String> {
+        let masks = self.masks.iter().filter(|_| self.labels.is_empty());
+        self.labels.iter().map(|(name, ..)| name).chain(masks.map(|(name, _)| name))
+    }
+
     /// Gives a structure that is handed in another name, wherever it is referred to.
     pub fn rename(&mut self, from: &str, to: &str) {
         let needs = self.reading.needs.iter_mut().filter(|need| need.name == from);

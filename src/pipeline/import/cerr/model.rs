@@ -71,8 +71,7 @@ pub(super) fn text(config: &mut Config) -> String {
     if !config.post.is_empty() {
         set("post", Json::Object(config.post.clone()));
     }
-    let delivered = config.labels.iter().map(|(name, ..)| name).chain(&config.reading.saved);
-    set("structures", delivered.map(|name| json!(name)).collect());
+    set("structures", config.delivered().chain(&config.reading.saved).map(|name| json!(name)).collect());
     set("origin", origin(config));
     let comments = [format!("Made by `contourd import cerr` from {}_config.json.", config.algorithm)];
     let notes = config.reading.notes.iter().cloned();
