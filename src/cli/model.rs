@@ -207,7 +207,9 @@ fn folders(configuration: &Path) -> anyhow::Result<Vec<PathBuf>> {
 fn known(configuration: &Path) -> String {
     let name = |path: &PathBuf| path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     match folders(configuration) {
-        Ok(found) if !found.is_empty() => format!("there are {}", found.iter().map(name).collect::<Vec<_>>().join(", ")),
+        Ok(found) if !found.is_empty() => {
+            format!("there are {}", found.iter().map(name).collect::<Vec<_>>().join(", "))
+        }
         _ => "there is none; name the folder of the configuration with --config".to_owned(),
     }
 }

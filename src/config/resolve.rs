@@ -285,7 +285,12 @@ fn check_weights(pipeline: &Pipeline, models: &Chosen<Model>, told: &mut Problem
         if let Some(model) = model {
             let cure = format!("run `contourd model install {} FILE.onnx`, or set \"mode\" to \"off\"", reference.name);
             let found = format!("{:?}, whose weights are not installed", reference.name);
-            told.add_with_cure(&node_of(reference), found, format!("the digests of its networks in {}", model.file), cure);
+            told.add_with_cure(
+                &node_of(reference),
+                found,
+                format!("the digests of its networks in {}", model.file),
+                cure,
+            );
         }
     }
 }
@@ -304,7 +309,8 @@ fn check_optional(pipeline: &Pipeline, step: &Step, model: &Loaded<Model>, told:
     for (name, line, path) in images.chain(structures) {
         if pipeline.inputs().iter().any(|input| input.name == *name && input.optional) {
             let node = Node { value: Value::Null, line, path: path.clone() };
-            let found = format!("the optional input {name:?} for what {} needs, in a step that must not fail", model.file);
+            let found =
+                format!("the optional input {name:?} for what {} needs, in a step that must not fail", model.file);
             let expected = "\"on_failure\": \"skip\" for the step: it cannot run when that input does not come";
             told.add(&node, found, expected);
         }

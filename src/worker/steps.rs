@@ -60,7 +60,8 @@ impl Made {
         volumes: &BTreeMap<String, Volume>,
     ) -> Option<Obstacle> {
         let recipe = model.map(Model::recipe);
-        let known = |name: &str| recipe.and_then(|recipe| recipe.structure_inputs().iter().find(|one| one.name == name));
+        let known =
+            |name: &str| recipe.and_then(|recipe| recipe.structure_inputs().iter().find(|one| one.name == name));
         let mut own = None;
         for (known_as, artefact) in &step.structures {
             let name = format!("{}:{}", artefact.step, artefact.label);

@@ -122,7 +122,9 @@ fn step(
     if !structures.is_empty() {
         let list = match plain {
             true => structures.iter().map(|(_, source)| json!(source)).collect(),
-            false => Json::Object(structures.iter().map(|(name, source)| ((*name).to_owned(), json!(source))).collect()),
+            false => {
+                Json::Object(structures.iter().map(|(name, source)| ((*name).to_owned(), json!(source))).collect())
+            }
         };
         images.insert("structures".to_owned(), list);
     }

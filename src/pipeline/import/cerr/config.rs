@@ -170,11 +170,20 @@ impl Config {
     }
 
     /// Reads all scans, the one that results belong to first: what it saves is known to the others.
-    fn read_scans<'a>(&mut self, nodes: &[&'a Node], flat: Option<&mut Fields<'a>>, filter: Option<&Node>, root: &Node) {
+    fn read_scans<'a>(
+        &mut self,
+        nodes: &[&'a Node],
+        flat: Option<&mut Fields<'a>>,
+        filter: Option<&Node>,
+        root: &Node,
+    ) {
         let fallback = modality_of(&self.algorithm);
         let mut inputs = scan::identifiers(nodes, fallback, &mut self.reading);
         if let Some(modality) = fallback
-            && inputs.iter().zip(nodes).any(|((_, id), node)| id.modality.is_none() || child(node, "identifier").is_none())
+            && inputs
+                .iter()
+                .zip(nodes)
+                .any(|((_, id), node)| id.modality.is_none() || child(node, "identifier").is_none())
         {
             self.reading.note(format!("no imageType: Modality {modality} is taken from the name of the file"));
         }

@@ -133,7 +133,8 @@ fn merged(regions: Vec<Json>) -> Vec<Json> {
 
 /// Slices, rows and columns of a region that tells them in voxels.
 fn size_in_voxels(region: &Json) -> [Option<i64>; 3] {
-    let Some(Json::Array(size)) = region.get("size").filter(|_| region.get("unit").is_none_or(|unit| unit == "voxels")) else {
+    let Some(Json::Array(size)) = region.get("size").filter(|_| region.get("unit").is_none_or(|unit| unit == "voxels"))
+    else {
         return [None; 3];
     };
     let of = |axis: usize| {
@@ -152,8 +153,10 @@ fn parse_entry(node: &Node, place: &Place<'_>, several: bool, reading: &mut Read
     let operator = fields.optional("operator").map_or(Some("latest"), |node| match is_blank(node) {
         true => Some("latest"),
         // Anything that is neither takes the place of what stands before it.
-        false => reading
-            .word(node, &[("union", "union"), ("intersection", "intersection"), ("latest", "latest"), ("none", "latest")]),
+        false => reading.word(
+            node,
+            &[("union", "union"), ("intersection", "intersection"), ("latest", "latest"), ("none", "latest")],
+        ),
     });
     let params = fields.optional("params").filter(|params| !is_blank(params));
     let optional = several || operator == Some("union");
@@ -162,7 +165,11 @@ fn parse_entry(node: &Node, place: &Place<'_>, several: bool, reading: &mut Read
         (Some(params), method) => parse_params(params, (method, planar), place, optional, reading),
         (None, SuperiorInferior) => superior_inferior(name, place, reading).map(Some),
         (None, _) => {
-            reading.problems.add(name, format!("{} without \"params\"", name.describe()), "the parameters of this method");
+            reading.problems.add(
+                name,
+                format!("{} without \"params\"", name.describe()),
+                "the parameters of this method",
+            );
             None
         }
     };
@@ -178,7 +185,11 @@ fn method_of(node: &Node, reading: &mut Reading) -> Option<(Method, bool)> {
 fn superior_inferior(at: &Node, place: &Place<'_>, reading: &mut Reading) -> Option<Json> {
     let names: Vec<&str> = place.masks.iter().map(|(name, _)| name.as_str()).collect();
     if names.is_empty() {
-        reading.problems.add(at, "crop_sup_inf without masks", "\"input.structure\" with the structures that it crops to");
+        reading.problems.add(
+            at,
+            "crop_sup_inf without masks",
+            "\"input.structure\" with the structures that it crops to",
+        );
         return None;
     }
     Some(json!({"region": "superior_inferior", "names": names}))
@@ -202,8 +213,7 @@ fn parse_params(
         Label => label(&mut fields, planar, place, reading),
         Structure => {
             let names = required(structure, &fields, reading)?;
-            let names: Vec<String> =
-                reading.texts(names).iter().map(|name| named(name, optional, reading)).collect();
+            let names: Vec<String> = reading.texts(names).iter().map(|name| named(name, optional, reading)).collect();
             let region = if planar { "structure_2d" } else { "structure" };
             Some(json!({"region": region, "names": names}))
         }
@@ -320,7 +330,8 @@ fn center_of_mass(
     if let Some(node) = fields.optional("assignBkgIntensity") {
         reading.keep("crop.assignBkgIntensity", node);
         reading.not_expressed.push(
-            "assignBkgIntensity inside a crop: give it as imageType of the channel, where it sets what is outside".to_owned(),
+            "assignBkgIntensity inside a crop: give it as imageType of the channel, where it sets what is outside"
+                .to_owned(),
         );
     }
     let name = named(&name, optional, reading);
@@ -411,9 +422,9 @@ fn constrictor(node: &Node, reading: &mut Reading) -> Option<Json> {
 }
 
 fn pancreas(fields: &mut Fields<'_>, reading: &mut Reading) -> Option<Json> {
-    let scan = fields.optional("scan").map_or(Some("fixed"), |node| {
-        reading.word(node, &[("fixed", "fixed"), ("registered", "registered")])
-    })?;
+    let scan = fields
+        .optional("scan")
+        .map_or(Some("fixed"), |node| reading.word(node, &[("fixed", "fixed"), ("registered", "registered")]))?;
     if scan == "registered" {
         fields.optional("threshold");
         return Some(json!({"region": "structure", "names": [saved_box(BOUNDING_BOX, reading)]}));

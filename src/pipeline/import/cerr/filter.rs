@@ -133,9 +133,9 @@ fn suv(parameters: &mut Parameters<'_>, reading: &mut Reading) -> Option<Vec<Jso
     let kind = parameters.take(&["suvType"], reading).and_then(|node| reading.text(node));
     let kind = kind.unwrap_or_else(|| "BW".to_owned());
     reading.origin.insert("filter.suv.suvType".to_owned(), json!(kind));
-    reading.not_expressed.push(format!(
-        "suv {kind}: values are taken as they are stored; send PET in SUV, or convert it before"
-    ));
+    reading
+        .not_expressed
+        .push(format!("suv {kind}: values are taken as they are stored; send PET in SUV, or convert it before"));
     Some(Vec::new())
 }
 
@@ -148,7 +148,9 @@ fn unknown(name: &str, parameters: &mut Parameters<'_>, reading: &mut Reading) -
         }
     }
     reading.keep(&format!("filter.{name}"), node);
-    reading.not_expressed.push(format!("the filter {name}: there is no such operation; leave the channel out, or compute it before"));
+    reading
+        .not_expressed
+        .push(format!("the filter {name}: there is no such operation; leave the channel out, or compute it before"));
     Some(Vec::new())
 }
 

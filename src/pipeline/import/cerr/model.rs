@@ -82,7 +82,8 @@ pub(super) fn text(config: &mut Config) -> String {
 fn inputs(config: &Config, network: &Network) -> Json {
     let first = config.scans.first().map_or([None; 3], |scan| scan.size);
     let fixed = |scan: &super::scan::Scan| scan.size == first || scan.pre == config.scans[0].pre;
-    let sized = first.iter().all(Option::is_some) || config.scans.iter().any(|scan| scan.pre.iter().any(is_sized_in_mm));
+    let sized =
+        first.iter().all(Option::is_some) || config.scans.iter().any(|scan| scan.pre.iter().any(is_sized_in_mm));
     let aligned = config.scans.len() < 2 || !sized || !config.scans.iter().all(fixed);
     let mut inputs = Map::new();
     for (index, scan) in config.scans.iter().enumerate() {
@@ -107,7 +108,11 @@ fn inputs(config: &Config, network: &Network) -> Json {
 
 /// A crop about a centre of mass has the same size in mm for every image of one spacing.
 fn is_sized_in_mm(step: &Json) -> bool {
-    step["regions"].as_array().is_some_and(|regions| regions.iter().any(|region| region["unit"] == "mm" && region["size"].as_array().is_some_and(|size| size.len() == 3)))
+    step["regions"].as_array().is_some_and(|regions| {
+        regions
+            .iter()
+            .any(|region| region["unit"] == "mm" && region["size"].as_array().is_some_and(|size| size.len() == 3))
+    })
 }
 
 /// The channels, where they are more than one for each input in the order of inputs.

@@ -72,7 +72,14 @@ impl Reading {
             }
             None => {
                 let (name, aliases) = (name.to_owned(), Vec::new());
-                self.needs.push(Need { name: name.clone(), optional, aliases, made_only: false, found: false, told_apart: false });
+                self.needs.push(Need {
+                    name: name.clone(),
+                    optional,
+                    aliases,
+                    made_only: false,
+                    found: false,
+                    told_apart: false,
+                });
                 name
             }
         }

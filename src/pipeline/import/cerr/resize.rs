@@ -69,7 +69,7 @@ const RESIZES: [(&str, Method); 14] = [
     ("lanczos3", Method::Scale("lanczos3")),
     ("nearest", Method::Scale("nearest")),
     ("padslices", Method::Slices("pad_slices")),
-    ("unpadslices", Method::Slices("keep_slices")),
+    ("unpadslices", Method::Slices("crop_slices")),
 ];
 
 /// `resize` of a scan: one object or a list, in order. What it fixes of the size is put into `size`.
@@ -133,7 +133,9 @@ fn parse_entry(node: &Node, reading: &mut Reading) -> Option<Option<Json>> {
         }
         Method::Window => json!({"op": "window_2d", "size": plane}),
         Method::BackFromWindow => {
-            reading.not_expressed.push("unpad2d before the network: it undoes pad2d on results, which happens by itself here".to_owned());
+            reading.not_expressed.push(
+                "unpad2d before the network: it undoes pad2d on results, which happens by itself here".to_owned(),
+            );
             return Some(None);
         }
         Method::Scale(method) => {

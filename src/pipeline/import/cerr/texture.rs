@@ -21,7 +21,9 @@ pub(super) fn mean(parameters: &mut Parameters<'_>, reading: &mut Reading) -> Op
 
 fn size_of(node: &Node, reading: &mut Reading) -> Option<Json> {
     let numbers = reading.numbers(node, 1, 3)?;
-    let at = |index: usize| number_of(numbers.get(index).or_else(|| numbers.first().filter(|_| index < 2)).copied().unwrap_or(1.0));
+    let at = |index: usize| {
+        number_of(numbers.get(index).or_else(|| numbers.first().filter(|_| index < 2)).copied().unwrap_or(1.0))
+    };
     Some(json!([at(2), at(0), at(1)]))
 }
 

@@ -63,7 +63,11 @@ fn neutral(planar: bool, views: &[&'static str], runs_labels: bool) -> Network {
         _ => views.iter().map(|view| (file_of(view), Some(*view))).collect(),
     };
     let decision = if runs_labels { "label_map" } else { "argmax" };
-    let read = if runs_labels { "numbers of labels in one channel" } else { "one channel for background and one for each label" };
+    let read = if runs_labels {
+        "numbers of labels in one channel"
+    } else {
+        "one channel for background and one for each label"
+    };
     Network {
         files,
         offset: true,
@@ -151,7 +155,9 @@ fn heart(classes: usize) -> Network {
         pre: vec![picture(512), quantise(0), picture(513), standardise(0.316, 0.188)],
         repeat: 3,
         patch: json!([1, 513, 513]),
-        note: format!("pictures of 513 x 513 and their statistics are those of the published wrapper ({classes} classes)"),
+        note: format!(
+            "pictures of 513 x 513 and their statistics are those of the published wrapper ({classes} classes)"
+        ),
         ..Network::planar()
     }
 }
@@ -160,7 +166,8 @@ fn heart(classes: usize) -> Network {
 fn self_attention() -> Network {
     Network {
         pre: vec![json!({"op": "window", "center": 90, "width": 350, "to_low": -1, "to_high": 1})],
-        note: "the window of HU is that of the published wrapper (12 classes: background and labels 1 to 11)".to_owned(),
+        note: "the window of HU is that of the published wrapper (12 classes: background and labels 1 to 11)"
+            .to_owned(),
         ..Network::planar()
     }
 }
@@ -186,12 +193,14 @@ fn lung_nodule() -> Network {
 
 /// Three slices, the middle one inverted, as 8-bit colours for a TensorFlow graph that gives numbers of labels.
 fn prostate() -> Network {
-    let clip = json!({"op": "histogram_clip", "range": 65535, "bins": 255, "low_fraction": 0.05, "high_fraction": 0.95});
+    let clip =
+        json!({"op": "histogram_clip", "range": 65535, "bins": 255, "low_fraction": 0.05, "high_fraction": 0.95});
     let smooth = || json!({"op": "curvature_flow", "time_step": 0.125, "iterations": 3, "dimension": "2d"});
     let whole = || json!({"op": "to_integer", "wrap": "uint16"});
     let inverted = json!({"op": "invert", "of": 255, "wrap": "uint16"});
     // All channels together run from 0 to 65535, but for images of a single value: 257 makes bytes of them.
-    let byte = || [json!({"op": "normalise", "by": "fixed", "std": 257}), json!({"op": "to_integer", "rounding": "nearest"})];
+    let byte =
+        || [json!({"op": "normalise", "by": "fixed", "std": 257}), json!({"op": "to_integer", "rounding": "nearest"})];
     let of = |steps: Vec<Json>| steps.into_iter().chain(byte()).collect::<Vec<Json>>();
     let plain = || of(vec![smooth(), whole()]);
     Network {
