@@ -292,6 +292,23 @@ impl CompactMask {
         mask
     }
 
+    /// First and last index of the box along slices, rows and columns, the last not included; empty for an empty mask.
+    pub fn extent(&self) -> [std::ops::Range<usize>; 3] {
+        let shape = self.voxels.raw_dim();
+        [0, 1, 2].map(|axis: usize| self.start[axis]..self.start[axis] + shape[axis])
+    }
+
+    /// Whether a voxel of the whole grid is inside.
+    pub fn contains(&self, index: [usize; 3]) -> bool {
+        let local = [0, 1, 2].map(|axis: usize| index[axis].wrapping_sub(self.start[axis]));
+        self.voxels.get(local).copied().unwrap_or(false)
+    }
+
+    /// The voxels of its box.
+    pub fn in_box(&self) -> &Array3<bool> {
+        &self.voxels
+    }
+
     /// Whether no voxel is inside.
     pub fn is_empty(&self) -> bool {
         self.voxels.is_empty()

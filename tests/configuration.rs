@@ -144,6 +144,11 @@ fn references_are_held_against_the_other_files() {
             r#"pipelines/thorax.json:4: structures.lungs:Lung_LL: found "Lung_LL", expected a structure of models/lung/model.json (Lung_L, Lung_R); did you mean "Lung_L"?"#,
         ),
         (
+            r#""inputs": {"ct": {"#,
+            r#""inputs": {"pet": {"primary": true}, "ct": {"optional": true, "#,
+            r#"pipelines/thorax.json:3: steps[0].in.scan: found the optional input "ct" in a step that must not fail, expected "on_failure": "skip" for the step: it cannot run when that input does not come"#,
+        ),
+        (
             r#""in": {"scan": "ct"}}"#,
             r#""in": {"scan": "ct"}}, {"id": "prv", "op": "grow", "radius_mm": 3, "in": "lungs:Lung_LL", "as": "PRV"}"#,
             r#"pipelines/thorax.json:3: steps[1].in: found "Lung_LL", expected a structure of models/lung/model.json (Lung_L, Lung_R); did you mean "Lung_L"?"#,

@@ -268,7 +268,7 @@ fn every_method_of_the_vocabulary_is_an_operation() {
         (crop("crop_for_pancreas", r#"{"scan": "fixed", "threshold": 0.1}"#), r#"{ "region": "pancreas", "save_as": "bounding_box", "threshold": 0.1 }"#),
         (r#", "resize": {"method": "padOrCrop3d", "size": [512, 500], "preserveAspectRatio": "Yes"}"#.to_owned(), r#"{ "op": "pad_or_crop", "preserve_aspect": true, "size": [512, 500] }"#),
         (r#", "resize": [{"method": "pad3d", "size": [512, 512, 80]}, {"method": "unpad3d", "size": [256, 256]}]"#.to_owned(), r#"{ "op": "pad_to", "size": [80, 512, 512] }, { "op": "crop_to", "size": [256, 256] }"#),
-        (r#", "resize": [{"method": "sinc", "size": [128, 96]}, {"method": "unpadSlices", "size": 40}]"#.to_owned(), r#"{ "method": "lanczos3", "op": "scale", "size": [128, 96] }, { "count": 40, "op": "crop_slices" }"#),
+        (r#", "resize": [{"method": "sinc", "size": [128, 96]}, {"method": "unpadSlices", "size": 40}]"#.to_owned(), r#"{ "method": "lanczos3", "op": "resize", "size": [128, 96] }, { "count": 40, "op": "crop_slices" }"#),
         (r#", "resample": {"resolutionXCm": 0.1, "resolutionYCm": 0.2, "resolutionZCm": 0.3, "method": "sinc"}"#.to_owned(), r#"{ "method": "sinc", "op": "resample", "outside": 0, "spacing_mm": [3, 2, 1] }"#),
         (r#", "channels": {"imageType": {"zScore": {}}, "slice": "current-2"}"#.to_owned(), r#"{ "of": "ct", "pre": [ { "by": "z_score", "ddof": 1, "on": "inside", "op": "normalise" } ], "slice": -2 }"#),
         (r#", "channels": {"imageType": {"Mean": {"KernelSize": {"val": [3, 5, 7]}}}}"#.to_owned(), r#""op": "mean", "size": [7, 3, 5]"#),

@@ -119,10 +119,16 @@ fn judge(
     for structure in structures {
         let Some(label) = labels.get(&structure.label) else { continue };
         let value = label.as_u64().or(label["index"].as_u64()).ok_or("no index")? as usize;
-        let wanted = expected.mask(value, overlapping, &structure.mask.geometry);
-        let differing = wanted.voxels.iter().zip(&structure.mask.voxels).filter(|(a, b)| a != b).count();
-        let dice = wanted.dice(&structure.mask);
+        let found = structure.mask.to_mask();
+        let wanted = expected.mask(value, overlapping, &found.geometry);
+        let differing = wanted.voxels.iter().zip(&found.voxels).filter(|(a, b)| a != b).count();
+        let dice = wanted.dice(&found);
         compared += 1;
+        if let Some(folder) = std::env::var_os("CONTOURD_ORACLES_KEEP") {
+            let bytes = contourd::output::nifti::encode_mask(&found).map_err(|error| error.to_string())?;
+            let name = format!("{}.nii", structure.label);
+            fs::write(Path::new(&folder).join(name), bytes).map_err(|error| error.to_string())?;
+        }
         bad |= dice < 0.999 && differing > allowed;
         lines.push(format!("{} {dice:.5} ({differing} of {})", structure.label, wanted.count()));
     }

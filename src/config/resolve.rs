@@ -189,13 +189,12 @@ fn check_steps(pipeline: &Pipeline, models: &Chosen<Model>, told: &mut Problems)
     let ids: Vec<&str> = models.values().map(|model| model.value.id()).collect();
     let named = |reference: &Reference| models.values().find(|model| model.value.id() == reference.name);
     for step in pipeline.steps() {
+        let model = step.action.model().and_then(named);
+        check_optional(step, pipeline, model, told);
         let Some(reference) = step.action.model() else { continue };
-        match named(reference) {
+        match model {
             None => unknown(&node_of(reference), &reference.name, &ids, "a model of the folder models", told),
-            Some(model) => {
-                check_slots(step, reference, model, told);
-                check_optional(pipeline, step, model, told);
-            }
+            Some(model) => check_slots(step, reference, model, told),
         }
     }
     let wanted = pipeline.steps().iter().flat_map(|step| step.structures.iter().map(|(_, artefact)| artefact));
@@ -211,6 +210,29 @@ fn check_steps(pipeline: &Pipeline, models: &Chosen<Model>, told: &mut Problems)
         if !labels.contains(&artefact.label.as_str()) {
             let node = Node { value: Value::Null, line: artefact.line, path: artefact.path.clone() };
             unknown(&node, &artefact.label, &labels, &format!("a structure of {whose}"), told);
+        }
+    }
+}
+
+/// A step that must not fail needs nothing that may not come; what the model can do without is not needed.
+fn check_optional(step: &Step, pipeline: &Pipeline, model: Option<&Loaded<Model>>, told: &mut Problems) {
+    if step.on_failure == OnFailure::Skip {
+        return;
+    }
+    let recipe = model.map(|model| model.value.recipe());
+    let spares_image = |name: &str| recipe.is_some_and(|recipe| recipe.is_optional(name));
+    let spares = |name: &str| {
+        recipe.is_some_and(|recipe| recipe.structure_inputs().iter().any(|one| one.optional && one.name == name))
+    };
+    let images = step.images.iter().filter(|(name, _)| !spares_image(name));
+    let images = images.map(|(_, image)| (&image.name, image.line, &image.path));
+    let structures = step.structures.iter().filter(|(name, _)| !spares(name));
+    let structures = structures.map(|(_, artefact)| (&artefact.step, artefact.line, &artefact.path));
+    for (name, line, path) in images.chain(structures) {
+        if pipeline.inputs().iter().any(|input| input.name == *name && input.optional) {
+            let node = Node { value: Value::Null, line, path: path.clone() };
+            let expected = "\"on_failure\": \"skip\" for the step: it cannot run when that input does not come";
+            told.add(&node, format!("the optional input {name:?} in a step that must not fail"), expected);
         }
     }
 }
@@ -238,7 +260,7 @@ fn check_slots(step: &Step, reference: &Reference, model: &Loaded<Model>, told: 
     }
     let needed = recipe.structure_inputs().iter().filter(|structure| !structure.optional);
     let needed: Vec<&str> = needed.map(|structure| structure.name.as_str()).collect();
-    for name in needed.iter().filter(|name| !step.structures.iter().any(|(given, _)| given == *name)) {
+    for name in needed.iter().filter(|name| !step.structures.iter().any(|(given, _)| given == **name)) {
         told.add(
             &node,
             format!("no structure {name:?} in \"in\""),
@@ -280,7 +302,8 @@ fn check_weights(pipeline: &Pipeline, models: &Chosen<Model>, told: &mut Problem
     if pipeline.mode() == Mode::Off {
         return;
     }
-    for reference in pipeline.steps().iter().filter_map(|step| step.action.model()) {
+    for step in pipeline.steps() {
+        let Some(reference) = step.action.model() else { continue };
         let model = models.values().find(|model| model.value.id() == reference.name && !model.value.is_installed());
         if let Some(model) = model {
             let cure = format!("run `contourd model install {} FILE.onnx`, or set \"mode\" to \"off\"", reference.name);
@@ -291,28 +314,6 @@ fn check_weights(pipeline: &Pipeline, models: &Chosen<Model>, told: &mut Problem
                 format!("the digests of its networks in {}", model.file),
                 cure,
             );
-        }
-    }
-}
-
-/// What may not come is given to what can do without, or the step may be skipped.
-fn check_optional(pipeline: &Pipeline, step: &Step, model: &Loaded<Model>, told: &mut Problems) {
-    if step.on_failure == OnFailure::Skip {
-        return;
-    }
-    let recipe = model.value.recipe();
-    let may_miss = |name: &str| recipe.structure_inputs().iter().any(|known| known.name == name && known.optional);
-    let images = step.images.iter().filter(|(name, _)| !recipe.is_optional(name));
-    let images = images.map(|(_, slot)| (&slot.name, slot.line, &slot.path));
-    let structures = step.structures.iter().filter(|(name, _)| !may_miss(name));
-    let structures = structures.map(|(_, artefact)| (&artefact.step, artefact.line, &artefact.path));
-    for (name, line, path) in images.chain(structures) {
-        if pipeline.inputs().iter().any(|input| input.name == *name && input.optional) {
-            let node = Node { value: Value::Null, line, path: path.clone() };
-            let found =
-                format!("the optional input {name:?} for what {} needs, in a step that must not fail", model.file);
-            let expected = "\"on_failure\": \"skip\" for the step: it cannot run when that input does not come";
-            told.add(&node, found, expected);
         }
     }
 }

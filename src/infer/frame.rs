@@ -37,6 +37,9 @@ pub struct Frame {
     /// How the network sees the axes. Parameters with three values are in this order.
     pub axes: Axes,
     pub windows: Option<Windows>,
+    /// First index and end of the voxels along each axis of the grid that show the image: those before and behind were
+    /// padded, and what a network finds there is dropped.
+    pub real: [(usize, usize); 3],
 }
 
 /// First and last row, first and last column of a box in one slice of an array, 0-based, ends included.
@@ -88,6 +91,29 @@ impl Line {
 }
 
 impl Frame {
+    /// A grid that was not changed yet.
+    pub fn of(geometry: Arc<VolumeGeometry>, axes: Axes) -> Frame {
+        let real = geometry.shape().map(|length| (0, length));
+        Frame { geometry, axes, windows: None, real }
+    }
+
+    /// The same image on another grid whose axes are parallel.
+    pub fn regridded(self, geometry: Arc<VolumeGeometry>) -> Frame {
+        let whole = geometry.shape().map(|length| (0, length));
+        let before = self.geometry.shape().map(|length| (0, length));
+        let real = match grid::positions_between(&self.geometry, &geometry) {
+            Some(positions) if self.real != before => [0, 1, 2].map(|axis: usize| {
+                let (first, end) = self.real[axis];
+                let bounds = first as f64 - 0.5 - 1e-6..=end as f64 - 0.5 + 1e-6;
+                let shown = |position: &f64| bounds.contains(position);
+                let first = positions[axis].iter().position(shown);
+                first.map_or(whole[axis], |first| (first, positions[axis].iter().rposition(shown).unwrap_or(first) + 1))
+            }),
+            _ => whole,
+        };
+        Frame { geometry, real, ..self }
+    }
+
     /// Shape of the array: slices, rows, columns.
     pub fn shape(&self) -> [usize; 3] {
         self.windows
@@ -167,7 +193,7 @@ impl Windows {
 impl<'a> Prepared<'a> {
     /// An image as it was handed in, to be seen along `axes`.
     pub fn of(volume: &'a Volume, axes: Axes) -> Prepared<'a> {
-        let frame = Frame { geometry: Arc::clone(&volume.geometry), axes, windows: None };
+        let frame = Frame::of(Arc::clone(&volume.geometry), axes);
         Prepared { frame, pixels: volume.pixels.view().into(), mask: None, boxes: None, saved: Vec::new() }
     }
 
@@ -221,7 +247,9 @@ impl<'a> Prepared<'a> {
             return Ok(Prepared { boxes, ..self.rewindowed(&cuts, pixels, mask) });
         }
         let geometry = geometry_of_box(&self.frame.geometry, start, size)?;
-        let frame = Frame { geometry: Arc::new(geometry), ..self.frame };
+        let moved = |index: usize, axis: usize| (index as isize - start[axis]).clamp(0, size[axis] as isize) as usize;
+        let real = [0, 1, 2].map(|axis| (moved(self.frame.real[axis].0, axis), moved(self.frame.real[axis].1, axis)));
+        let frame = Frame { geometry: Arc::new(geometry), real, ..self.frame };
         Ok(Prepared { frame, pixels: pixels.into(), mask, boxes, saved: self.saved })
     }
 
@@ -258,11 +286,11 @@ impl<'a> Prepared<'a> {
         }
         let mask = self.mask.as_ref().map(|mask| {
             let mask = Mask::new(Arc::clone(&self.frame.geometry), mask.clone());
-            Frame { geometry: Arc::clone(&target), axes: self.frame.axes, windows: None }.bring(&mask)
+            Frame::of(Arc::clone(&target), self.frame.axes).bring(&mask)
         });
         let volume = Volume::new(Arc::clone(&self.frame.geometry), self.pixels.into_owned());
         let pixels = grid::bring_onto(&volume, &target, method, outside).pixels;
-        let frame = Frame { geometry: target, ..self.frame };
+        let frame = self.frame.regridded(target);
         Ok(Prepared { frame, pixels: pixels.into(), mask, boxes: None, saved: self.saved })
     }
 }

@@ -6,7 +6,7 @@
 
 pub mod kernel;
 pub mod lines;
-mod spline;
+pub mod spline;
 pub mod target;
 
 use std::sync::Arc;
@@ -77,6 +77,24 @@ impl Taps {
         ];
         let index = [base - 1.0, base, base + 1.0, base + 2.0].map(clamp);
         Some(Taps { count: 4, index, weight: weight.map(|w| w as f32) })
+    }
+
+    /// The taps of a linear method at a fractional index of an axis beyond which all values are 0: from the outermost voxel
+    /// they fade to nothing over one voxel. `None` farther out.
+    pub fn fading(position: f64, length: usize) -> Option<Taps> {
+        let last = length as f64 - 1.0;
+        let (index, weight) = if position < 0.0 { (0, 1.0 + position) } else { (length - 1, 1.0 + last - position) };
+        if (0.0..=last).contains(&position) {
+            return Taps::at(position, length, Method::Linear);
+        }
+        // Two taps, so that nobody takes the voxel as it is.
+        (weight > 0.0).then_some(Taps { count: 2, index: [index; 4], weight: [weight as f32, 0.0, 0.0, 0.0] })
+    }
+
+    /// The same taps farther along the axis.
+    #[must_use]
+    pub fn shifted(self, by: usize) -> Taps {
+        Taps { index: self.index.map(|index| index + by), ..self }
     }
 
     /// Pairs of input index and weight.
@@ -183,6 +201,20 @@ pub fn taps_between_separate(
     onto: &VolumeGeometry,
     methods: [Method; 3],
 ) -> Option<[Vec<Option<Taps>>; 3]> {
+    let [along_slices, along_rows, along_columns] = &positions_between(from, onto)?;
+    let [slices, rows, columns] = from.shape();
+    let taps = |positions: &[f64], length: usize, method: Method| {
+        positions.iter().map(|position| Taps::at(*position, length, method)).collect()
+    };
+    Some([
+        taps(along_slices, slices, methods[0]),
+        taps(along_rows, rows, methods[1]),
+        taps(along_columns, columns, methods[2]),
+    ])
+}
+
+/// For each axis the fractional index of `from` at each index of `onto`; `None` when the axes are not parallel.
+pub fn positions_between(from: &VolumeGeometry, onto: &VolumeGeometry) -> Option<[Vec<f64>; 3]> {
     let shape = onto.shape();
     let far = [shape[0] as f64 - 1.0, shape[1] as f64 - 1.0, shape[2] as f64 - 1.0];
     let slice_of = |k: usize| index_of_position(from.positions_mm(), onto.positions_mm()[k], from.slice_spacing_mm());
@@ -201,11 +233,10 @@ pub fn taps_between_separate(
             }
         }
     }
-    let [slices, rows, columns] = from.shape();
     Some([
-        (0..shape[0]).map(|k| Taps::at(slice_of(k), slices, methods[0])).collect(),
-        (0..shape[1]).map(|j| Taps::at(at(1, j as f64), rows, methods[1])).collect(),
-        (0..shape[2]).map(|i| Taps::at(at(2, i as f64), columns, methods[2])).collect(),
+        (0..shape[0]).map(slice_of).collect(),
+        (0..shape[1]).map(|j| at(1, j as f64)).collect(),
+        (0..shape[2]).map(|i| at(2, i as f64)).collect(),
     ])
 }
 

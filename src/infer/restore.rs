@@ -7,7 +7,7 @@ use ndarray::{Array3, ArrayView3, ArrayView4, ArrayViewMut2, Axis, Slice, parall
 
 use super::InferError;
 use super::frame::{Frame, Windows, spacing_mm};
-use super::grid::{Method, Taps, taps_between};
+use super::grid::{Method, Taps, positions_between};
 use super::recipe::{Activate, Activation, Decision, ExtraImage, Label, Output, Separate, Stage};
 use super::window::label_channels;
 use crate::volume::VolumeGeometry;
@@ -99,13 +99,9 @@ impl Decide {
 }
 
 impl Restored {
-    /// Results of a network grid `tensor` on the grid `target`.
-    pub(super) fn new(
-        stage: &Stage,
-        tensor: &Arc<VolumeGeometry>,
-        target: &Arc<VolumeGeometry>,
-    ) -> Result<Restored, InferError> {
-        let taps = taps_back(&stage.output, tensor, target)?;
+    /// Results of a network on the array of `frame`, on the grid `target`.
+    pub(super) fn new(stage: &Stage, frame: &Frame, target: &Arc<VolumeGeometry>) -> Result<Restored, InferError> {
+        let taps = taps_back(&stage.output, frame, target)?;
         Ok(Restored::with_taps(stage.output.clone(), stage.images.clone(), taps, target.shape()))
     }
 
@@ -122,6 +118,7 @@ impl Restored {
             activate: Activate::Blended,
             decision: Decision::ArgMax,
             linear: false,
+            fades: false,
             separate: Separate::Never,
             labels: Vec::new(),
         };
@@ -234,7 +231,7 @@ impl Restored {
     ) -> Result<Restored, InferError> {
         let grid = frame.geometry.shape();
         let output = Output { linear: false, separate: Separate::Never, ..self.output.clone() };
-        let taps = taps_back(&output, &frame.geometry, target)?;
+        let taps = taps_back(&output, frame, target)?;
         let found = match self.found {
             Found::Exclusive(all) => Found::Exclusive(nearest(&unwindowed(&all, windows, grid, 0), &taps, 0)),
             Found::Overlapping(all) => Found::Overlapping(
@@ -303,27 +300,48 @@ impl Restored {
     }
 }
 
-/// Taps from the network's grid onto the target.
+/// Taps from the network's grid onto the target. What lies in padding is not taken. Up to half a voxel beyond what shows
+/// the image the outermost voxel is; with `fades`, where a crop ended, values fade over one voxel, because what lies beyond
+/// counts as 0 (MONAI inverts a crop by padding with zeros, and interpolates then).
 fn taps_back(
     output: &Output,
-    tensor: &Arc<VolumeGeometry>,
+    frame: &Frame,
     target: &Arc<VolumeGeometry>,
 ) -> Result<[Vec<Option<Taps>>; 3], InferError> {
-    let method = if output.linear { Method::Linear } else { Method::Nearest };
-    let apart = || InferError::Operation {
+    let tensor = &frame.geometry;
+    let positions = positions_between(tensor, target).ok_or_else(|| InferError::Operation {
         name: "restore",
         reason: "found a network grid whose axes are not parallel to those of the source image, expected \
                  pre-processing of the first input that keeps them parallel"
             .to_owned(),
+    })?;
+    let separate = separate_axis(output.separate, spacing_mm(tensor), spacing_mm(target));
+    let along = |axis: usize| {
+        let linear = output.linear && separate != Some(axis);
+        let method = if linear { Method::Linear } else { Method::Nearest };
+        taps_along(&positions[axis], frame.real[axis], method, output.fades && linear)
     };
-    let mut taps = taps_between(tensor, target, method).ok_or_else(apart)?;
-    if let Some(axis) = separate_axis(output.separate, spacing_mm(tensor), spacing_mm(target)).filter(|_| output.linear)
-    {
-        let nearest = taps_between(tensor, target, Method::Nearest).ok_or_else(apart)?;
-        let mut nearest = nearest.into_iter();
-        taps[axis] = nearest.nth(axis).unwrap_or_default();
+    Ok([along(0), along(1), along(2)])
+}
+
+/// Taps at positions of one axis, of which the voxels from `first` up to `end` show the image.
+fn taps_along(positions: &[f64], (first, end): (usize, usize), method: Method, fades: bool) -> Vec<Option<Taps>> {
+    let length = end.saturating_sub(first);
+    if length == 0 {
+        return vec![None; positions.len()];
     }
-    Ok(taps)
+    let last = length as f64 - 1.0;
+    let own = |position: &f64| position - first as f64;
+    // An image that was only resampled reaches about half a voxel beyond the outermost centres.
+    let cropped_low = positions.iter().any(|position| own(position) < -1.0);
+    let cropped_high = positions.iter().any(|position| own(position) > last + 1.0);
+    let taps = |position: &f64| {
+        let position = own(position);
+        let fading = fades && ((position < 0.0 && cropped_low) || (position > last && cropped_high));
+        let taps = if fading { Taps::fading(position, length) } else { Taps::at(position, length, method) };
+        taps.map(|taps| taps.shifted(first))
+    };
+    positions.iter().map(taps).collect()
 }
 
 /// The axis that is treated apart: the one of the largest spacing, when that is more than three times the smallest in the

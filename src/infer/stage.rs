@@ -145,7 +145,7 @@ impl<'a> Work<'a> {
         let frame = &self.ready.frame;
         let mut restored = match &frame.windows {
             Some(_) => Restored::in_place(self.stage, frame.shape()),
-            None => Restored::new(self.stage, &frame.geometry, target)?,
+            None => Restored::new(self.stage, frame, target)?,
         };
         match self.stage.passes.as_slice() {
             [only] if only.pre.is_empty() => {

@@ -290,21 +290,6 @@ fn refuse_unknown_sources(step: &Step, steps: &[(&Node, Step)], inputs: &[Input]
             unknown(&node, &found, &artefact.label, &labels, &what, problems);
         }
     }
-    let needed = step.images.iter().map(|(_, image)| (&image.name, image.line, &image.path));
-    let needed =
-        needed.chain(step.structures.iter().map(|(_, artefact)| (&artefact.step, artefact.line, &artefact.path)));
-    for (name, line, path) in needed {
-        // A model may do without it: that is seen when models are known.
-        let always = matches!(step.action, Action::Post(_)) && step.on_failure == OnFailure::Fail;
-        if always && inputs.iter().any(|input| input.name == *name && input.optional) {
-            let expected = "\"on_failure\": \"skip\" for the step: it cannot run when that input does not come";
-            problems.add(
-                &at(line, path),
-                format!("the optional input {name:?} in a step that must not fail"),
-                expected,
-            );
-        }
-    }
 }
 
 pub(super) fn unknown(at: &Node, found: &str, name: &str, known: &[&str], what: &str, problems: &mut Problems) {

@@ -84,7 +84,7 @@ fn refuses_cycles_and_what_is_not_there() {
         (
             r#""model": "ct-lung", "in": {"scan": "ct"}"#,
             r#""op": "grow", "radius": 3, "in": "heart:Heart", "as": "Lung_L""#,
-            r#"p.json:7: steps[1].radius: found the unknown key "radius", expected only the keys op, radius_mm; did you mean "radius_mm"?"#,
+            r#"p.json:7: steps[1].radius: found the unknown key "radius", expected only the keys op, radius_mm, combine; did you mean "radius_mm"?"#,
         ),
         (
             r#""model": "ct-lung", "in": {"scan": "ct"}"#,
@@ -208,7 +208,7 @@ fn refuses_each_bad_value_at_its_place() {
         (
             r#""deliver""#,
             r#""detsinations""#,
-            r#"p.json:10: detsinations: found the unknown key "detsinations", expected only the keys $schema, description, id, revision, mode, when, same, inputs, complete, steps, structures, outputs, deliver"#,
+            r#"p.json:10: detsinations: found the unknown key "detsinations", expected only the keys $schema, description, id, revision, mode, when, same, inputs, complete, steps, structures, outputs, cpu_instead, deliver"#,
         ),
     ] {
         let told = check(part, by);
@@ -255,7 +255,7 @@ fn says_all_that_is_wrong_at_once() {
         r#"p.json:5: structures.a: found no "color", expected the key "color""#,
         r#"p.json:5: outputs[0]: found no "rtstruct", expected the key "rtstruct""#,
         r#"p.json:5: deliver: found the text "pacs", expected an array"#,
-        r#"p.json:5: more: found the unknown key "more", expected only the keys $schema, description, id, revision, mode, when, same, inputs, complete, steps, structures, outputs, deliver; did you mean "mode"?"#,
+        r#"p.json:5: more: found the unknown key "more", expected only the keys $schema, description, id, revision, mode, when, same, inputs, complete, steps, structures, outputs, cpu_instead, deliver; did you mean "mode"?"#,
     ];
     assert_eq!(told, expected);
 }
@@ -303,10 +303,6 @@ fn tells_mistakes_about_inputs_of_structures() {
         (
             model(r#""in": {"scan": "ct", "structures": ["rs:Lung_LL"]}"#),
             r#"steps[0].in.structures[0]: found the structure "Lung_LL", expected one of the structures of the input rs of this file: Lung_L, Lung_R; did you mean "Lung_L"?"#,
-        ),
-        (
-            r#"[{"id": "lungs", "op": "grow", "radius_mm": 3, "in": "rs:Lung_L", "as": "Lung_L"}]"#.to_owned(),
-            r#"steps[0].in: found the optional input "rs" in a step that must not fail, expected "on_failure": "skip" for the step: it cannot run when that input does not come"#,
         ),
         (
             r#"[{"id": "rs", "model": "m", "in": {"scan": "ct"}}]"#.to_owned(),

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::WorkOrder;
-use super::bench::{Bench, BenchError, Stages};
+use super::bench::{Bench, BenchError, Ran, Stages};
 use super::structures::{Drawn, absent};
-use crate::infer::Structure;
 use crate::infer::post::{Between, onto, run_between};
+use crate::infer::{DerivedImage, Structure};
 use crate::pipeline::{Action, Model, OnFailure, Pipeline, Reference, Step, StructureRule};
 use crate::volume::{Mask, Volume, VolumeGeometry};
 
@@ -23,6 +23,10 @@ pub(super) struct Made {
     pub models: BTreeMap<String, Model>,
     /// What was left out, and why, for people.
     pub warnings: Vec<String>,
+    /// Where the networks of each step ran.
+    pub devices: BTreeMap<String, String>,
+    /// Images that models gave besides structures, by step.
+    pub images: Vec<(String, DerivedImage)>,
 }
 
 /// A structure that is delivered.
@@ -42,16 +46,17 @@ impl Made {
             match mask {
                 Ok(mask) => {
                     let label = name.split_once(':').map_or(name.as_str(), |(_, label)| label).to_owned();
-                    structures.insert(name, Structure { label, mask, reason: None });
+                    structures.insert(name, Structure { label, mask: mask.into(), reason: None });
                 }
                 Err(reason) => drop(missing.insert(name, reason)),
             }
         }
         let (skipped, models) = (BTreeMap::new(), BTreeMap::new());
-        Made { structures, missing, skipped, models, warnings: Vec::new() }
+        let (warnings, devices, images) = (Vec::new(), BTreeMap::new(), Vec::new());
+        Made { structures, missing, skipped, models, warnings, devices, images }
     }
 
-    /// What a step needs and does not find. `model` is what it runs, if it runs one, and tells what it can do without.
+    /// What a step needs and does not find. What its model can do without is not needed.
     fn obstacle(
         &self,
         step: &Step,
@@ -60,12 +65,12 @@ impl Made {
         volumes: &BTreeMap<String, Volume>,
     ) -> Option<Obstacle> {
         let recipe = model.map(Model::recipe);
-        let known =
-            |name: &str| recipe.and_then(|recipe| recipe.structure_inputs().iter().find(|one| one.name == name));
         let mut own = None;
         for (known_as, artefact) in &step.structures {
             let name = format!("{}:{}", artefact.step, artefact.label);
-            if self.structures.contains_key(&name) || known(known_as).is_some_and(|structure| structure.optional) {
+            let mut inputs = recipe.iter().flat_map(|recipe| recipe.structure_inputs());
+            let spared = inputs.any(|input| input.optional && input.name == *known_as);
+            if spared || self.structures.contains_key(&name) {
                 continue;
             }
             if let Some(why) = self.skipped.get(&artefact.step) {
@@ -75,8 +80,8 @@ impl Made {
             let why = self.missing.get(&name).map_or("its step does not make it", String::as_str);
             own = own.or(Some(format!("it needs {name}: {why}")));
         }
-        let needed = |name: &str| !recipe.is_some_and(|recipe| recipe.is_optional(name));
-        let gone = step.images.iter().find(|(name, slot)| needed(name) && !volumes.contains_key(&slot.name));
+        let needed = |name: &str| recipe.is_none_or(|recipe| !recipe.is_optional(name));
+        let gone = step.images.iter().find(|(name, slot)| !volumes.contains_key(&slot.name) && needed(name));
         let input = gone.and_then(|(_, slot)| pipeline.inputs().iter().find(|input| input.name == slot.name));
         let reason = own.or_else(|| input.map(absent))?;
         Some(Obstacle { reason, inherited: false })
@@ -84,7 +89,7 @@ impl Made {
 
     /// The masks that a step takes, by the names that it knows them by.
     fn masks_for(&self, step: &Step) -> BTreeMap<String, Mask> {
-        let mask = |name: String| self.structures.get(&name).map(|structure| structure.mask.clone());
+        let mask = |name: String| self.structures.get(&name).map(|structure| structure.mask.to_mask());
         let pair = |(name, artefact): &(String, crate::pipeline::ArtefactRef)| {
             Some((name.clone(), mask(format!("{}:{}", artefact.step, artefact.label))?))
         };
@@ -138,15 +143,7 @@ impl Bench {
     ) -> Result<Made, BenchError> {
         let mut made = Made::of(drawn);
         for step in pipeline.steps() {
-            // A definition that cannot be read is told where the step runs.
-            let model = step.action.model().and_then(|reference| self.definition(order, &reference.name).ok());
-            let done = match made.obstacle(step, model.as_ref(), pipeline, volumes) {
-                Some(obstacle) => {
-                    let reason = BenchError::Step { step: step.id.clone(), reason: obstacle.reason };
-                    Err((reason, obstacle.inherited))
-                }
-                None => self.run_step(step, pipeline, order, volumes, &mut made, clock).map_err(|error| (error, false)),
-            };
+            let done = self.run_step(step, pipeline, order, volumes, &mut made, clock);
             let structures = match done {
                 Ok(structures) => structures,
                 Err((error, inherited)) if inherited || step.on_failure == OnFailure::Skip => {
@@ -161,7 +158,11 @@ impl Bench {
                 Err((error, _)) => return Err(error),
             };
             for structure in structures {
-                let mask = if structure.mask.geometry == *grid { structure.mask } else { onto(&structure.mask, grid) };
+                let mask = if structure.mask.geometry == *grid {
+                    structure.mask
+                } else {
+                    onto(&structure.mask.to_mask(), grid).into()
+                };
                 let structure = Structure { mask, ..structure };
                 made.structures.insert(format!("{}:{}", step.id, structure.label), structure);
             }
@@ -169,6 +170,7 @@ impl Bench {
         Ok(made)
     }
 
+    /// The error comes with whether it is that of a step before: one that was skipped and that this one needs.
     fn run_step(
         &mut self,
         step: &Step,
@@ -177,22 +179,32 @@ impl Bench {
         volumes: &mut BTreeMap<String, Volume>,
         made: &mut Made,
         clock: &mut Stages<'_>,
-    ) -> Result<Vec<Structure>, BenchError> {
+    ) -> Result<Vec<Structure>, (BenchError, bool)> {
+        let own = |error: BenchError| (error, false);
+        let model = step.action.model().map(|reference| self.model(order, &reference.name)).transpose().map_err(own)?;
+        if let Some(Obstacle { reason, inherited }) = made.obstacle(step, model.as_ref(), pipeline, volumes) {
+            return Err((BenchError::Step { step: step.id.clone(), reason }, inherited));
+        }
         let masks = made.masks_for(step);
-        match &step.action {
-            Action::Model(reference) => {
-                let model = self.model(order, &reference.name)?;
+        match (&step.action, model) {
+            (Action::Post(between), _) => {
+                let image = &volumes[&pipeline.primary().name];
+                operate(step, between, image, &masks, clock).map_err(own)
+            }
+            (Action::Model(_), None) => Ok(Vec::new()), // A step of a model has one.
+            (Action::Model(_), Some(model)) => {
                 let failed = |reason: String| BenchError::Step { step: step.id.clone(), reason };
                 // Images move in and out: a copy of one would be the largest thing in memory.
-                let moved = Moved::out_of(volumes, &step.images).map_err(failed)?;
-                let structures = self.run_model(step, &model, order, &moved.images, &masks, clock);
+                let there = step.images.iter().filter(|(_, slot)| volumes.contains_key(&slot.name));
+                let there: Vec<(String, Reference)> = there.cloned().collect();
+                let moved = Moved::out_of(volumes, &there).map_err(|reason| own(failed(reason)))?;
+                let ran = self.run_model(step, &model, order, &moved.images, &masks, pipeline.cpu_instead(), clock);
                 moved.back_to(volumes);
+                let Ran { outcome, device } = ran.map_err(own)?;
                 made.models.insert(step.id.clone(), model);
-                structures
-            }
-            Action::Post(between) => {
-                let image = &volumes[&pipeline.primary().name];
-                operate(step, between, image, &masks, clock)
+                made.devices.insert(step.id.clone(), device);
+                made.images.extend(outcome.images.into_iter().map(|image| (step.id.clone(), image)));
+                Ok(outcome.structures)
             }
         }
     }
@@ -217,10 +229,10 @@ struct Moved {
 }
 
 impl Moved {
-    /// Takes the images that there are; that the others are not needed was seen before.
     fn out_of(volumes: &mut BTreeMap<String, Volume>, wanted: &[(String, Reference)]) -> Result<Moved, String> {
-        let mut moved = Moved { images: BTreeMap::new(), from: Vec::new() };
+        // That what did not come can be done without was seen before.
         let there: Vec<_> = wanted.iter().filter(|(_, slot)| volumes.contains_key(&slot.name)).collect();
+        let mut moved = Moved { images: BTreeMap::new(), from: Vec::new() };
         for (name, slot) in there {
             let volume = match volumes.remove(&slot.name) {
                 Some(volume) => {

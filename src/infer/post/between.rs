@@ -9,7 +9,7 @@ use crate::document::{Node, Problems, Value};
 use crate::infer::restore::Restored;
 use crate::infer::{InferError, Structure, on_grid};
 use crate::limits::MODEL_STEPS_MAX;
-use crate::volume::{Mask, Volume, VolumeGeometry};
+use crate::volume::{CompactMask, Mask, Volume, VolumeGeometry};
 
 /// Structures that are made of others by operations, in their order.
 #[derive(Clone)]
@@ -87,8 +87,8 @@ pub fn run_between(
         let mask = Mask::new(Arc::clone(geometry), voxels);
         let empty = !mask.voxels.iter().any(|inside| *inside);
         let reason = empty.then(|| reason.unwrap_or_else(|| "nothing was there to begin with".to_owned()));
-        structures.insert(name.clone(), mask.clone());
-        made.push(Structure { label: name.clone(), mask, reason });
+        made.push(Structure { label: name.clone(), mask: CompactMask::from(mask.clone()), reason });
+        structures.insert(name.clone(), mask);
     }
     Ok(made)
 }
@@ -128,7 +128,7 @@ mod tests {
         );
         let made = run_between(&between.expect("good"), &image, &given, &mut |_, _| ()).expect("runs");
         let row = |k: usize| -> String {
-            made[k].mask.voxels.iter().take(5).map(|&inside| if inside { '#' } else { '.' }).collect()
+            made[k].mask.to_mask().voxels.iter().take(5).map(|&inside| if inside { '#' } else { '.' }).collect()
         };
         assert_eq!([row(0), row(1), row(2)], ["##.##", "##.#.", "....."]);
         assert_eq!(made[0].reason, None);

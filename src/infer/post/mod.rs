@@ -54,7 +54,7 @@ use super::recipe::Recipe;
 use super::restore::Restored;
 use super::{InferError, Structure};
 use crate::document::{Node, Problems};
-use crate::volume::{Mask, Volume, VolumeGeometry};
+use crate::volume::{CompactMask, Mask, Volume, VolumeGeometry};
 
 /// Every post-processing operation, in the order of the reference.
 pub static TABLE: &[&Operation] = &[
@@ -242,13 +242,13 @@ pub(super) fn run(
     let mut delivered = Vec::with_capacity(recipe.structures.len());
     for label in &recipe.structures {
         let mask = match structures.get(label) {
-            Some(mask) => mask.clone(),
-            None => Mask::new(
-                Arc::clone(geometry),
-                labels.mask(label).unwrap_or_else(|| Array3::from_elem(geometry.shape(), false)),
-            ),
+            Some(mask) => CompactMask::of(Arc::clone(geometry), &mask.voxels),
+            None => {
+                let voxels = labels.mask(label).unwrap_or_else(|| Array3::from_elem(geometry.shape(), false));
+                CompactMask::of(Arc::clone(geometry), &voxels)
+            }
         };
-        let reason = (!mask.voxels.iter().any(|inside| *inside)).then(|| {
+        let reason = mask.is_empty().then(|| {
             reasons
                 .get(label.as_str())
                 .cloned()

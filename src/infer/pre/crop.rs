@@ -2,7 +2,7 @@
 
 use ndarray::{Array3, Axis};
 
-use super::{Operation, always_consistent, failed};
+use super::{Operation, failed};
 use crate::infer::InferError;
 use crate::infer::frame::{Line, Prepared, SliceBox, SliceWindow};
 use crate::infer::parameter::{Arguments, Kind, Parameter};
@@ -11,7 +11,7 @@ use crate::infer::region::{self, extent};
 
 pub(super) const ENTRY: Operation = Operation {
     name: "crop",
-    doc: "Keeps the smallest box of rows and columns that holds the joined regions and a margin, in the slices that the regions mark. When a region is taken slice by slice (`_2d`), slices without it are left out, rows and columns all stay, and each slice remembers its own box for `window_2d` or `scale`.",
+    doc: "Keeps the smallest box of rows and columns that holds the joined regions and a margin, in the slices that the regions mark. When a region is taken slice by slice (`_2d`), slices without it are left out, rows and columns all stay, and each slice remembers its own box for `window_2d` or `resize`.",
     source: "CERR's crop list: its methods are regions, its operator is `combine`; getCropLimits",
     parameters: &[
         Parameter {
@@ -29,6 +29,27 @@ pub(super) const ENTRY: Operation = Operation {
             default: Some("[0, 0, 0]"),
         },
         Parameter {
+            name: "margin_voxels",
+            doc: "The same in voxels, beside the one in mm.",
+            unit: "voxels",
+            kind: Kind::Triple { low: 0.0, high: 1000.0 },
+            default: Some("[0, 0, 0]"),
+        },
+        Parameter {
+            name: "divisible_by",
+            doc: "Sides of the box grow to multiples of these; the odd voxel is added at the end of the axis as the network sees it.",
+            unit: "voxels",
+            kind: Kind::Triple { low: 1.0, high: 1024.0 },
+            default: Some("[1, 1, 1]"),
+        },
+        Parameter {
+            name: "at_edge",
+            doc: "Where margin or growth would leave the image: the box ends with it (`stop`), or is filled with 0 (`pad`).",
+            unit: "",
+            kind: Kind::Choice(&["stop", "pad"]),
+            default: Some("\"stop\""),
+        },
+        Parameter {
             name: "slices",
             doc: "Whether only slices that hold a voxel of the regions are kept (`marked`, as in CERR) or all between the first and the last of them (`range`).",
             unit: "",
@@ -43,7 +64,13 @@ pub(super) const ENTRY: Operation = Operation {
             default: Some("\"error\""),
         },
     ],
-    check: always_consistent,
+    check: |arguments| {
+        let grows = arguments.triple("divisible_by") != [1.0; 3];
+        (grows && arguments.choice("at_edge") == "stop").then(|| {
+            let cure = "set at_edge to \"pad\"";
+            ["divisible_by with at_edge \"stop\"", "a box that may leave the image", cure].map(str::to_owned)
+        })
+    },
     apply: |arguments, mut image, surroundings| {
         let mut saved = std::mem::take(&mut image.saved);
         let (mask, per_slice) = region::joined(arguments.regions("regions"), &image, surroundings, &mut saved)?;
@@ -55,6 +82,10 @@ pub(super) const ENTRY: Operation = Operation {
             };
         };
         let margin = margin(arguments, &image);
+        if arguments.choice("at_edge") == "pad" {
+            image.mask = Some(mask);
+            return padded_box(arguments, image, sides, margin).map_err(failed("crop"));
+        }
         let kept = kept_slices(&mask, margin[0], arguments.choice("slices") == "range");
         let widened = [1, 2].map(|axis| widened(sides[axis], margin[axis], image.frame.shape()[axis]));
         let boxes = per_slice.then(|| boxes_of(&mask, &kept, [sides[1], sides[2]], margin));
@@ -77,7 +108,30 @@ fn nothing_found() -> InferError {
 /// The margin along array axes in whole voxels.
 fn margin(arguments: &Arguments, image: &Prepared<'_>) -> [usize; 3] {
     let (mm, spacing) = (image.frame.axes.to_array(arguments.triple("margin_mm")), image.frame.spacing_mm());
-    [0, 1, 2].map(|axis| (mm[axis] / spacing[axis] - 1e-6).ceil().max(0.0) as usize)
+    let voxels = image.frame.axes.to_array(arguments.triple("margin_voxels"));
+    [0, 1, 2].map(|axis| (mm[axis] / spacing[axis] - 1e-6).ceil().max(0.0) as usize + voxels[axis] as usize)
+}
+
+/// The box with its margin, grown to multiples, whether it leaves the image or not (MONAI's CropForeground).
+fn padded_box<'a>(
+    arguments: &Arguments,
+    image: Prepared<'a>,
+    sides: [(usize, usize); 3],
+    margin: [usize; 3],
+) -> Result<Prepared<'a>, String> {
+    let axes = image.frame.axes;
+    let multiple = axes.to_array(arguments.triple("divisible_by"));
+    let reversed = axes.to_array([0, 1, 2].map(|working| axes.is_reversed(working)));
+    let mut start = [0_isize; 3];
+    let mut size = [0_usize; 3];
+    for axis in 0..3 {
+        let length = sides[axis].1 - sides[axis].0 + 1 + 2 * margin[axis];
+        size[axis] = length.div_ceil(multiple[axis] as usize) * multiple[axis] as usize;
+        let extra = size[axis] - length;
+        let before = if reversed[axis] { extra - extra / 2 } else { extra / 2 };
+        start[axis] = sides[axis].0 as isize - margin[axis] as isize - before as isize;
+    }
+    image.boxed(start, size, 0.0)
 }
 
 fn widened((first, last): (usize, usize), margin: usize, length: usize) -> (usize, usize) {
@@ -155,6 +209,17 @@ mod tests {
         assert_eq!(found.geometry.shape(), [2, 5, 3]);
         assert_eq!(found.pixels[[0, 0, 0]], source.pixels[[1, 1, 2]]);
         assert_eq!(found.geometry.index_to_patient([1.0, 2.0, 1.0]), source.geometry.index_to_patient([2.0, 3.0, 3.0]));
+    }
+
+    #[test]
+    fn a_box_that_may_leave_the_image_grows_to_multiples_with_the_odd_voxel_at_the_end() {
+        let json = r#"{"op": "crop", "regions": [{"region": "threshold", "above": 190.5}], "margin_voxels": [0, 1, 0],
+                       "divisible_by": [1, 4, 4], "at_edge": "pad"}"#;
+        // Only the last voxel, 191 at [3, 5, 7], is above: rows 4 to 6 grow to 4 to 7, columns 7 to 6..10.
+        let found = check(json, counted(), &BTreeMap::new()).expect("cropped");
+        assert_eq!(found.geometry.shape(), [1, 4, 4]);
+        assert_eq!(found.pixels[[0, 1, 1]], 191.0);
+        assert_eq!(found.pixels.iter().filter(|value| **value != 0.0).count(), 4);
     }
 
     #[test]

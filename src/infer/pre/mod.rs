@@ -20,6 +20,7 @@ mod mean;
 mod measured;
 mod median;
 mod multiply;
+mod n4;
 mod neighbourhood;
 mod normalise;
 mod offset;
@@ -51,7 +52,7 @@ pub static TABLE: &[&Operation] = &[
     &resize::CROP_TO,
     &resize::PAD_OR_CROP,
     &resize::WINDOW_2D,
-    &resize::SCALE,
+    &resize::RESIZE,
     &resize::PAD_SLICES,
     &resize::CROP_SLICES,
     &offset::ENTRY,
@@ -69,6 +70,7 @@ pub static TABLE: &[&Operation] = &[
     &histogram_match::ENTRY,
     &set_outside::ENTRY,
     &mask_by::ENTRY,
+    &n4::ENTRY,
     &curvature_flow::ENTRY,
     &mean::ENTRY,
     &gaussian::ENTRY,

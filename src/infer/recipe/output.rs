@@ -41,6 +41,8 @@ pub(in crate::infer) struct Output {
     pub decision: Decision,
     /// Back onto the source grid: linear on values, then decide; or decide, then the nearest label.
     pub linear: bool,
+    /// Beyond a crop the values are 0 and are blended in, over one voxel; else nothing is found there.
+    pub fades: bool,
     /// Along the axis of lowest resolution the nearest instead.
     pub separate: Separate,
     pub labels: Vec<Label>,
@@ -126,6 +128,8 @@ pub(super) fn parse_output(node: &Node, problems: &mut Problems) -> Option<Outpu
     };
     let back = fields.optional("back");
     let linear = back.map_or(Some(true), |n| n.choice(&[("linear", true), ("nearest", false)], problems));
+    let outside = [("nothing", false), ("zero", true)];
+    let fades = fields.optional("outside").map_or(Some(false), |n| n.choice(&outside, problems));
     let words = [("never", Separate::Never), ("auto", Separate::Auto), ("always", Separate::Always)];
     let separate = fields.optional("separate").map_or(Some(Separate::Never), |n| n.choice(&words, problems));
     let labels = fields.required("labels", problems).map(|n| parse_labels(n, decision.as_ref(), problems));
@@ -136,7 +140,8 @@ pub(super) fn parse_output(node: &Node, problems: &mut Problems) -> Option<Outpu
         problems.add_with_cure(back, "linear with a label map", "nearest: label numbers have no mean", cure);
     }
     let linear = linear && decision != Decision::LabelMap;
-    Some(Output { activation, activate, decision, linear, separate: separate?, labels: labels? })
+    let (fades, separate) = (fades?, separate?);
+    Some(Output { activation, activate, decision, linear, fades, separate, labels: labels? })
 }
 
 fn parse_order(node: &Node, problems: &mut Problems) -> Vec<usize> {

@@ -36,13 +36,12 @@ pub(super) const ENTRY: Entry = Entry {
     per_slice: false,
     reuses: false,
     check: |arguments| {
-        let reversed = ["rows", "columns", "slices"].into_iter().find_map(|name| match arguments.numbers(name) {
+        ["rows", "columns", "slices"].into_iter().find_map(|name| match arguments.numbers(name) {
             [first, last] if first > last => {
                 Some([format!("{name} from {first} to {last}"), "first before last".to_owned(), "swap them".to_owned()])
             }
             _ => whole(arguments, name),
-        });
-        reversed
+        })
     },
     mask: |arguments, prepared, _| {
         let shape = prepared.frame.shape();

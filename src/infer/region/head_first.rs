@@ -47,7 +47,7 @@ mod tests {
     fn head_first(row: [f64; 3], column: [f64; 3], step: [f64; 3]) -> HeadFirst {
         let origins = (0..5).map(|k| step.map(|mm| mm * f64::from(k))).collect();
         let geometry = VolumeGeometry::new((2, 2), [1.0, 1.0], row, column, origins).expect("legal");
-        HeadFirst::of(&Frame { geometry: geometry.into(), axes: Axes::ACQUIRED, windows: None })
+        HeadFirst::of(&Frame::of(geometry.into(), Axes::ACQUIRED))
     }
 
     #[test]

@@ -17,6 +17,7 @@ mod sources;
 mod structure;
 mod structure_center;
 mod superior_inferior;
+mod threshold;
 
 use std::collections::BTreeMap;
 
@@ -45,6 +46,7 @@ pub static TABLE: &[&Entry] = &[
     &larynx::CONSTRICTOR,
     &pancreas::ENTRY,
     &nonzero::ENTRY,
+    &threshold::ENTRY,
 ];
 
 /// One entry of the table.

@@ -69,8 +69,8 @@ fn fixed(padded: usize, patch: usize, overlap: f64) -> Vec<usize> {
     if patch >= padded {
         return vec![0];
     }
-    // The hair: 0.7 x 10 is 7.000000000000001 or 6.999999999999999, depending on how it was written.
-    let interval = ((patch as f64 * (1.0 - overlap) + 1e-9).floor() as usize).max(1);
+    // Truncated as it comes out in double precision: 10 x (1 - 0.9) is below 1 there, and here.
+    let interval = ((patch as f64 * (1.0 - overlap)) as usize).max(1);
     let count = (padded - patch).div_ceil(interval) + 1;
     (0..count).map(|index| (index * interval).min(padded - patch)).collect()
 }

@@ -125,10 +125,16 @@ pub(super) fn crop_to_size(size: [f64; 3]) -> Value {
 }
 
 /// The box of what is above a bound, with a margin in voxels that ends with the image.
-pub(super) fn crop_above(bound: f64, margin: [f64; 3]) -> Value {
+pub(super) fn crop_above(bound: f64, margin: [f64; 3], divisible: [f64; 3], stays: bool) -> Value {
     let mut operation = json!({ "op": "crop", "regions": [{ "region": "threshold", "above": bound }] });
     if margin != [0.0; 3] {
         operation["margin_voxels"] = json!(whole(margin));
+    }
+    if divisible != [1.0; 3] {
+        operation["divisible_by"] = json!(whole(divisible));
+    }
+    if divisible != [1.0; 3] || (margin != [0.0; 3] && !stays) {
+        operation["at_edge"] = json!("pad");
     }
     operation
 }

@@ -6,9 +6,10 @@
 //! them is brought back to where they lie in the patient: to nowhere outside the image, and to its place where the image
 //! was cropped before.
 
+mod across;
 mod imresize;
+mod interpolate;
 mod pad_or_crop;
-mod scale;
 mod slices;
 mod window_2d;
 
@@ -20,8 +21,8 @@ use crate::infer::region::extent::{size_of, whole_size};
 use crate::infer::region::head_first::HeadFirst;
 use crate::limits::IMAGE_SIDE_MAX;
 
+pub(super) use interpolate::ENTRY as RESIZE;
 pub(super) use pad_or_crop::{CROP_TO, PAD_OR_CROP, PAD_TO};
-pub(super) use scale::ENTRY as SCALE;
 pub(super) use slices::{CROP_SLICES, PAD_SLICES};
 pub(super) use window_2d::ENTRY as WINDOW_2D;
 

@@ -131,7 +131,7 @@ fn what_is_scaled_comes_back_to_the_nearest() {
         let source = numbered(shape, round % 2 == 0);
         let mask = random_mask(&source, &mut random);
         let (rows, columns) = (random.usize(1..30), random.usize(1..30));
-        let scale = format!(r#"{{"op": "scale", "size": [{rows}, {columns}], "method": "nearest"}}"#);
+        let scale = format!(r#"{{"op": "resize", "size": [{rows}, {columns}], "method": "nearest"}}"#);
         let list = if random.bool() { vec![crop(&mut random), scale] } else { vec![scale] };
         let image = applied(&list, &source, &mask).unwrap_or_else(|told| panic!("{list:?}: {told}"));
         let back = brought_back(&image, &source);
@@ -157,7 +157,7 @@ fn what_is_scaled_comes_back_to_the_nearest() {
 fn a_square_is_padded_with_the_mean_of_the_corner_at_the_head() {
     let source = numbered([6, 8, 5], false);
     let mask = Mask::empty(source.geometry.clone());
-    let steps = [r#"{"op": "scale", "size": [8, 8], "method": "nearest", "preserve_aspect": true}"#.to_owned()];
+    let steps = [r#"{"op": "resize", "size": [8, 8], "method": "nearest", "preserve_aspect": true}"#.to_owned()];
     let image = applied(&steps, &source, &mask).expect("scaled");
     // Slices 1 to 5, rows 0 to 4, columns 0 to 4: (3 * 8 + 2) * 5 + 2.
     assert_eq!(image.pixels[[0, 0, 0]], 132.0);
@@ -221,7 +221,8 @@ fn a_crop_slice_by_slice_leaves_boxes_and_drops_empty_slices() {
     assert_eq!(windowed.pixels[[0, 0, 0]], source.pixels[[1, 1, 4]]);
     assert_eq!(windowed.pixels[[1, 3, 3]], source.pixels[[4, 3, 3]]);
     // Each box in 6 x 6: rows 2 to 4 doubled, columns 3 to 8 as they are.
-    let scaled = applied(&[crop, r#"{"op": "scale", "size": [6, 6], "method": "nearest"}"#.to_owned()], &source, &mask);
+    let scaled =
+        applied(&[crop, r#"{"op": "resize", "size": [6, 6], "method": "nearest"}"#.to_owned()], &source, &mask);
     let scaled = scaled.expect("scaled");
     assert_eq!(
         (scaled.pixels[[0, 1, 0]], scaled.pixels[[0, 5, 5]]),

@@ -139,7 +139,7 @@ fn parse_entry(node: &Node, reading: &mut Reading) -> Option<Option<Json>> {
             return Some(None);
         }
         Method::Scale(method) => {
-            let mut step = json!({"op": "scale", "size": plane, "method": method});
+            let mut step = json!({"op": "resize", "size": plane, "method": method});
             if aspect {
                 step["preserve_aspect"] = json!(true);
             }

@@ -99,7 +99,7 @@ fn standardise(mean: f64, std: f64) -> Json {
 /// Pictures of another side. The wrapper makes the first of 320 or 512 with scikit-image, which smooths by a Gaussian
 /// before it shrinks, where this is MATLAB's (a wider triangle); the second, one voxel larger, with Pillow.
 fn picture(side: u32) -> Json {
-    json!({"op": "scale", "size": [side, side], "method": "bilinear"})
+    json!({"op": "resize", "size": [side, side], "method": "bilinear"})
 }
 
 /// The least value to 0, and the range, cut to a whole number, to 255, over a slice and its neighbours at this distance.

@@ -367,19 +367,20 @@ impl Transform<'_, '_, '_> {
         };
         let margin = step.triple("margin", problems).unwrap_or([0.0; 3]);
         let divisible = step.triple("k_divisible", problems).unwrap_or([1.0; 3]);
-        if divisible != [1.0; 3] || step.component.argument("channel_indices").is_some() {
-            step.refuse("k_divisible 1 and all channels", problems);
+        if step.component.argument("channel_indices").is_some() {
+            step.refuse("all channels", problems);
             return None;
         }
-        if margin != [0.0; 3] && !step.flag("allow_smaller", false, problems) {
-            step.refuse("allow_smaller: true with a margin: otherwise the box leaves the image", problems);
+        let stays = step.flag("allow_smaller", false, problems);
+        if stays && margin != [0.0; 3] && divisible != [1.0; 3] {
+            step.refuse("k_divisible 1 where allow_smaller is true and there is a margin", problems);
             return None;
         }
         if self.several {
             step.refuse("an image of one channel", problems);
             return None;
         }
-        Some(vec![op::crop_above(above, margin)])
+        Some(vec![op::crop_above(above, margin, divisible, stays)])
     }
 }
 

@@ -31,7 +31,7 @@ pub struct Bundle<'a> {
     pub inference: &'a str,
     /// `configs/metadata.json`.
     pub metadata: &'a str,
-    /// What `models/export/monai_bundle.py` wrote: names of tensors, digest.
+    /// What `scripts/export/monai_bundle.py` wrote: names of tensors, digest.
     pub export: Option<&'a str>,
     /// The ONNX file below the folder, with its digest, if there is one.
     pub network: Option<(&'a str, &'a str)>,
@@ -313,7 +313,7 @@ fn network(model: &mut Map<String, Value>, bundle: &Bundle<'_>, read: &Found, id
             imported.networks.push((Path::new(bundle.folder).join(file), to));
         }
         None => imported.notes.push(
-            "no ONNX file in models/: write it with models/export/monai_bundle.py and import again, or install it with \
+            "no ONNX file in models/: write it with scripts/export/monai_bundle.py and import again, or install it with \
              `contourd model install`"
                 .to_owned(),
         ),

@@ -292,6 +292,10 @@ impl Reader<'_> {
             Value::from(if matches!(decision, Decision::Threshold(_)) { "threshold" } else { "argmax" });
         // The nearest voxel of what is decided before or after is the same label.
         output["back"] = Value::from(if nearest || self.decided_before { "nearest" } else { "linear" });
+        if output["back"] == "linear" {
+            // Invertd pads what was cropped away with zeros before it interpolates.
+            output["outside"] = Value::from("zero");
+        }
         output["labels"] = Value::Object(labels);
         if self.activated_after && self.activation == "sigmoid" {
             self.notes.push(

@@ -51,7 +51,7 @@ pub(super) fn mirrored(
     if trainer != "nnUNetTrainer" {
         notes.push(format!(
             "{}: all axes are mirrored, as nnUNetTrainer does; whether {trainer:?} does is in the checkpoint \
-             (inference_allowed_mirroring_axes): run models/export/nnunet.py, or give --no-mirroring",
+             (inference_allowed_mirroring_axes): run scripts/export/nnunet.py, or give --no-mirroring",
             configuration.name
         ));
     }

@@ -36,7 +36,7 @@ pub struct Source<'a> {
     pub dataset: &'a str,
     pub fingerprint: Option<&'a str>,
     pub postprocessing: Option<&'a str>,
-    /// What `models/export/nnunet.py` wrote: what only the checkpoint knows.
+    /// What `scripts/export/nnunet.py` wrote: what only the checkpoint knows.
     pub export: Option<&'a str>,
     /// The folds that were trained.
     pub folds: &'a [Fold],
@@ -344,7 +344,7 @@ fn networks(source: Option<&Source<'_>>, folds: &[Fold], prefix: &str, folder: &
                 imported.networks.push((from, folder.join(file)));
             }
             None => imported.notes.push(format!(
-                "no ONNX file for {file}: write it with models/export/nnunet.py and import again, or install it with \
+                "no ONNX file for {file}: write it with scripts/export/nnunet.py and import again, or install it with \
                  `contourd model install`"
             )),
         }
