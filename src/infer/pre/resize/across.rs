@@ -65,7 +65,8 @@ mod tests {
     #[test]
     fn a_sagittal_view_scales_slices_and_rows() {
         let origins = (0..3).map(|k| [0.0, 0.0, 2.0 * k as f64]).collect();
-        let geometry = VolumeGeometry::new((4, 5), [1.0, 1.0], [1.0, 0.0, 0.0], [0.0, 1.0, 0.0], origins).expect("legal");
+        let geometry =
+            VolumeGeometry::new((4, 5), [1.0, 1.0], [1.0, 0.0, 0.0], [0.0, 1.0, 0.0], origins).expect("legal");
         let pixels = Array3::from_shape_fn((3, 4, 5), |(k, j, i)| (100 * k + 10 * j + i) as f32);
         let source = Volume::new(Arc::new(geometry), pixels);
         let axes = Orientation::AcquiredReversed.axes(&source.geometry).transposed([2, 0, 1]);
