@@ -84,6 +84,14 @@ fn the_layout_of_the_spleen_bundle() {
     assert_eq!(imported.not_expressed, Vec::<String>::new());
     let to = PathBuf::from("models/monai-spleen/model.onnx");
     assert_eq!(imported.networks, [(PathBuf::from("spleen/models/model.onnx"), to)]);
+    // The shipped model is this one, without its digest.
+    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/monai-spleen/model.json");
+    let shipped = fs::read_to_string(shipped).expect("the model");
+    let part = |text: &str, end: &str| {
+        let (from, to) = (text.find("  \"orientation\"").expect("a part"), text.find(end).expect("its end"));
+        text[from..to].trim_end_matches([',', ' ', '\n']).to_owned()
+    };
+    assert_eq!(part(&shipped, "\n}\n"), part(&imported.files[0].1, "  \"origin\""));
 }
 
 #[test]

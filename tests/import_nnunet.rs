@@ -184,6 +184,44 @@ fn folders_that_nnunet_itself_made_are_imported() {
     }
 }
 
+/// JSON with comments as a value.
+fn value_of(text: &str) -> serde_json::Value {
+    let lines = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+    serde_json::from_str(&lines.collect::<Vec<_>>().join("\n")).expect("JSON")
+}
+
+#[test]
+fn the_shipped_totalsegmentator_is_what_imports_give() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let options = Options {
+        id: Some("totalsegmentator-ribs".to_owned()),
+        orientation: Some("SAR".to_owned()),
+        separate: Some("never".to_owned()),
+        step_size: 0.8,
+        ..Options::default()
+    };
+    let folder = "nnUNetTrainerNoMirroring__nnUNetPlans__3d_fullres";
+    let imported = value_of(&check("totalsegmentator_ribs", folder, None, &["0"], &options).files[0].1);
+    let mut structures = Vec::new();
+    for (part, count) in [("organs", 24), ("vertebrae", 26), ("cardiac", 18), ("muscles", 23), ("ribs", 26)] {
+        let text = fs::read_to_string(root.join(format!("models/totalsegmentator-{part}/model.json"))).expect("a model");
+        let shipped = value_of(&text);
+        for key in ["orientation", "inputs", "window", "tensor"] {
+            assert_eq!(shipped[key], imported[key], "{part} {key}");
+        }
+        let labels = shipped["output"]["labels"].as_object().expect("labels");
+        assert_eq!(labels.len(), count, "{part}");
+        assert!(labels.values().filter_map(serde_json::Value::as_u64).eq(1..=count as u64), "{part}");
+        structures.extend(labels.keys().map(|label| format!("{part}:{label}")));
+        if part == "ribs" {
+            assert_eq!(shipped["output"], imported["output"]);
+        }
+    }
+    let pipeline = value_of(&fs::read_to_string(root.join("pipelines/ct-total.json")).expect("the pipeline"));
+    let delivered: Vec<&String> = pipeline["structures"].as_object().expect("structures").keys().collect();
+    assert!(delivered.into_iter().eq(&structures), "117 structures in the order of the models");
+}
+
 #[test]
 fn everything_that_cannot_be_exact_is_refused() {
     let folder = golden().join("v20_ct_two_folds/nnUNetTrainer__nnUNetPlans__3d_fullres");

@@ -5,6 +5,7 @@
 mod clip;
 mod crop;
 mod curvature_flow;
+mod fit;
 mod gabor;
 mod gaussian;
 mod gradient;
@@ -48,6 +49,7 @@ pub static TABLE: &[&Operation] = &[
     &resample::ENTRY,
     &crop::ENTRY,
     &pad::ENTRY,
+    &fit::ENTRY,
     &resize::PAD_TO,
     &resize::CROP_TO,
     &resize::PAD_OR_CROP,

@@ -114,6 +114,7 @@ fn every_operation_has_a_documented_entry_and_runs() {
             "resample" => r#"{"op": "resample", "spacing_mm": [1, 1, 1]}"#,
             "crop" => r#"{"op": "crop", "regions": [{"region": "structure", "names": ["S"]}]}"#,
             "pad" => r#"{"op": "pad", "size": [8, 8, 8]}"#,
+            "fit" => r#"{"op": "fit", "size": [8, 8, 8]}"#,
             "offset" => r#"{"op": "offset", "add": 1024}"#,
             "multiply" => r#"{"op": "multiply", "by": 2}"#,
             "unit_scale" => r#"{"op": "unit_scale", "from": "mm^2/s", "to": "10^-6mm^2/s"}"#,

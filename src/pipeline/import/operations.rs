@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-/// The box of what is not 0 in any image of the model, holes filled.
+/// The box of what is not 0 in any image of the model, holes filled; of an empty image all.
 pub(super) fn crop_to_nonzero() -> Value {
-    json!({ "op": "crop", "regions": [{ "region": "nonzero" }] })
+    json!({ "op": "crop", "regions": [{ "region": "nonzero" }], "slices": "range", "on_empty": "whole" })
 }
 
 /// Values below and above become the bounds.
@@ -105,28 +105,31 @@ fn bounds(mut operation: Value, bounds: [(&str, Option<f64>); 2]) -> Value {
     operation
 }
 
-/// At least this size, the odd voxel on the far side; 0 leaves an axis.
-pub(super) fn pad(size: [f64; 3], value: f64) -> Value {
-    let mut operation = json!({ "op": "pad", "size": whole(size) });
+/// Brings axes to a size about their middle, 0 leaves one; `only`: `both`, `pad` or `cut`.
+pub(super) fn fit(size: [f64; 3], only: &str, value: f64) -> Value {
+    let mut operation = json!({ "op": "fit", "size": whole(size) });
+    if only != "both" {
+        operation["only"] = Value::from(only);
+    }
+    with_value(operation, value)
+}
+
+/// To the next multiple, the odd voxel on the far side.
+pub(super) fn fit_to_multiple(multiple: [f64; 3], value: f64) -> Value {
+    with_value(json!({ "op": "fit", "multiple_of": whole(multiple) }), value)
+}
+
+fn with_value(mut operation: Value, value: f64) -> Value {
     if value != 0.0 {
         operation["value"] = Value::from(value);
     }
     operation
 }
 
-/// To the next multiple, the odd voxel on the far side.
-pub(super) fn pad_to_multiple(multiple: [f64; 3], value: f64) -> Value {
-    json!({ "op": "pad", "multiple_of": whole(multiple), "value": value })
-}
-
-/// At most this size about the middle voxel; 0 leaves an axis.
-pub(super) fn crop_to_size(size: [f64; 3]) -> Value {
-    json!({ "op": "crop_center", "size": whole(size) })
-}
-
-/// The box of what is above a bound, with a margin in voxels that ends with the image.
+/// The box of what is above a bound, with a margin and multiples in voxels. `stays`: the margin ends with the image.
 pub(super) fn crop_above(bound: f64, margin: [f64; 3], divisible: [f64; 3], stays: bool) -> Value {
-    let mut operation = json!({ "op": "crop", "regions": [{ "region": "threshold", "above": bound }] });
+    let mut operation =
+        json!({ "op": "crop", "regions": [{ "region": "threshold", "above": bound }], "slices": "range" });
     if margin != [0.0; 3] {
         operation["margin_voxels"] = json!(whole(margin));
     }

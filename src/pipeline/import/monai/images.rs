@@ -34,6 +34,8 @@ pub(super) struct Images {
 pub(super) struct Expected<'a> {
     pub key: &'a str,
     pub names: &'a [String],
+    /// Whether the bundle is of a MONAI before 1.5.
+    pub older: bool,
 }
 
 /// Transforms that change nothing that counts here.
@@ -125,7 +127,7 @@ impl Images {
         let [first, ..] = chosen.as_slice() else { return };
         let several = chosen.iter().filter(|at| self.images[**at].key == self.images[*first].key).count() > 1;
         let position = keys.iter().position(|key| *key == self.images[*first].key).unwrap_or(0);
-        let transform = Transform { step, several, position };
+        let transform = Transform { step, several, keys: &keys, older: expected.older, position };
         let Some(operations) = transform.operations(name, problems) else { return };
         self.moved |= transform.moves(name);
         for at in chosen {
@@ -139,6 +141,9 @@ struct Transform<'a, 'b, 'c> {
     step: &'a Step<'b, 'c>,
     /// Its key holds several channels.
     several: bool,
+    keys: &'a [String],
+    /// Whether the bundle is of a MONAI before 1.5, where CropForeground ended with the image.
+    older: bool,
     /// Which of its keys the image has, where an argument is a list with one value for each key.
     position: usize,
 }
@@ -336,22 +341,22 @@ impl Transform<'_, '_, '_> {
     }
 
     fn pad(&self, name: &str, problems: &mut Problems) -> Option<Vec<Value>> {
-        let (step, key) = (self.step, if name == "SpatialPad" { "spatial_size" } else { "k" });
+        let pad = name == "SpatialPad";
+        let (step, key) = (self.step, if pad { "spatial_size" } else { "k" });
         step.only(&[key, "mode", "method", "value", "constant_values"], problems);
-        let size = step.triple(key, problems)?.map(|side| side.max(0.0));
+        let size = step.triple(key, problems)?;
         let value = self.constant(problems)?;
-        Some(vec![if name == "SpatialPad" { op::pad(size, value) } else { op::pad_to_multiple(size, value) }])
+        let positive = |least: f64| size.map(|side| side.max(least));
+        Some(vec![if pad { op::fit(positive(0.0), "pad", value) } else { op::fit_to_multiple(positive(1.0), value) }])
     }
 
     fn resize(&self, name: &str, problems: &mut Problems) -> Option<Vec<Value>> {
-        let (step, key) = (self.step, if name == "CenterSpatialCrop" { "roi_size" } else { "spatial_size" });
+        let cut = name == "CenterSpatialCrop";
+        let (step, key) = (self.step, if cut { "roi_size" } else { "spatial_size" });
         step.only(&[key, "mode", "method", "value", "constant_values"], problems);
         let size = step.triple(key, problems)?.map(|side| side.max(0.0));
-        let mut operations = vec![op::crop_to_size(size)];
-        if name == "ResizeWithPadOrCrop" {
-            operations.push(op::pad(size, self.constant(problems)?));
-        }
-        Some(operations)
+        let value = self.constant(problems)?;
+        Some(vec![op::fit(size, if cut { "cut" } else { "both" }, value)])
     }
 
     fn crop_foreground(&self, problems: &mut Problems) -> Option<Vec<Value>> {
@@ -371,13 +376,17 @@ impl Transform<'_, '_, '_> {
             step.refuse("all channels", problems);
             return None;
         }
-        let stays = step.flag("allow_smaller", false, problems);
+        let stays = step.flag("allow_smaller", self.older, problems);
         if stays && margin != [0.0; 3] && divisible != [1.0; 3] {
             step.refuse("k_divisible 1 where allow_smaller is true and there is a margin", problems);
             return None;
         }
         if self.several {
             step.refuse("an image of one channel", problems);
+            return None;
+        }
+        if let Some(source) = step.text("source_key", problems).filter(|source| !self.keys.contains(source)) {
+            step.refuse(&format!("the image itself as source_key, not {source:?}"), problems);
             return None;
         }
         Some(vec![op::crop_above(above, margin, divisible, stays)])

@@ -87,6 +87,8 @@ struct DataFormat {
     input: String,
     channels: Vec<String>,
     modality: Option<String>,
+    /// Whether it is of a MONAI before 1.5.
+    older: bool,
     /// 2 or 3.
     dimensions: usize,
     /// Channels of the output, and their names.
@@ -104,6 +106,9 @@ struct Parts {
 impl DataFormat {
     fn parse(metadata: &Node, problems: &mut Problems) -> Option<DataFormat> {
         let mut root = metadata.object(problems)?;
+        let version = root.optional("monai_version").and_then(|node| node.text(problems)).unwrap_or("1.5");
+        let mut numbers = version.split('.').map(|part| part.parse::<u32>().unwrap_or(0));
+        let older = (numbers.next(), numbers.next()) < (Some(1), Some(5));
         let mut format = root.required("network_data_format", problems)?.object(problems)?;
         let inputs = format.required("inputs", problems)?;
         let outputs = format.required("outputs", problems)?;
@@ -127,7 +132,7 @@ impl DataFormat {
         let mut output = output.object(problems)?;
         let outputs = output.required("num_channels", problems).and_then(|n| n.integer(1, 65_535, problems))? as usize;
         let names = output.optional("channel_def").map(definitions).unwrap_or_default();
-        Some(DataFormat { input: input.to_owned(), channels, modality, dimensions: shape, outputs, names })
+        Some(DataFormat { input: input.to_owned(), channels, modality, older, dimensions: shape, outputs, names })
     }
 
     /// Structures with their channel: without a background, and for one channel the name that is none.
@@ -189,7 +194,7 @@ impl Parts {
         };
         let (pre, how, post) = (entry("preprocessing"), entry("inferer"), entry("postprocessing"));
         let (pre, how, post) = (pre?, how?, post?);
-        let expected = Expected { key: &data.input, names: &data.channels };
+        let expected = Expected { key: &data.input, names: &data.channels, older: data.older };
         let list = config.transforms(pre, problems);
         let images = Images::read(&config, &list, &expected, problems);
         let (found, wanted) =
