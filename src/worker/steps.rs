@@ -230,11 +230,10 @@ struct Moved {
 
 impl Moved {
     fn out_of(volumes: &mut BTreeMap<String, Volume>, wanted: &[(String, Reference)]) -> Result<Moved, String> {
-        if let Some((_, slot)) = wanted.iter().find(|(_, slot)| !volumes.contains_key(&slot.name)) {
-            return Err(format!("no image {}, which is optional and did not come", slot.name));
-        }
+        // That what did not come can be done without was seen before.
+        let there: Vec<_> = wanted.iter().filter(|(_, slot)| volumes.contains_key(&slot.name)).collect();
         let mut moved = Moved { images: BTreeMap::new(), from: Vec::new() };
-        for (name, slot) in wanted {
+        for (name, slot) in there {
             let volume = match volumes.remove(&slot.name) {
                 Some(volume) => {
                     moved.from.push((name.clone(), slot.name.clone()));

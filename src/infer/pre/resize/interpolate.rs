@@ -2,6 +2,7 @@
 
 use ndarray::{Array2, Array3, ArrayView2, Axis, parallel::prelude::*};
 
+use super::across::across;
 use super::imresize::{Kernel, Weights, nearest, resized};
 use super::{
     Operation, PLANE_SIZE, PRESERVE_ASPECT, Parameter, Prepared, corner_mean, failed, size_of, squared,
@@ -14,7 +15,7 @@ use crate::volume::VolumeGeometry;
 
 pub(in crate::infer::pre) const ENTRY: Operation = Operation {
     name: "resize",
-    doc: "Interpolates rows and columns to `size` with the same outer edges: of the image, or after a crop slice by slice (`_2d`) of each slice's own box. What shrinks is smoothed first, but for `nearest`. A crop mask goes along by the nearest voxel.",
+    doc: "Interpolates rows and columns to `size` with the same outer edges: of the image, or after a crop slice by slice (`_2d`) of each slice's own box; in `views`, the rows and columns of the view. What shrinks is smoothed first, but for `nearest`. A crop mask goes along by the nearest voxel.",
     source: "CERR's bilinear, bicubic, sinc and nearest: MATLAB's imresize",
     parameters: &[
         PLANE_SIZE,
@@ -32,6 +33,7 @@ pub(in crate::infer::pre) const ENTRY: Operation = Operation {
         let [_, rows, columns] = size_of(arguments);
         let (kernel, square) = (Kernel::of(arguments.choice("method")), arguments.flag("preserve_aspect"));
         let scaled = match image.boxes.clone() {
+            _ if image.frame.axes.array_axis(0) != 0 => across(image, (rows, columns), kernel, square),
             Some(boxes) => boxes_scaled(image, &boxes, (rows, columns), kernel, square),
             None if square => squared(image).and_then(|image| scaled(image, (rows, columns), kernel)),
             None => scaled(image, (rows, columns), kernel),
@@ -112,7 +114,7 @@ fn cut_box<T: Copy>(plane: ArrayView2<'_, T>, found: SliceBox, square: bool, aro
     out
 }
 
-fn by_slice<T: Clone + Copy + Default + Send + Sync>(
+pub(super) fn by_slice<T: Clone + Copy + Default + Send + Sync>(
     slices: usize,
     (rows, columns): (usize, usize),
     plane: impl Fn(usize) -> Array2<T> + Sync,
@@ -123,7 +125,7 @@ fn by_slice<T: Clone + Copy + Default + Send + Sync>(
 }
 
 /// Positions on the old axis of `new` voxels that share the outer edges of `old` voxels from `first` on.
-fn same_edges(first: f64, old: usize, new: usize) -> Line {
+pub(super) fn same_edges(first: f64, old: usize, new: usize) -> Line {
     let step = old as f64 / new as f64;
     Line { first: first + 0.5 * step - 0.5, step }
 }

@@ -6,6 +6,7 @@
 //! them is brought back to where they lie in the patient: to nowhere outside the image, and to its place where the image
 //! was cropped before.
 
+mod across;
 mod imresize;
 mod interpolate;
 mod pad_or_crop;

@@ -69,7 +69,7 @@ const RESIZES: [(&str, Method); 14] = [
     ("lanczos3", Method::Scale("lanczos3")),
     ("nearest", Method::Scale("nearest")),
     ("padslices", Method::Slices("pad_slices")),
-    ("unpadslices", Method::Slices("keep_slices")),
+    ("unpadslices", Method::Slices("crop_slices")),
 ];
 
 /// `resize` of a scan: one object or a list, in order. What it fixes of the size is put into `size`.
