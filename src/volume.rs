@@ -249,6 +249,88 @@ pub struct Mask {
     pub voxels: Array3<bool>,
 }
 
+/// A mask of which only the box that holds it is kept: a hundred organs in a large image take the room of a few masks.
+#[derive(Clone)]
+pub struct CompactMask {
+    pub geometry: Arc<VolumeGeometry>,
+    /// First index of the box along slices, rows and columns.
+    start: [usize; 3],
+    voxels: Array3<bool>,
+}
+
+impl CompactMask {
+    /// Keeps the box of a mask.
+    pub fn of(geometry: Arc<VolumeGeometry>, voxels: &Array3<bool>) -> CompactMask {
+        let along = |axis: usize| {
+            let held = |plane: ndarray::ArrayView2<'_, bool>| plane.iter().any(|inside| *inside);
+            let lanes = voxels.axis_iter(ndarray::Axis(axis));
+            let first = lanes.clone().position(held)?;
+            Some((first, lanes.len() - lanes.rev().position(held)?))
+        };
+        let ends = match (along(0), along(1), along(2)) {
+            (Some(slices), Some(rows), Some(columns)) => [slices, rows, columns],
+            _ => [(0, 0); 3],
+        };
+        let mut view = voxels.view();
+        view.slice_each_axis_inplace(|axis| {
+            let (first, end) = ends[axis.axis.index()];
+            ndarray::Slice::from(first..end)
+        });
+        CompactMask { geometry, start: ends.map(|(first, _)| first), voxels: view.to_owned() }
+    }
+
+    /// The whole mask.
+    pub fn to_mask(&self) -> Mask {
+        let mut mask = Mask::empty(Arc::clone(&self.geometry));
+        let (start, shape) = (self.start, self.voxels.raw_dim());
+        let mut view = mask.voxels.view_mut();
+        view.slice_each_axis_inplace(|axis| {
+            let axis = axis.axis.index();
+            ndarray::Slice::from(start[axis]..start[axis] + shape[axis])
+        });
+        view.assign(&self.voxels);
+        mask
+    }
+
+    /// First and last index of the box along slices, rows and columns, the last not included; empty for an empty mask.
+    pub fn extent(&self) -> [std::ops::Range<usize>; 3] {
+        let shape = self.voxels.raw_dim();
+        [0, 1, 2].map(|axis: usize| self.start[axis]..self.start[axis] + shape[axis])
+    }
+
+    /// Whether a voxel of the whole grid is inside.
+    pub fn contains(&self, index: [usize; 3]) -> bool {
+        let local = [0, 1, 2].map(|axis: usize| index[axis].wrapping_sub(self.start[axis]));
+        self.voxels.get(local).copied().unwrap_or(false)
+    }
+
+    /// The voxels of its box.
+    pub fn in_box(&self) -> &Array3<bool> {
+        &self.voxels
+    }
+
+    /// Whether no voxel is inside.
+    pub fn is_empty(&self) -> bool {
+        self.voxels.is_empty()
+    }
+
+    /// Volume in cm3, each slice with its own extent.
+    pub fn volume_cm3(&self) -> f64 {
+        let slices = self.voxels.outer_iter().enumerate();
+        let mm3 = slices.map(|(k, slice)| {
+            let count = slice.iter().filter(|&&inside| inside).count();
+            count as f64 * self.geometry.voxel_volume_mm3(self.start[0] + k)
+        });
+        mm3.sum::<f64>() / 1000.0
+    }
+}
+
+impl From<Mask> for CompactMask {
+    fn from(mask: Mask) -> CompactMask {
+        CompactMask::of(mask.geometry, &mask.voxels)
+    }
+}
+
 /// Exclusive labels of a model's output, 0 for background.
 #[derive(Clone)]
 pub struct LabelMap {
@@ -366,6 +448,20 @@ mod tests {
     fn integer_indices_are_the_slice_origins() {
         let geometry = oblique();
         assert_eq!(geometry.index_to_patient([2.0, 0.0, 0.0]), geometry.slice_origins()[2]);
+    }
+
+    #[test]
+    fn a_compact_mask_comes_back_whole() {
+        let geometry = Arc::new(oblique());
+        let mut mask = Mask::empty(Arc::clone(&geometry));
+        assert!(CompactMask::from(mask.clone()).is_empty());
+        assert_eq!(CompactMask::from(mask.clone()).to_mask().voxels, mask.voxels);
+        mask.voxels[[1, 2, 3]] = true;
+        mask.voxels[[2, 0, 3]] = true;
+        let compact = CompactMask::from(mask.clone());
+        assert_eq!((compact.start, compact.voxels.dim()), ([1, 0, 3], (2, 3, 1)));
+        assert_eq!(compact.to_mask().voxels, mask.voxels);
+        assert!((compact.volume_cm3() - mask.volume_cm3()).abs() < 1e-12);
     }
 
     #[test]

@@ -111,7 +111,7 @@ fn check(case: &str, folder: &str, previous: Option<&str>, folds: &[&str], optio
     let before = before.as_ref().map(Texts::source);
     let imported = nnunet::import(&texts.source(), before.as_ref(), options)
         .unwrap_or_else(|problems| panic!("{case}: {:#?}", told(&problems)));
-    let _ = problems_of(&imported);
+    assert_eq!(problems_of(&imported), Vec::<String>::new(), "{case}");
     compare(&golden().join(case).join("expected"), &imported);
     imported
 }

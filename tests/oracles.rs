@@ -13,7 +13,7 @@ use contourd::document::{self, Problems};
 use contourd::infer;
 use contourd::onnx::{Devices, Networks, with_networks};
 use contourd::pipeline::Model;
-use contourd::pipeline::import::{Imported, nnunet};
+use contourd::pipeline::import::{Imported, monai, nnunet};
 use contourd::volume::Volume;
 use serde_json::Value;
 
@@ -67,12 +67,23 @@ fn compare(case: &Path) -> Result<String, String> {
         fs::write(target, text).map_err(|error| error.to_string())?;
     }
     for (from, to) in &imported.networks {
-        let from = case.join("input").join(from);
-        fs::copy(&from, work.path().join(to)).map_err(|error| format!("{}: {error}", from.display()))?;
+        // A network lies below the folder of its model, or of the stage before.
+        let folders = [told["model"].as_str(), told["previous_stage"].as_str()];
+        let found =
+            folders.into_iter().flatten().map(|folder| case.join(folder).join(from)).find(|path| path.is_file());
+        let beside = if told["kind"] == "nnunet" { case.join("input").join(from) } else { case.join(from) };
+        fs::copy(found.unwrap_or(beside), work.path().join(to))
+            .map_err(|error| format!("{}: {error}", from.display()))?;
     }
     let model_file = imported.files.iter().find(|(path, _)| path.ends_with("model.json")).ok_or("no model.json")?;
     let mut problems = Problems::of("model.json");
     let model = document::parse(&model_file.1, &mut problems).and_then(|node| Model::parse(&node, &mut problems));
+    if let Some(folder) = std::env::var_os("CONTOURD_ORACLES_KEEP") {
+        let _ = fs::write(
+            Path::new(&folder).join(format!("{}.json", model_file.0.display()).replace('/', "_")),
+            &model_file.1,
+        );
+    }
     let model = model.ok_or_else(|| format!("{:#?}\n{}", problems.into_vec(), model_file.1))?;
     let definition: Value = serde_json::from_str(&model_file.1).map_err(|error| error.to_string())?;
     let images: Vec<Volume> = told["images"]
@@ -81,11 +92,11 @@ fn compare(case: &Path) -> Result<String, String> {
         .flatten()
         .map(|image| nifti::volume(&case.join(image.as_str().expect("a name"))))
         .collect();
-    let inputs: BTreeMap<String, Volume> = model.recipe().input_names().map(str::to_owned).zip(images.clone()).collect();
+    let inputs: BTreeMap<String, Volume> =
+        model.recipe().input_names().map(str::to_owned).zip(images.clone()).collect();
     let networks = Networks::new(2, 1 << 30, Devices::CPU);
-    let loaded = networks
-        .get(&model, &work.path().join("models").join(model.id()), false)
-        .map_err(|error| error.to_string())?;
+    let loaded =
+        networks.get(&model, &work.path().join("models").join(model.id()), false).map_err(|error| error.to_string())?;
     let outcome = with_networks(&loaded, |networks| {
         infer::run(model.recipe(), &inputs, &BTreeMap::new(), networks, &mut |_, _| {})
     });
@@ -108,9 +119,10 @@ fn judge(
     for structure in structures {
         let Some(label) = labels.get(&structure.label) else { continue };
         let value = label.as_u64().or(label["index"].as_u64()).ok_or("no index")? as usize;
-        let wanted = expected.mask(value, overlapping, &structure.mask.geometry);
-        let differing = wanted.voxels.iter().zip(&structure.mask.voxels).filter(|(a, b)| a != b).count();
-        let dice = wanted.dice(&structure.mask);
+        let found = structure.mask.to_mask();
+        let wanted = expected.mask(value, overlapping, &found.geometry);
+        let differing = wanted.voxels.iter().zip(&found.voxels).filter(|(a, b)| a != b).count();
+        let dice = wanted.dice(&found);
         compared += 1;
         bad |= dice < 0.999 && differing > allowed;
         lines.push(format!("{} {dice:.5} ({differing} of {})", structure.label, wanted.count()));
@@ -192,5 +204,16 @@ impl Texts {
 fn import_monai(case: &Path, told: &Value) -> Result<Imported, String> {
     let bundle = case.join(told["model"].as_str().ok_or("no model")?);
     let text = |name: &str| fs::read_to_string(bundle.join(name)).map_err(|error| format!("{name}: {error}"));
-    Err(format!("{}: no importer", bundle.display()))
+    let (inference, metadata) = (text("configs/inference.json")?, text("configs/metadata.json")?);
+    let export = text("models/export.json").ok();
+    let sha256 = nifti::sha256(&bundle.join("models/model.onnx"));
+    let bundle = monai::Bundle {
+        folder: "input",
+        inference: &inference,
+        metadata: &metadata,
+        export: export.as_deref(),
+        network: Some(("models/model.onnx", &sha256)),
+    };
+    monai::import(&bundle, &monai::Options::default())
+        .map_err(|problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
 }

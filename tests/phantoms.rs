@@ -30,7 +30,7 @@ fn segmented(model: &Model, networks: &Networks, phantom: &Phantom) -> Vec<Struc
 
 fn dice(found: &[Structure], phantom: &Phantom, name: &str) -> f64 {
     let structure = found.iter().find(|structure| structure.label == name).expect("ct-basic delivers it");
-    structure.mask.dice(&phantom.truth(name).expect("the phantom knows it"))
+    structure.mask.to_mask().dice(&phantom.truth(name).expect("the phantom knows it"))
 }
 
 #[test]
@@ -73,7 +73,7 @@ fn an_image_without_lungs_has_empty_lungs_with_a_reason() {
     phantom.hounsfield.zip_mut_with(&inside, |hu, inside| *hu = if *inside { (*hu).max(20) } else { *hu });
     for structure in segmented(&model, &networks, &phantom) {
         let lung = structure.label.starts_with("Lung");
-        assert_eq!(structure.mask.count() == 0, lung, "{}", structure.label);
+        assert_eq!(structure.mask.is_empty(), lung, "{}", structure.label);
         assert_eq!(structure.reason.is_some(), lung, "{:?}", structure.reason);
     }
 }

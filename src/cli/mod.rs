@@ -7,6 +7,7 @@ mod echo;
 mod explain;
 mod import;
 mod jobs;
+mod model;
 mod receive;
 mod retry;
 mod segment;
@@ -51,6 +52,7 @@ enum Command {
     Explain(explain::ExplainArgs),
     Import(import::ImportArgs),
     Jobs(jobs::JobsArgs),
+    Model(model::ModelArgs),
     #[command(hide = true)]
     Receive(receive::ReceiveArgs),
     Retry(retry::RetryArgs),
@@ -83,6 +85,7 @@ fn dispatch(command: Command) -> anyhow::Result<u8> {
         Command::Explain(args) => args.run(),
         Command::Import(args) => args.run(),
         Command::Jobs(args) => args.run(),
+        Command::Model(args) => args.run(),
         Command::Receive(args) => args.run(),
         Command::Retry(args) => args.run(),
         Command::Segment(args) => args.run(),

@@ -58,7 +58,7 @@ impl SegmentArgs {
         }
         onnx::check_library()?;
         let found = find(&self.input)?;
-        let mut bench = Bench::new(configuration.gateway.worker.threads);
+        let mut bench = Bench::new(configuration.gateway.worker.threads, configuration.gateway.worker.devices);
         let assess = |(key, series): (&SeriesKey, &FoundSeries)| {
             let assessment = assess(&series.instances, None, &configuration);
             println!("series {}: {}", key.series_instance_uid, assessment.summary);

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use crate::dicom::AeTitle;
 use crate::document::{Fields, Node, Problems};
 use crate::limits::{PDU_BYTES_MAX, PDU_BYTES_MIN, SETTING_COUNT_MAX, SETTING_MB_MAX, WAIT_S_MAX};
+use crate::onnx::{Device, Devices};
 use crate::pipeline::{Completeness, CompletenessOverride};
 
 /// The checked file.
@@ -67,11 +68,19 @@ pub struct WorkerSettings {
     pub time_limit_s: f64,
     /// How many workers one job may cost before it fails.
     pub runs_max: u32,
+    /// Where networks run, and whether the processor may take the place of a device that is not there.
+    pub devices: Devices,
 }
 
 impl Default for WorkerSettings {
     fn default() -> WorkerSettings {
-        WorkerSettings { threads: 0, memory_limit_mb: 16_384, time_limit_s: 1_800.0, runs_max: 3 }
+        WorkerSettings {
+            threads: 0,
+            memory_limit_mb: 16_384,
+            time_limit_s: 1_800.0,
+            runs_max: 3,
+            devices: Devices::CPU,
+        }
     }
 }
 
@@ -181,9 +190,19 @@ fn parse_worker(node: &Node, problems: &mut Problems) -> Option<WorkerSettings> 
     let memory_limit_mb = whole(&mut fields, "memory_limit_mb", memory, standard.memory_limit_mb, problems);
     let time_limit_s = seconds(&mut fields, "time_limit_s", standard.time_limit_s, problems);
     let runs_max = whole(&mut fields, "runs_max", (1, 100), u64::from(standard.runs_max), problems);
+    let wanted =
+        fields.optional("device").map(|device| device.parsed("cpu, cuda, cuda:N, tensorrt or tensorrt:N", problems));
+    let wanted = wanted.map_or(Some(Device::Cpu), |device| device);
+    let cpu_instead = fields.optional("cpu_instead").and_then(|flag| flag.bool(problems)).unwrap_or(false);
     fields.finish(problems);
     let runs_max = u32::try_from(runs_max).unwrap_or(standard.runs_max);
-    Some(WorkerSettings { threads, memory_limit_mb, time_limit_s, runs_max })
+    Some(WorkerSettings {
+        threads,
+        memory_limit_mb,
+        time_limit_s,
+        runs_max,
+        devices: Devices { wanted: wanted?, cpu_instead },
+    })
 }
 
 fn parse_retention(node: &Node, problems: &mut Problems) -> Option<f64> {

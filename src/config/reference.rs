@@ -159,6 +159,18 @@ fn bounds() -> Vec<Object> {
             vec![
                 key("threads", "number", worker.threads, "0 for one per processor"),
                 key(
+                    "device",
+                    "`cpu`, `cuda`, `cuda:N`, `tensorrt`, `tensorrt:N`",
+                    worker.devices.wanted,
+                    "where networks run; refused with the reason where it is not there",
+                ),
+                key(
+                    "cpu_instead",
+                    "`true`, `false`",
+                    worker.devices.cpu_instead,
+                    "the processor takes the place of a device that is not there, for every pipeline",
+                ),
+                key(
                     "memory_limit_mb",
                     "number",
                     worker.memory_limit_mb,
@@ -271,6 +283,12 @@ fn pipeline() -> Vec<Object> {
                 "what the result holds: `\"step:label\"` of a model, and how it is called",
             ),
             key("outputs", "list", "required", "the objects to make: `{\"rtstruct\": {...}}`"),
+            key(
+                "cpu_instead",
+                "`true`, `false`",
+                "`false`",
+                "its models may run on the processor where the device of the gateway is not there",
+            ),
             key(
                 "deliver",
                 "list of `{\"to\": peer}`",

@@ -6,7 +6,7 @@ use std::path::Path;
 use super::loader::{Digests, Kind, stem};
 use super::{Gateway, Loaded, Peer};
 use crate::document::{Node, Problem, Problems, Value, nearest};
-use crate::pipeline::{Action, Model, OnFailure, Pipeline, Reference, Step};
+use crate::pipeline::{Action, Mode, Model, OnFailure, Pipeline, Reference, Step};
 
 type Chosen<T> = BTreeMap<String, Loaded<T>>;
 
@@ -124,6 +124,7 @@ pub(super) fn check_pipelines(
         check_titles(loaded, gateway, peers, told);
         check_destinations(&loaded.value, peers, told);
         check_steps(&loaded.value, models, told);
+        check_weights(&loaded.value, models, told);
     })
 }
 
@@ -259,7 +260,7 @@ fn check_slots(step: &Step, reference: &Reference, model: &Loaded<Model>, told: 
     }
     let needed = recipe.structure_inputs().iter().filter(|structure| !structure.optional);
     let needed: Vec<&str> = needed.map(|structure| structure.name.as_str()).collect();
-    for name in needed.iter().filter(|name| !step.structures.iter().any(|(given, _)| given == **name)) {
+    for name in needed.iter().filter(|name| !step.structures.iter().any(|(given, _)| given == *name)) {
         told.add(
             &node,
             format!("no structure {name:?} in \"in\""),
@@ -293,5 +294,26 @@ fn item(node: &Node, index: usize) -> &Node {
     match &node.value {
         Value::Array(items) => items.get(index).unwrap_or(node),
         _ => node,
+    }
+}
+
+/// A pipeline that runs needs the weights of its models; one that rests does not.
+fn check_weights(pipeline: &Pipeline, models: &Chosen<Model>, told: &mut Problems) {
+    if pipeline.mode() == Mode::Off {
+        return;
+    }
+    for step in pipeline.steps() {
+        let Some(reference) = step.action.model() else { continue };
+        let model = models.values().find(|model| model.value.id() == reference.name && !model.value.is_installed());
+        if let Some(model) = model {
+            let cure = format!("run `contourd model install {} FILE.onnx`, or set \"mode\" to \"off\"", reference.name);
+            let found = format!("{:?}, whose weights are not installed", reference.name);
+            told.add_with_cure(
+                &node_of(reference),
+                found,
+                format!("the digests of its networks in {}", model.file),
+                cure,
+            );
+        }
     }
 }

@@ -157,7 +157,15 @@ fn start_hands(
     let queue = Arc::new(Mutex::new(queue));
     for _ in 0..WORKERS {
         let threads = first.gateway.worker.threads.to_string();
-        let arguments = ["worker".into(), "--threads".into(), threads.into()];
+        let devices = first.gateway.worker.devices;
+        let mut arguments = vec![
+            "worker".into(),
+            "--threads".into(),
+            threads.into(),
+            "--device".into(),
+            devices.wanted.to_string().into(),
+        ];
+        arguments.extend(devices.cpu_instead.then(|| "--cpu-instead".into()));
         let worker = Supervisor::new(program.clone(), arguments.to_vec());
         let running = runtime.spawn(hands.clone().run_jobs(Arc::clone(&queue), worker));
         runtime.spawn(must_go_on("a worker's task", running));

@@ -11,6 +11,7 @@ use ndarray::{Array2, Array3, ArrayView2, Axis, CowArray, Ix3, parallel::prelude
 use super::axes::Axes;
 use super::grid::{self, Method};
 use super::part::part;
+use crate::limits::VOXELS_MAX;
 use crate::volume::{Mask, Volume, VolumeGeometry};
 
 /// An image while it is prepared.
@@ -197,21 +198,51 @@ impl<'a> Prepared<'a> {
     }
 
     /// The box of `size` voxels that begins at `start`, both along array axes; voxels outside the image get `fill`.
-    /// Crops, pads, or both at once.
+    /// Crops, pads, or both at once. Boxes of slices go along.
     ///
     /// # Errors
-    /// Sizes beyond what a volume may have; slices cut each in its own way.
+    /// Sizes beyond what a volume may have.
     pub fn boxed(self, start: [isize; 3], size: [usize; 3], fill: f32) -> Result<Prepared<'a>, String> {
-        self.need_grid()?;
-        let old = self.frame.geometry.shape();
+        let old = self.frame.shape();
         if start == [0; 3] && size == old {
             return Ok(self);
         }
-        let geometry = geometry_of_box(&self.frame.geometry, start, size)?;
+        refuse_size(size)?;
+        let cuts = (0..size[0]).map(|k| {
+            let slice = usize::try_from(start[0] + k as isize).ok().filter(|slice| *slice < old[0])?;
+            let line = |axis: usize| Line { first: start[axis] as f64, step: 1.0 };
+            Some(SliceWindow { slice, row: line(1), column: line(2) })
+        });
+        let cuts: Vec<Option<SliceWindow>> = cuts.collect();
         let pixels = boxed(&self.pixels.view(), start, size, fill);
-        let mask = self.mask.map(|mask| boxed(&mask.view(), start, size, false));
+        let mask = self.mask.as_ref().map(|mask| boxed(&mask.view(), start, size, false));
+        let boxes = self.boxes.as_ref().map(|boxes| boxed_boxes(boxes, &cuts, start, size));
+        if self.frame.windows.is_some() {
+            return Ok(Prepared { boxes, ..self.rewindowed(&cuts, pixels, mask) });
+        }
+        let geometry = geometry_of_box(&self.frame.geometry, start, size)?;
         let frame = Frame { geometry: Arc::new(geometry), ..self.frame };
-        Ok(Prepared { frame, pixels: pixels.into(), mask, boxes: None, saved: self.saved })
+        Ok(Prepared { frame, pixels: pixels.into(), mask, boxes, saved: self.saved })
+    }
+
+    /// An array of which each slice was cut from a slice of this one; `cuts` are in voxels of this array. Boxes of slices
+    /// are done with.
+    pub fn rewindowed(
+        self,
+        cuts: &[Option<SliceWindow>],
+        pixels: Array3<f32>,
+        mask: Option<Array3<bool>>,
+    ) -> Prepared<'a> {
+        let old = self.frame.windows_or_whole();
+        let through = |cut: SliceWindow| {
+            let before = old.slices[cut.slice]?;
+            let (row, column) = (before.row.then(cut.row), before.column.then(cut.column));
+            Some(SliceWindow { slice: before.slice, row, column })
+        };
+        let slices = cuts.iter().map(|cut| cut.and_then(through)).collect();
+        let (_, rows, columns) = pixels.dim();
+        let frame = Frame { windows: Some(Windows { slices, rows, columns }), ..self.frame };
+        Prepared { frame, pixels: pixels.into(), mask, boxes: None, saved: self.saved }
     }
 
     /// The image on another grid whose axes are parallel; values outside become `outside`. A crop mask goes along by the
@@ -234,6 +265,33 @@ impl<'a> Prepared<'a> {
         let frame = Frame { geometry: target, ..self.frame };
         Ok(Prepared { frame, pixels: pixels.into(), mask, boxes: None, saved: self.saved })
     }
+}
+
+/// Refuses an array that is larger than any volume, before it is made.
+///
+/// # Errors
+/// Sizes beyond what a volume may have.
+pub fn refuse_size(shape: [usize; 3]) -> Result<(), String> {
+    let fits = shape.iter().try_fold(1_usize, |product, side| product.checked_mul(*side));
+    match fits {
+        Some(voxels) if voxels <= VOXELS_MAX => Ok(()),
+        _ => Err(format!("found a size of {shape:?} voxels, expected at most {VOXELS_MAX} in all; make it smaller")),
+    }
+}
+
+/// Boxes of slices after a box of the array was taken; slices that were added, and boxes that lie outside, take all.
+fn boxed_boxes(boxes: &[SliceBox], cuts: &[Option<SliceWindow>], start: [isize; 3], size: [usize; 3]) -> Vec<SliceBox> {
+    let moved = |(first, last): (usize, usize), axis: usize| {
+        let (first, last) = (first as isize - start[axis], last as isize - start[axis]);
+        let end = size[axis] as isize - 1;
+        (first <= end && last >= 0).then(|| (first.max(0) as usize, last.min(end) as usize))
+    };
+    let whole = SliceBox { rows: (0, size[1] - 1), columns: (0, size[2] - 1) };
+    let of = |cut: &Option<SliceWindow>| {
+        let old = boxes[cut.as_ref()?.slice];
+        Some(SliceBox { rows: moved(old.rows, 1)?, columns: moved(old.columns, 2)? })
+    };
+    cuts.iter().map(|cut| of(cut).unwrap_or(whole)).collect()
 }
 
 /// A box of an array; voxels outside get `fill`.

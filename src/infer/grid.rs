@@ -6,7 +6,7 @@
 
 pub mod kernel;
 pub mod lines;
-mod spline;
+pub mod spline;
 pub mod target;
 
 use std::sync::Arc;

@@ -5,6 +5,7 @@
 //! in: what pre-processing did to the grid is undone by geometry, not by inverse operations.
 
 mod axes;
+mod cascade;
 mod filter;
 mod frame;
 mod grid;
@@ -30,7 +31,7 @@ pub use parameter::{Arguments, Kind, Parameter};
 pub use recipe::{Layout, NetworkFile, Recipe, StructureIn, Tensor};
 pub use window::check_shapes;
 
-use crate::volume::{Mask, Volume};
+use crate::volume::{CompactMask, Mask, Volume};
 
 /// Why a model gave no result. None of these names a patient.
 #[derive(Debug, Error)]
@@ -90,7 +91,7 @@ pub trait Network {
 pub struct Structure {
     /// The name in the model's `structures`.
     pub label: String,
-    pub mask: Mask,
+    pub mask: CompactMask,
     /// Why it is empty, when it is: the operation that left nothing, in words for the operator.
     pub reason: Option<String>,
 }

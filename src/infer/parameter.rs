@@ -59,7 +59,7 @@ pub enum Kind {
         high: f64,
         count: (usize, usize),
     },
-    /// A free name that the operation gives, such as that of a region to keep.
+    /// A free name: one that the operation gives (`save_as`), or that of something which may be missing.
     Text,
     /// Regions that are joined one after the other ([`region::TABLE`]).
     Regions,
@@ -392,7 +392,7 @@ impl fmt::Display for Kind {
             Kind::Numbers { low, high, count: (least, most) } => {
                 write!(f, "{least} to {most} numbers, each from {low} to {high}")
             }
-            Kind::Text => f.write_str("a new name"),
+            Kind::Text => f.write_str("a name"),
             Kind::Regions => f.write_str("a list of regions, see below"),
         }
     }

@@ -259,10 +259,25 @@ impl Restored {
         })
     }
 
-    /// The name of the label with this value or channel.
-    pub(super) fn name_of(&self, value: usize) -> Option<&str> {
-        let labels = &self.output.labels;
-        labels.iter().find(|label| (label.index..=label.last).contains(&value)).map(|label| label.name.as_str())
+    /// The value of the label at each voxel, 0 for none; of overlapping labels the last.
+    pub(super) fn values(&self) -> Array3<u16> {
+        let value = |place: usize| self.output.labels.get(place).map_or(0, |label| label.index as u16);
+        match &self.found {
+            Found::Exclusive(all) => all.mapv(|found| if found == 0 { 0 } else { value(usize::from(found) - 1) }),
+            Found::Overlapping(all) => {
+                let mut values = Array3::zeros(self.taps_shape());
+                for (place, mask) in all.iter().enumerate() {
+                    ndarray::Zip::from(&mut values)
+                        .and(mask)
+                        .par_for_each(|v, m| *v = if *m { value(place) } else { *v });
+                }
+                values
+            }
+        }
+    }
+
+    fn taps_shape(&self) -> [usize; 3] {
+        [self.taps[0].len(), self.taps[1].len(), self.taps[2].len()]
     }
 
     /// Adds the voxels of one label to a mask; cheaper than making the label's own.
@@ -289,7 +304,7 @@ impl Restored {
 }
 
 /// Taps from the network's grid onto the target.
-pub(super) fn taps_back(
+fn taps_back(
     output: &Output,
     tensor: &Arc<VolumeGeometry>,
     target: &Arc<VolumeGeometry>,

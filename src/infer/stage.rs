@@ -6,11 +6,12 @@ use std::sync::Arc;
 
 use ndarray::{Array3, Array4, ArrayView4, Axis, CowArray, Ix3, Slice, Zip};
 
+use super::cascade;
 use super::frame::{Frame, Prepared};
-use super::grid::{Method, bring_onto, resample};
-use super::recipe::{Activate, Activation, Channel, ImageKind, Output, Pass, Recipe, Source, Stage};
+use super::grid::{Method, bring_onto};
+use super::recipe::{Activate, Activation, Channel, ImageKind, Pass, Recipe, Source, Stage};
 use super::region::Surroundings;
-use super::restore::{Restored, taps_back};
+use super::restore::Restored;
 use super::window::{ChannelView, Emit, Slide, activate};
 use super::{DerivedImage, DerivedKind, InferError, Network};
 use crate::volume::{Mask, Volume, VolumeGeometry};
@@ -39,11 +40,11 @@ pub(super) fn run(
             let low = prepare(previous, inputs, &mut known)?;
             let mut tell = |done| progress("previous network", done);
             let work = Work { stage: previous, ready: &low, inputs, structures: &known, previous: None };
-            Some(work.run(networks, &source.geometry, &mut tell)?)
+            let found = work.run(networks, &source.geometry, &mut tell)?;
+            Some(cascade::labels_on(&ready.frame, &found, &source.geometry, stage.output.separate)?)
         }
     };
     let mut tell = |done| progress("network", done);
-    let previous = previous.as_ref().map(|found| (found, &source.geometry));
     let work = Work { stage, ready: &ready, inputs, structures: &known, previous };
     let restored = work.run(networks, &source.geometry, &mut tell)?;
     Ok((restored, saved))
@@ -129,8 +130,8 @@ struct Work<'a> {
     ready: &'a Ready<'a>,
     inputs: &'a BTreeMap<String, Volume>,
     structures: &'a BTreeMap<String, Mask>,
-    /// Labels of the stage before, and their grid.
-    previous: Option<(&'a Restored, &'a Arc<VolumeGeometry>)>,
+    /// Label values of the stage before, on the array of this one.
+    previous: Option<Array3<u16>>,
 }
 
 impl<'a> Work<'a> {
@@ -289,31 +290,13 @@ impl<'a> Work<'a> {
                 owned(mask.map_or_else(|| Array3::zeros(frame.shape()), |mask| mask.mapv(f32::from)))
             }
             Source::Previous(value) => {
-                let mask = self.previous.and_then(|(found, grid)| {
-                    let voxels = found.mask(found.name_of(*value)?)?;
-                    Some(Mask::new(Arc::clone(grid), voxels))
-                });
-                owned(match mask {
-                    Some(mask) => self.label_on(frame, &mask)?.mapv(f32::from),
-                    None => Array3::zeros(frame.shape()),
-                })
+                let labels = self.previous.as_ref().filter(|labels| labels.shape() == frame.shape());
+                owned(labels.map_or_else(
+                    || Array3::zeros(frame.shape()),
+                    |labels| labels.mapv(|label| f32::from(usize::from(label) == *value)),
+                ))
             }
         }
-    }
-}
-
-impl Work<'_> {
-    /// A label of the stage before on a frame: linear, and at least a half; along an axis that is treated apart, the
-    /// nearest (nnU-Net's `resize_segmentation` of order 1).
-    fn label_on(&self, frame: &Frame, mask: &Mask) -> Result<Array3<bool>, InferError> {
-        let output = Output { linear: true, ..self.stage.output.clone() };
-        let [slices, rows, columns] = &taps_back(&output, &mask.geometry, &frame.geometry)?;
-        let soft = resample(mask.voxels.mapv(f32::from).view(), [slices, rows, columns], 0.0);
-        let mask = soft.mapv(|share| share >= 0.5);
-        Ok(match &frame.windows {
-            None => mask,
-            Some(windows) => windows.cut(&mask, false),
-        })
     }
 }
 

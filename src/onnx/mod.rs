@@ -17,7 +17,7 @@ use thiserror::Error;
 
 pub use device::{Device, Devices};
 pub use loaded::Loaded;
-pub use networks::{Networks, Shared, with_networks};
+pub use networks::{Networks, Shared, device_of, with_networks};
 
 /// Name of the library's file on this system.
 pub const LIBRARY: &str = if cfg!(target_os = "macos") { "libonnxruntime.dylib" } else { "libonnxruntime.so" };

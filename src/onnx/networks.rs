@@ -75,6 +75,11 @@ fn bytes_of(network: &Shared) -> u64 {
     network.lock().unwrap_or_else(PoisonError::into_inner).file_bytes()
 }
 
+/// Where a network runs, in the words of the configuration.
+pub fn device_of(network: &Shared) -> String {
+    network.lock().unwrap_or_else(PoisonError::into_inner).device().to_string()
+}
+
 /// Locks networks for one run and hands them over, in their order.
 pub fn with_networks<T>(networks: &[Shared], work: impl FnOnce(&mut [&mut dyn Network]) -> T) -> T {
     let mut held: Vec<MutexGuard<'_, Loaded>> =

@@ -9,7 +9,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use thiserror::Error;
 
-use crate::volume::{LabelMap, Mask, VolumeGeometry};
+use crate::volume::{LabelMap, Mask, Volume, VolumeGeometry};
 
 /// How far a slice may lie from where the one affine of NIfTI puts it.
 const AFFINE_MM: f64 = 0.1;
@@ -45,6 +45,16 @@ pub fn encode_mask(mask: &Mask) -> Result<Vec<u8>, NiftiError> {
 pub fn encode_labels(map: &LabelMap) -> Result<Vec<u8>, NiftiError> {
     let mut bytes = header(&map.geometry, 512, 16)?;
     bytes.extend(map.labels.iter().flat_map(|label| label.to_le_bytes()));
+    Ok(bytes)
+}
+
+/// An image as a file of 32 bit floating point numbers.
+///
+/// # Errors
+/// [`NiftiError::Uneven`] for slices that one affine cannot place.
+pub fn encode_image(volume: &Volume) -> Result<Vec<u8>, NiftiError> {
+    let mut bytes = header(&volume.geometry, 16, 32)?;
+    bytes.extend(volume.pixels.iter().flat_map(|value| value.to_le_bytes()));
     Ok(bytes)
 }
 

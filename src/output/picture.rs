@@ -12,13 +12,13 @@ pub use image::{Picture, PictureError};
 
 use crate::limits::{PICTURE_SIDE, PICTURES_MAX};
 use crate::structure::Color;
-use crate::volume::{Mask, Volume, VolumeGeometry};
+use crate::volume::{CompactMask, Volume, VolumeGeometry};
 
 /// A structure to outline.
 #[derive(Clone, Copy)]
 pub struct Outline<'a> {
     pub color: Color,
-    pub mask: &'a Mask,
+    pub mask: &'a CompactMask,
 }
 
 /// A plane through the voxels, along the axes of the array.
@@ -87,7 +87,10 @@ impl<'a> Scene<'a> {
     /// When a mask lies on another grid than the volume: that is an error of the calling code.
     pub fn new(volume: &'a Volume, outlines: &'a [Outline<'a>]) -> Scene<'a> {
         let shape = volume.geometry.shape();
-        assert!(outlines.iter().all(|outline| outline.mask.voxels.shape() == shape), "masks lie on the volume's grid");
+        assert!(
+            outlines.iter().all(|outline| outline.mask.geometry.shape() == shape),
+            "masks lie on the volume's grid"
+        );
         Scene { volume, outlines, counts: outlines.par_iter().map(|outline| planes(outline.mask)).collect() }
     }
     /// Draws one view, cut to the structures (to the whole image when there are none).
@@ -153,12 +156,13 @@ impl<'a> Scene<'a> {
 }
 
 /// How many voxels lie in each plane across each axis, in one pass over the mask.
-fn planes(mask: &Mask) -> [Vec<usize>; 3] {
+fn planes(mask: &CompactMask) -> [Vec<usize>; 3] {
     let mut counts = mask.geometry.shape().map(|length| vec![0; length]);
-    for (slice, plane) in mask.voxels.outer_iter().enumerate() {
-        for (row, line) in plane.outer_iter().enumerate() {
+    let [slices, rows, columns] = mask.extent();
+    for (slice, plane) in slices.zip(mask.in_box().outer_iter()) {
+        for (row, line) in rows.clone().zip(plane.outer_iter()) {
             let mut inside = 0;
-            for (count, _) in counts[2].iter_mut().zip(line).filter(|(_, inside)| **inside) {
+            for (count, _) in counts[2][columns.clone()].iter_mut().zip(line).filter(|(_, inside)| **inside) {
                 *count += 1;
                 inside += 1;
             }
@@ -304,13 +308,11 @@ fn interpolate(volume: &Volume, view: View, [(a, v), (b, u)]: [(usize, f64); 2])
 }
 
 /// Colours the pixels of a mask that have a neighbour outside.
-fn trace(picture: &mut Picture, mask: &Mask, view: View, [down, across]: [&Side; 2], color: u8) {
+fn trace(picture: &mut Picture, mask: &CompactMask, view: View, [down, across]: [&Side; 2], color: u8) {
     let nearest = |side: &Side| -> Vec<usize> { side.indices.iter().map(|index| index.round() as usize).collect() };
     let (rows, columns) = (nearest(down), nearest(across));
     let inside = |y: usize, x: usize| match (rows.get(y), columns.get(x)) {
-        (Some(&j), Some(&i)) => {
-            mask.voxels.get(voxel(view, [(down.axis, j), (across.axis, i)])).copied().unwrap_or(false)
-        }
+        (Some(&j), Some(&i)) => mask.contains(voxel(view, [(down.axis, j), (across.axis, i)])),
         _ => false,
     };
     for y in 0..picture.height {
@@ -393,11 +395,11 @@ mod tests {
         Arc::new(VolumeGeometry::new((40, 50), [2.0, 1.0], row, column, origins).expect("legal"))
     }
 
-    fn block(geometry: &Arc<VolumeGeometry>, low: [usize; 3], high: [usize; 3]) -> Mask {
+    fn block(geometry: &Arc<VolumeGeometry>, low: [usize; 3], high: [usize; 3]) -> CompactMask {
         let inside = |(k, j, i): (usize, usize, usize)| {
             [k, j, i].iter().zip(low.iter().zip(&high)).all(|(at, (low, high))| low <= at && at < high)
         };
-        Mask::new(Arc::clone(geometry), Array3::from_shape_fn(geometry.shape(), inside))
+        CompactMask::of(Arc::clone(geometry), &Array3::from_shape_fn(geometry.shape(), inside))
     }
 
     fn flat(geometry: &Arc<VolumeGeometry>) -> Volume {
@@ -464,7 +466,7 @@ mod tests {
         let masks = [
             block(&geometry, [0, 5, 5], [1, 9, 9]),
             block(&geometry, [8, 5, 5], [10, 9, 9]),
-            Mask::empty(Arc::clone(&geometry)),
+            crate::volume::Mask::empty(Arc::clone(&geometry)).into(),
         ];
         let outlines: Vec<Outline<'_>> = masks.iter().map(|mask| Outline { color: RED, mask }).collect();
         let views = Scene::new(&flat(&geometry), &outlines).montage(2);

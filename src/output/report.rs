@@ -12,7 +12,7 @@ pub use html::html;
 use super::picture::{Outline, PictureError, Scene, Window, caption};
 use super::run::{Stage, StructureResult};
 use crate::structure::{Color, RoiStyle};
-use crate::volume::{Mask, Volume, VolumeGeometry};
+use crate::volume::{CompactMask, Volume, VolumeGeometry};
 
 /// A line of facts: what it is and what it says.
 pub type Fact = (String, String);
@@ -68,10 +68,9 @@ pub struct Figure {
 
 impl StructureRow {
     /// The row of a structure from its voxels and what the run says of it.
-    pub fn of(style: &RoiStyle, mask: &Mask, result: &StructureResult) -> StructureRow {
-        let occupied = |plane: &ndarray::ArrayView2<'_, bool>| plane.iter().any(|&inside| inside);
-        let planes: Vec<bool> = mask.voxels.outer_iter().map(|plane| occupied(&plane)).collect();
-        let ends = planes.iter().position(|&yes| yes).zip(planes.iter().rposition(|&yes| yes));
+    pub fn of(style: &RoiStyle, mask: &CompactMask, result: &StructureResult) -> StructureRow {
+        let slices = mask.extent()[0].clone();
+        let ends = (!slices.is_empty()).then(|| (slices.start, slices.end - 1));
         let positions = mask.geometry.positions_mm();
         StructureRow {
             name: style.name.clone(),

@@ -1,5 +1,7 @@
 //! What a run says of itself: stages with their times, structures, files, warnings. It is stored with the job.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 /// What a successful run has to tell.
@@ -13,6 +15,9 @@ pub struct Run {
     pub warnings: Vec<String>,
     /// Largest resident memory of the worker up to the end of this run.
     pub memory_peak_bytes: u64,
+    /// Where the networks of each step ran.
+    #[serde(default)]
+    pub devices: BTreeMap<String, String>,
 }
 
 /// One stage of a run.

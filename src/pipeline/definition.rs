@@ -103,6 +103,7 @@ pub struct Pipeline {
     structures: Vec<StructureRule>,
     outputs: Vec<Output>,
     deliver: Vec<Deliver>,
+    cpu_instead: bool,
 }
 
 impl Pipeline {
@@ -124,6 +125,7 @@ impl Pipeline {
         let structures = fields.required("structures", problems);
         let structures = structures.map(|list| parse_structures(list, steps.as_deref(), problems)).unwrap_or_default();
         let outputs = fields.required("outputs", problems).map(|list| parse_outputs(list, problems));
+        let cpu_instead = fields.optional("cpu_instead").and_then(|flag| flag.bool(problems)).unwrap_or(false);
         let deliver = fields.optional("deliver").map(|list| parse_deliver(list, problems)).unwrap_or_default();
         if mode == Some(Mode::Live) && deliver.is_empty() && problems.count() == before {
             let cure = "name a peer, or set \"mode\" to \"shadow\"";
@@ -136,7 +138,20 @@ impl Pipeline {
         let (complete, outputs) = (complete.unwrap_or_default(), outputs?);
         let revision = u32::try_from(revision?).ok()?;
         let (id, mode, same, steps) = (id?, mode?, same?, steps?);
-        Some(Pipeline { id, revision, mode, when, same, inputs, complete, steps, structures, outputs, deliver })
+        Some(Pipeline {
+            id,
+            revision,
+            mode,
+            when,
+            same,
+            inputs,
+            complete,
+            steps,
+            structures,
+            outputs,
+            deliver,
+            cpu_instead,
+        })
     }
 
     /// The name, also of the file.
@@ -147,6 +162,11 @@ impl Pipeline {
     /// Counts up with each change that changes results; part of the UIDs of what is produced.
     pub fn revision(&self) -> u32 {
         self.revision
+    }
+
+    /// Whether its models may run on the processor where the device of the gateway is not there.
+    pub fn cpu_instead(&self) -> bool {
+        self.cpu_instead
     }
 
     pub fn mode(&self) -> Mode {

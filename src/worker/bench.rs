@@ -3,7 +3,7 @@
 //! The same bench serves the worker process and `contourd segment`. It reads the instances and the models, and writes
 //! only into the folder of the order.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Instant, SystemTime};
@@ -18,10 +18,10 @@ use super::steps::Delivered;
 use super::structures::read_structures;
 use crate::contour::{self, Contour};
 use crate::document::{self, Problem, Problems};
-use crate::infer::{self, NetworkFile, Structure};
+use crate::infer::{self, NetworkFile, Outcome};
 use crate::job::{Run, Stage, StructureResult};
 use crate::limits::NETWORKS_BYTES_KEPT;
-use crate::onnx::{Devices, Networks, with_networks};
+use crate::onnx::{Devices, Networks, device_of, with_networks};
 use crate::pipeline::{Model, Pipeline, Step};
 use crate::volume::{Mask, Volume};
 
@@ -59,10 +59,16 @@ pub struct Bench {
     checked: BTreeMap<PathBuf, (String, (u64, SystemTime))>,
 }
 
+/// What a model gave, and where its networks ran.
+pub(super) struct Ran {
+    pub outcome: Outcome,
+    pub device: String,
+}
+
 impl Bench {
-    /// An empty bench; each network runs on `threads` CPU threads.
-    pub fn new(threads: usize) -> Bench {
-        Bench { networks: Networks::new(threads, NETWORKS_BYTES_KEPT, Devices::CPU), checked: BTreeMap::new() }
+    /// An empty bench; each network runs on one of the `devices`, with `threads` CPU threads.
+    pub fn new(threads: usize, devices: Devices) -> Bench {
+        Bench { networks: Networks::new(threads, NETWORKS_BYTES_KEPT, devices), checked: BTreeMap::new() }
     }
 
     /// Does one job. `progress` is told the stage and how much of it is done, 0 to 1.
@@ -80,9 +86,10 @@ impl Bench {
         let made = self.run_steps(&pipeline, order, &mut volumes, drawn, grid, &mut clock)?;
         let (chosen, left_out) = made.choose(&pipeline)?;
         let contours: Vec<Vec<Contour>> =
-            clock.time("contour", |_| chosen.iter().map(|(_, structure)| contour::trace(&structure.mask)).collect());
+            clock.time("contour", |_| chosen.iter().map(|(_, made)| contour::trace(&made.mask.to_mask())).collect());
         let mut run = Run { structures: results(&chosen, &contours), warnings: warnings(&series), ..Run::default() };
         run.warnings.extend(made.warnings.iter().cloned());
+        run.devices = made.devices.clone();
         for (rule, why) in left_out {
             run.warnings.push(format!("{} is left out: {why}", rule.style.name));
             let (name, note) = (rule.style.name.clone(), format!("left out: {why}"));
@@ -108,20 +115,23 @@ impl Bench {
         order: &WorkOrder,
         images: &BTreeMap<String, Volume>,
         masks: &BTreeMap<String, Mask>,
+        cpu_instead: bool,
         clock: &mut Stages<'_>,
-    ) -> Result<Vec<Structure>, BenchError> {
+    ) -> Result<Ran, BenchError> {
         let failed = |reason: String| {
             let reason = format!("model {}: {reason}", model.id());
             BenchError::Step { step: step.id.clone(), reason }
         };
         let networks = clock.time(&format!("{}: load model", step.id), |_| {
             let folder = order.models.join(model.id());
-            self.networks.get(model, &folder, false).map_err(|error| failed(error.to_string()))
+            self.networks.get(model, &folder, cpu_instead).map_err(|error| failed(error.to_string()))
         })?;
         let outcome = clock.time(&format!("{}: infer", step.id), |progress| {
             with_networks(&networks, |networks| infer::run(model.recipe(), images, masks, networks, progress))
         });
-        outcome.map(|outcome| outcome.structures).map_err(|error| failed(error.to_string()))
+        let outcome = outcome.map_err(|error| failed(error.to_string()))?;
+        let devices: BTreeSet<String> = networks.iter().map(device_of).collect();
+        Ok(Ran { outcome, device: devices.into_iter().collect::<Vec<_>>().join(", ") })
     }
 
     /// The definition of a model as it was when the series matched, its network file checked against the digest. The

@@ -14,7 +14,7 @@ use super::steps::{Delivered, Made};
 use crate::assemble::{Modality, SeriesPlan};
 use crate::contour::Contour;
 use crate::dicom::Instance;
-use crate::infer::Structure;
+use crate::infer::{DerivedImage, DerivedKind, Structure};
 use crate::job::{Run, StructureResult};
 use crate::output::nifti;
 use crate::output::picture::{Outline, PictureError};
@@ -51,6 +51,7 @@ impl Finished<'_> {
             files.push(write_rtstruct(self, output)?);
         }
         files.extend(write_masks(self.order, &self.chosen)?);
+        files.extend(write_images(self.order, &self.made.images)?);
         Ok(files)
     }
 
@@ -134,6 +135,9 @@ impl Finished<'_> {
         for (step, model) in &self.made.models {
             let text = format!("{} {}, {}, sha256 {}", model.name(), model.version(), model.licence(), model.digests());
             facts.push((format!("Model of step {step}"), text));
+            if let Some(device) = run.devices.get(step) {
+                facts.push((format!("Device of step {step}"), device.clone()));
+            }
         }
         facts.extend(run.files.iter().map(|file| ("File".to_owned(), file.clone())));
         facts
@@ -256,12 +260,35 @@ fn write_masks(order: &WorkOrder, chosen: &[Delivered<'_>]) -> Result<Vec<String
         return Ok(Vec::new());
     }
     let write_one = |(rule, structure): &Delivered<'_>| {
-        let bytes = nifti::encode_mask(&structure.mask).map_err(|error| BenchError::Output(error.to_string()))?;
+        let bytes =
+            nifti::encode_mask(&structure.mask.to_mask()).map_err(|error| BenchError::Output(error.to_string()))?;
         let name = format!("{}.nii.gz", rule.style.name);
         write(&order.folder.join(&name), &nifti::gzip(&bytes))?;
         Ok(name)
     };
     chosen.par_iter().map(write_one).collect()
+}
+
+/// The images that models gave besides structures, as NIfTI; a deformation has one file for each component.
+fn write_images(order: &WorkOrder, images: &[(String, DerivedImage)]) -> Result<Vec<String>, BenchError> {
+    let mut files = Vec::new();
+    let mut write_one = |name: String, volume: &Volume| {
+        let bytes = nifti::encode_image(volume).map_err(|error| BenchError::Output(error.to_string()))?;
+        write(&order.folder.join(&name), &nifti::gzip(&bytes))?;
+        files.push(name);
+        Ok(())
+    };
+    for (step, image) in images {
+        match &image.kind {
+            DerivedKind::Image(volume) => write_one(format!("{step}.{}.nii.gz", image.name), volume)?,
+            DerivedKind::Deformation(components) => {
+                for (axis, volume) in ["x", "y", "z"].iter().zip(components) {
+                    write_one(format!("{step}.{}.{axis}_mm.nii.gz", image.name), volume)?;
+                }
+            }
+        }
+    }
+    Ok(files)
 }
 
 /// Writes a file and makes its bytes durable; the daemon makes its name durable when it adopts the folder.

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::WorkOrder;
-use super::bench::{Bench, BenchError, Stages};
+use super::bench::{Bench, BenchError, Ran, Stages};
 use super::structures::{Drawn, absent};
-use crate::infer::Structure;
 use crate::infer::post::{Between, onto, run_between};
+use crate::infer::{DerivedImage, Structure};
 use crate::pipeline::{Action, Model, OnFailure, Pipeline, Reference, Step, StructureRule};
 use crate::volume::{Mask, Volume, VolumeGeometry};
 
@@ -23,6 +23,10 @@ pub(super) struct Made {
     pub models: BTreeMap<String, Model>,
     /// What was left out, and why, for people.
     pub warnings: Vec<String>,
+    /// Where the networks of each step ran.
+    pub devices: BTreeMap<String, String>,
+    /// Images that models gave besides structures, by step.
+    pub images: Vec<(String, DerivedImage)>,
 }
 
 /// A structure that is delivered.
@@ -42,13 +46,14 @@ impl Made {
             match mask {
                 Ok(mask) => {
                     let label = name.split_once(':').map_or(name.as_str(), |(_, label)| label).to_owned();
-                    structures.insert(name, Structure { label, mask, reason: None });
+                    structures.insert(name, Structure { label, mask: mask.into(), reason: None });
                 }
                 Err(reason) => drop(missing.insert(name, reason)),
             }
         }
         let (skipped, models) = (BTreeMap::new(), BTreeMap::new());
-        Made { structures, missing, skipped, models, warnings: Vec::new() }
+        let (warnings, devices, images) = (Vec::new(), BTreeMap::new(), Vec::new());
+        Made { structures, missing, skipped, models, warnings, devices, images }
     }
 
     /// What a step needs and does not find. What its model can do without is not needed.
@@ -84,7 +89,7 @@ impl Made {
 
     /// The masks that a step takes, by the names that it knows them by.
     fn masks_for(&self, step: &Step) -> BTreeMap<String, Mask> {
-        let mask = |name: String| self.structures.get(&name).map(|structure| structure.mask.clone());
+        let mask = |name: String| self.structures.get(&name).map(|structure| structure.mask.to_mask());
         let pair = |(name, artefact): &(String, crate::pipeline::ArtefactRef)| {
             Some((name.clone(), mask(format!("{}:{}", artefact.step, artefact.label))?))
         };
@@ -153,7 +158,11 @@ impl Bench {
                 Err((error, _)) => return Err(error),
             };
             for structure in structures {
-                let mask = if structure.mask.geometry == *grid { structure.mask } else { onto(&structure.mask, grid) };
+                let mask = if structure.mask.geometry == *grid {
+                    structure.mask
+                } else {
+                    onto(&structure.mask.to_mask(), grid).into()
+                };
                 let structure = Structure { mask, ..structure };
                 made.structures.insert(format!("{}:{}", step.id, structure.label), structure);
             }
@@ -189,10 +198,13 @@ impl Bench {
                 let there = step.images.iter().filter(|(_, slot)| volumes.contains_key(&slot.name));
                 let there: Vec<(String, Reference)> = there.cloned().collect();
                 let moved = Moved::out_of(volumes, &there).map_err(|reason| own(failed(reason)))?;
-                let structures = self.run_model(step, &model, order, &moved.images, &masks, clock);
+                let ran = self.run_model(step, &model, order, &moved.images, &masks, pipeline.cpu_instead(), clock);
                 moved.back_to(volumes);
+                let Ran { outcome, device } = ran.map_err(own)?;
                 made.models.insert(step.id.clone(), model);
-                structures.map_err(own)
+                made.devices.insert(step.id.clone(), device);
+                made.images.extend(outcome.images.into_iter().map(|image| (step.id.clone(), image)));
+                Ok(outcome.structures)
             }
         }
     }

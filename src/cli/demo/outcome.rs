@@ -22,7 +22,7 @@ use crate::phantom::Phantom;
 use crate::pipeline::Group;
 use crate::route::{self, SeriesView, Trace};
 use crate::structure::{Color, RoiStyle, RoiType, lookup};
-use crate::volume::{Mask, Volume};
+use crate::volume::{CompactMask, Mask, Volume};
 
 /// What is told at the end.
 pub(super) struct Told {
@@ -199,8 +199,9 @@ fn write_report(
     configuration: &Configuration,
     text: &mut String,
 ) -> anyhow::Result<()> {
-    let outlines: Vec<Outline<'_>> =
-        result.masks.iter().map(|(style, mask, _)| Outline { color: style.color, mask }).collect();
+    let compact: Vec<_> =
+        result.masks.iter().map(|(style, mask, _)| (style, CompactMask::from(mask.clone()))).collect();
+    let outlines: Vec<Outline<'_>> = compact.iter().map(|(style, mask)| Outline { color: style.color, mask }).collect();
     let figures = report::figures(&result.volume, result.is_ct, &outlines)?;
     let pictures = root.join("pictures");
     for (number, figure) in figures.iter().enumerate() {
@@ -262,7 +263,7 @@ fn rows(result: &Result<'_>) -> Vec<StructureRow> {
     let row = |(style, mask, contours): &(RoiStyle, Mask, usize)| {
         let (name, note) = (style.name.clone(), note(&style.name).unwrap_or_default());
         let measured = StructureResult { name, volume_cm3: mask.volume_cm3(), contours: *contours, note };
-        StructureRow::of(style, mask, &measured)
+        StructureRow::of(style, &CompactMask::from(mask.clone()), &measured)
     };
     result.masks.iter().map(row).collect()
 }

@@ -105,6 +105,11 @@ impl Along {
         Along { length, ends, points: Points::Weighted(held.map(|position| position.map(weights)).collect()) }
     }
 
+    /// The given indices and weights for each new value.
+    pub fn weighted(length: usize, taps: Vec<Vec<(usize, f64)>>) -> Along {
+        Along { length, ends: None, points: Points::Weighted(taps.into_iter().map(Some).collect()) }
+    }
+
     /// How many values come out.
     pub fn count(&self) -> usize {
         match &self.points {

@@ -74,7 +74,8 @@ pub fn nearest_of(mask: &Array3<bool>, positions: &[Vec<f64>; 3]) -> Array3<bool
     out
 }
 
-fn along_axis(source: ArrayView3<'_, f32>, axis: usize, along: &Along, outside: f32) -> Array3<f32> {
+/// Does to every line along one axis what `along` says.
+pub fn along_axis(source: ArrayView3<'_, f32>, axis: usize, along: &Along, outside: f32) -> Array3<f32> {
     let mut shape = [source.shape()[0], source.shape()[1], source.shape()[2]];
     shape[axis] = along.count();
     let mut out = Array3::zeros(shape);

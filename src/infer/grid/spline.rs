@@ -23,16 +23,19 @@ pub enum Ends {
 /// Indices (from the start of the guarded line) and weights of the spline at a position of the signal.
 pub fn taps(position: f64) -> Vec<(usize, f64)> {
     let below = position.floor();
-    let t = position - below;
-    let s = 1.0 - t;
-    let weights = [
-        s * s * s / 6.0,
-        (4.0 - 3.0 * t * t * (2.0 - t)) / 6.0,
-        (4.0 - 3.0 * s * s * (2.0 - s)) / 6.0,
-        t * t * t / 6.0,
-    ];
     let first = (below as i64 + GUARD as i64 - 1).max(0) as usize;
-    weights.into_iter().enumerate().map(|(offset, weight)| (first + offset, weight)).collect()
+    weights(position - below).into_iter().enumerate().map(|(offset, weight)| (first + offset, weight)).collect()
+}
+
+/// The four weights of a cubic B-spline at a part of the way between two voxels, of the earliest coefficient first.
+pub fn weights(part: f64) -> [f64; 4] {
+    let rest = 1.0 - part;
+    [
+        rest * rest * rest / 6.0,
+        (4.0 - 3.0 * part * part * (2.0 - part)) / 6.0,
+        (4.0 - 3.0 * rest * rest * (2.0 - rest)) / 6.0,
+        part * part * part / 6.0,
+    ]
 }
 
 /// Turns the `length` values that begin at index [`GUARD`] of `lanes` lines into coefficients, those of the guards included.

@@ -6,11 +6,10 @@ use std::sync::Arc;
 
 use super::{Context, Step};
 use crate::document::{Node, Problems, Value};
-use crate::infer::recipe::{Activation, Decision, Output};
 use crate::infer::restore::Restored;
 use crate::infer::{InferError, Structure, on_grid};
 use crate::limits::MODEL_STEPS_MAX;
-use crate::volume::{Mask, Volume, VolumeGeometry};
+use crate::volume::{CompactMask, Mask, Volume, VolumeGeometry};
 
 /// Structures that are made of others by operations, in their order.
 #[derive(Clone)]
@@ -30,7 +29,11 @@ impl Between {
         for (name, steps) in list {
             let items = steps.array(problems).unwrap_or_default();
             if items.is_empty() {
-                problems.add(steps, "no operation", "at least one, such as {\"op\": \"take\", \"of\": [\"lungs:Lung_L\"]}");
+                problems.add(
+                    steps,
+                    "no operation",
+                    "at least one, such as {\"op\": \"take\", \"of\": [\"lungs:Lung_L\"]}",
+                );
             }
             count += items.len();
             made.push((name.clone(), items.iter().filter_map(|item| Step::parse(item, &known, problems)).collect()));
@@ -65,8 +68,7 @@ pub fn run_between(
     progress: &mut dyn FnMut(&str, f32),
 ) -> Result<Vec<Structure>, InferError> {
     let geometry = &image.geometry;
-    let nothing = Output { activation: Activation::None, decision: Decision::LabelMap, linear: false, labels: Vec::new() };
-    let labels = Restored::new(&nothing, geometry, geometry)?;
+    let labels = Restored::none(geometry.shape());
     let mut structures: BTreeMap<String, Mask> =
         given.iter().map(|(name, mask)| (name.clone(), on_grid(mask, geometry))).collect();
     let mut made = Vec::with_capacity(between.made.len());
@@ -77,7 +79,7 @@ pub fn run_between(
             progress(name, index as f32 / steps.len() as f32);
             let context = Context { geometry, image: &image.pixels, structures: &structures, labels: &labels };
             let had = voxels.iter().any(|inside| *inside);
-            (step.operation.apply)(&step.arguments, &mut voxels, &context);
+            step.apply(&mut voxels, &context);
             if had && !voxels.iter().any(|inside| *inside) {
                 reason = Some(format!("nothing is left after {} ({})", step.operation.name, step.arguments));
             }
@@ -85,8 +87,8 @@ pub fn run_between(
         let mask = Mask::new(Arc::clone(geometry), voxels);
         let empty = !mask.voxels.iter().any(|inside| *inside);
         let reason = empty.then(|| reason.unwrap_or_else(|| "nothing was there to begin with".to_owned()));
-        structures.insert(name.clone(), mask.clone());
-        made.push(Structure { label: name.clone(), mask, reason });
+        made.push(Structure { label: name.clone(), mask: CompactMask::from(mask.clone()), reason });
+        structures.insert(name.clone(), mask);
     }
     Ok(made)
 }
@@ -116,9 +118,8 @@ mod tests {
         let geometry = VolumeGeometry::new((1, 5), [1.0, 1.0], [1.0, 0.0, 0.0], [0.0, 1.0, 0.0], origins);
         let geometry = Arc::new(geometry.expect("legal"));
         let image = Volume::new(Arc::clone(&geometry), Array3::zeros((2, 1, 5)));
-        let mask = |column: usize| {
-            Mask::new(Arc::clone(&geometry), Array3::from_shape_fn((2, 1, 5), |(_, _, i)| i == column))
-        };
+        let mask =
+            |column: usize| Mask::new(Arc::clone(&geometry), Array3::from_shape_fn((2, 1, 5), |(_, _, i)| i == column));
         let given = BTreeMap::from([("a:X".to_owned(), mask(0)), ("b:Y".to_owned(), mask(4))]);
         let between = parse(
             r#"{"Both": [{"op": "take", "of": ["a:X", "b:Y"]}, {"op": "grow", "radius_mm": 1}],
@@ -127,7 +128,7 @@ mod tests {
         );
         let made = run_between(&between.expect("good"), &image, &given, &mut |_, _| ()).expect("runs");
         let row = |k: usize| -> String {
-            made[k].mask.voxels.iter().take(5).map(|&inside| if inside { '#' } else { '.' }).collect()
+            made[k].mask.to_mask().voxels.iter().take(5).map(|&inside| if inside { '#' } else { '.' }).collect()
         };
         assert_eq!([row(0), row(1), row(2)], ["##.##", "##.#.", "....."]);
         assert_eq!(made[0].reason, None);

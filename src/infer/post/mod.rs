@@ -3,12 +3,12 @@
 //! To add one: write a file with a `pub(super) const ENTRY`, and name it in [`TABLE`]. Lengths are in mm and use the
 //! position of every slice. An operation changes one mask and may look at others and at the source image.
 
+mod between;
 mod boolean;
 mod cerr;
 mod cerr_chewing;
 mod cerr_constrictor;
 mod cerr_larynx;
-mod between;
 mod closing;
 pub(super) mod components;
 mod consensus;
@@ -54,7 +54,7 @@ use super::recipe::Recipe;
 use super::restore::Restored;
 use super::{InferError, Structure};
 use crate::document::{Node, Problems};
-use crate::volume::{Mask, Volume, VolumeGeometry};
+use crate::volume::{CompactMask, Mask, Volume, VolumeGeometry};
 
 /// Every post-processing operation, in the order of the reference.
 pub static TABLE: &[&Operation] = &[
@@ -242,13 +242,13 @@ pub(super) fn run(
     let mut delivered = Vec::with_capacity(recipe.structures.len());
     for label in &recipe.structures {
         let mask = match structures.get(label) {
-            Some(mask) => mask.clone(),
-            None => Mask::new(
-                Arc::clone(geometry),
-                labels.mask(label).unwrap_or_else(|| Array3::from_elem(geometry.shape(), false)),
-            ),
+            Some(mask) => CompactMask::of(Arc::clone(geometry), &mask.voxels),
+            None => {
+                let voxels = labels.mask(label).unwrap_or_else(|| Array3::from_elem(geometry.shape(), false));
+                CompactMask::of(Arc::clone(geometry), &voxels)
+            }
         };
-        let reason = (!mask.voxels.iter().any(|inside| *inside)).then(|| {
+        let reason = mask.is_empty().then(|| {
             reasons
                 .get(label.as_str())
                 .cloned()

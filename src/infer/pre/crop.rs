@@ -1,16 +1,18 @@
-//! Keep the box around regions; it does not change values.
+//! Keep the box around regions, of the volume or of each slice; it does not change values.
 
 use ndarray::{Array3, Axis};
 
 use super::{Operation, always_consistent, failed};
-use crate::infer::frame::{Prepared, spacing_mm};
+use crate::infer::InferError;
+use crate::infer::frame::{Line, Prepared, SliceBox, SliceWindow};
 use crate::infer::parameter::{Arguments, Kind, Parameter};
-use crate::infer::region;
+use crate::infer::part::part;
+use crate::infer::region::{self, extent};
 
 pub(super) const ENTRY: Operation = Operation {
     name: "crop",
-    doc: "Keeps the smallest box of whole voxels that holds the joined regions and a margin.",
-    source: "CERR's crop list: its methods are regions, its operator is `combine`",
+    doc: "Keeps the smallest box of rows and columns that holds the joined regions and a margin, in the slices that the regions mark. When a region is taken slice by slice (`_2d`), slices without it are left out, rows and columns all stay, and each slice remembers its own box for `window_2d` or `resize`.",
+    source: "CERR's crop list: its methods are regions, its operator is `combine`; getCropLimits",
     parameters: &[
         Parameter {
             name: "regions",
@@ -26,42 +28,111 @@ pub(super) const ENTRY: Operation = Operation {
             kind: Kind::Triple { low: 0.0, high: 1000.0 },
             default: Some("[0, 0, 0]"),
         },
+        Parameter {
+            name: "slices",
+            doc: "Whether only slices that hold a voxel of the regions are kept (`marked`, as in CERR) or all between the first and the last of them (`range`).",
+            unit: "",
+            kind: Kind::Choice(&["marked", "range"]),
+            default: Some("\"marked\""),
+        },
+        Parameter {
+            name: "on_empty",
+            doc: "What to do when the regions hold no voxel: an `error`, or keep the `whole` image.",
+            unit: "",
+            kind: Kind::Choice(&["error", "whole"]),
+            default: Some("\"error\""),
+        },
     ],
     check: always_consistent,
     apply: |arguments, mut image, surroundings| {
         let mut saved = std::mem::take(&mut image.saved);
-        let (mask, _) = region::joined(arguments.regions("regions"), &image, surroundings, &mut saved)?;
+        let (mask, per_slice) = region::joined(arguments.regions("regions"), &image, surroundings, &mut saved)?;
         image.saved = saved;
-        crop_to_box(arguments, image, mask)
+        let Some(sides) = extent::bounds(&mask) else {
+            return match arguments.choice("on_empty") {
+                "whole" => Ok(image),
+                _ => Err(nothing_found()),
+            };
+        };
+        let margin = margin(arguments, &image);
+        let kept = kept_slices(&mask, margin[0], arguments.choice("slices") == "range");
+        let widened = [1, 2].map(|axis| widened(sides[axis], margin[axis], image.frame.shape()[axis]));
+        let boxes = per_slice.then(|| boxes_of(&mask, &kept, [sides[1], sides[2]], margin));
+        image.mask = Some(mask);
+        let [rows, columns] = if per_slice { whole(&image) } else { widened };
+        let mut image = kept_box(image, &kept, rows, columns).map_err(failed("crop"))?;
+        image.boxes = boxes;
+        Ok(image)
     },
 };
 
-fn crop_to_box<'a>(
-    arguments: &Arguments,
-    mut image: Prepared<'a>,
-    mask: Array3<bool>,
-) -> Result<Prepared<'a>, crate::infer::InferError> {
-    let margin_mm = image.frame.axes.to_array(arguments.triple("margin_mm"));
-    let sides = bounds(&mask).ok_or_else(|| {
-        failed("crop")("found nothing of the regions in the image, expected at least one voxel".to_owned())
-    })?;
-    let (shape, spacing) = (image.frame.shape(), spacing_mm(&image.frame.geometry));
-    let widened = [0, 1, 2].map(|axis| {
-        let margin = (margin_mm[axis] / spacing[axis] - 1e-6).ceil().max(0.0) as usize;
-        (sides[axis].0.saturating_sub(margin), (sides[axis].1 + margin).min(shape[axis] - 1))
-    });
-    image.mask = Some(mask);
-    let (start, size) = (widened.map(|(first, _)| first as isize), widened.map(|(first, last)| last - first + 1));
-    image.boxed(start, size, 0.0).map_err(failed("crop"))
+fn nothing_found() -> InferError {
+    failed("crop")(
+        "found nothing of the regions in the image, expected at least one voxel; look whether its structures exist and \
+         lie in this image, or set \"on_empty\" to \"whole\""
+            .to_owned(),
+    )
 }
 
-/// First and last index of each axis at which a mask holds a voxel.
-fn bounds(mask: &Array3<bool>) -> Option<[(usize, usize); 3]> {
-    let along = |axis: usize| {
-        let held: Vec<bool> = mask.axis_iter(Axis(axis)).map(|plane| plane.iter().any(|inside| *inside)).collect();
-        Some((held.iter().position(|held| *held)?, held.iter().rposition(|held| *held)?))
+/// The margin along array axes in whole voxels.
+fn margin(arguments: &Arguments, image: &Prepared<'_>) -> [usize; 3] {
+    let (mm, spacing) = (image.frame.axes.to_array(arguments.triple("margin_mm")), image.frame.spacing_mm());
+    [0, 1, 2].map(|axis| (mm[axis] / spacing[axis] - 1e-6).ceil().max(0.0) as usize)
+}
+
+fn widened((first, last): (usize, usize), margin: usize, length: usize) -> (usize, usize) {
+    (first.saturating_sub(margin), (last + margin).min(length - 1))
+}
+
+fn whole(image: &Prepared<'_>) -> [(usize, usize); 2] {
+    let [_, rows, columns] = image.frame.shape();
+    [(0, rows - 1), (0, columns - 1)]
+}
+
+/// Slices that hold a voxel, or lie within the margin of one that does; with `range` all between the outermost.
+fn kept_slices(mask: &Array3<bool>, margin: usize, range: bool) -> Vec<usize> {
+    let marked: Vec<bool> = mask.axis_iter(Axis(0)).map(|plane| plane.iter().any(|inside| *inside)).collect();
+    let near = |slice: &usize| {
+        let (first, last) = widened((*slice, *slice), margin, marked.len());
+        marked[first..=last].contains(&true)
     };
-    Some([along(0)?, along(1)?, along(2)?])
+    let kept: Vec<usize> = (0..marked.len()).filter(near).collect();
+    match (kept.first(), kept.last()) {
+        (Some(first), Some(last)) if range => (*first..=*last).collect(),
+        _ => kept,
+    }
+}
+
+/// The box of each kept slice, with the margin; that of all slices where a slice is kept for its neighbours.
+fn boxes_of(mask: &Array3<bool>, kept: &[usize], all: [(usize, usize); 2], margin: [usize; 3]) -> Vec<SliceBox> {
+    let (_, rows, columns) = mask.dim();
+    let common = SliceBox { rows: all[0], columns: all[1] };
+    let of = |slice: &usize| {
+        let found = extent::plane_bounds(mask.index_axis(Axis(0), *slice)).unwrap_or(common);
+        SliceBox { rows: widened(found.rows, margin[1], rows), columns: widened(found.columns, margin[2], columns) }
+    };
+    kept.iter().map(of).collect()
+}
+
+/// Some slices, and a box of their rows and columns: a grid where they follow one another.
+fn kept_box<'a>(
+    image: Prepared<'a>,
+    kept: &[usize],
+    rows: (usize, usize),
+    columns: (usize, usize),
+) -> Result<Prepared<'a>, String> {
+    let (first, count) = (kept[0], kept.len());
+    if kept[count - 1] - first + 1 == count {
+        let start = [first, rows.0, columns.0].map(|index| index as isize);
+        return image.boxed(start, [count, rows.1 - rows.0 + 1, columns.1 - columns.0 + 1], 0.0);
+    }
+    let line = |first: usize| Line { first: first as f64, step: 1.0 };
+    let cut = |slice: &usize| Some(SliceWindow { slice: *slice, row: line(rows.0), column: line(columns.0) });
+    let cuts: Vec<Option<SliceWindow>> = kept.iter().map(cut).collect();
+    let ranges = [0..count, rows.0..rows.1 + 1, columns.0..columns.1 + 1];
+    let pixels = part(image.pixels.select(Axis(0), kept).view(), &ranges).to_owned();
+    let mask = image.mask.as_ref().map(|mask| part(mask.select(Axis(0), kept).view(), &ranges).to_owned());
+    Ok(image.rewindowed(&cuts, pixels, mask))
 }
 
 #[cfg(test)]

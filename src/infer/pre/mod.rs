@@ -5,22 +5,36 @@
 mod clip;
 mod crop;
 mod curvature_flow;
+mod gabor;
+mod gaussian;
+mod gradient;
 mod histogram_clip;
 mod histogram_match;
 mod invert;
+mod laplacian_recursive_gaussian;
+mod laws;
+mod laws_energy;
+mod log;
 mod mask_by;
+mod mean;
 mod measured;
+mod median;
+mod multiply;
+mod n4;
+mod neighbourhood;
 mod normalise;
 mod offset;
 mod pad;
 mod quantise;
 mod resample;
-mod scale;
+mod resize;
 mod scale_percentiles;
 mod scale_range;
 mod set_outside;
+mod sobel;
 mod to_integer;
 mod unit_scale;
+mod wavelet;
 mod window;
 
 use super::InferError;
@@ -34,8 +48,15 @@ pub static TABLE: &[&Operation] = &[
     &resample::ENTRY,
     &crop::ENTRY,
     &pad::ENTRY,
+    &resize::PAD_TO,
+    &resize::CROP_TO,
+    &resize::PAD_OR_CROP,
+    &resize::WINDOW_2D,
+    &resize::RESIZE,
+    &resize::PAD_SLICES,
+    &resize::CROP_SLICES,
     &offset::ENTRY,
-    &scale::ENTRY,
+    &multiply::ENTRY,
     &unit_scale::ENTRY,
     &clip::ENTRY,
     &window::ENTRY,
@@ -49,7 +70,19 @@ pub static TABLE: &[&Operation] = &[
     &histogram_match::ENTRY,
     &set_outside::ENTRY,
     &mask_by::ENTRY,
+    &n4::ENTRY,
     &curvature_flow::ENTRY,
+    &mean::ENTRY,
+    &gaussian::ENTRY,
+    &median::ENTRY,
+    &gradient::ENTRY,
+    &sobel::ENTRY,
+    &log::ENTRY,
+    &laplacian_recursive_gaussian::ENTRY,
+    &gabor::ENTRY,
+    &laws::ENTRY,
+    &laws_energy::ENTRY,
+    &wavelet::ENTRY,
 ];
 
 /// One entry of the table.

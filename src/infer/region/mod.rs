@@ -2,8 +2,21 @@
 //!
 //! To add one: write a file with a `pub(super) const ENTRY`, and name it in [`TABLE`].
 
+mod center;
+mod center_of_mass;
+mod chewing_structures;
+pub(super) mod extent;
+mod fixed_box;
+pub(super) mod head_first;
+mod larynx;
 mod nonzero;
+mod pancreas;
+mod patient_outline;
+mod shoulders;
+mod sources;
 mod structure;
+mod structure_center;
+mod superior_inferior;
 
 use std::collections::BTreeMap;
 
@@ -16,7 +29,23 @@ use crate::document::{Node, Problems};
 use crate::volume::{Mask, Volume};
 
 /// Every region, in the order of the reference.
-pub static TABLE: &[&Entry] = &[&structure::ENTRY, &nonzero::ENTRY];
+pub static TABLE: &[&Entry] = &[
+    &structure::VOLUME,
+    &structure::PER_SLICE,
+    &fixed_box::ENTRY,
+    &center::ENTRY,
+    &structure_center::ENTRY,
+    &center_of_mass::ENTRY,
+    &patient_outline::VOLUME,
+    &patient_outline::PER_SLICE,
+    &shoulders::ENTRY,
+    &superior_inferior::ENTRY,
+    &chewing_structures::ENTRY,
+    &larynx::LARYNX,
+    &larynx::CONSTRICTOR,
+    &pancreas::ENTRY,
+    &nonzero::ENTRY,
+];
 
 /// One entry of the table.
 pub struct Entry {
@@ -29,10 +58,12 @@ pub struct Entry {
     pub parameters: &'static [Parameter],
     /// The box is taken for each slice on its own.
     pub per_slice: bool,
+    /// A structure or region that has the name of its `save_as` already is taken as it is, and not made again.
+    pub reuses: bool,
     /// What is wrong with parameters that are each right: found, expected, cure.
     pub check: fn(&Arguments) -> Option<[String; 3]>,
     /// The mask on the array of the image.
-    pub mask: fn(&Arguments, &Prepared<'_>, &Surroundings<'_>) -> Result<Array3<bool>, String>,
+    pub mask: fn(&Arguments, &Prepared<'_>, &Given<'_>) -> Result<Array3<bool>, String>,
 }
 
 /// What an operation may look at besides its own image.
@@ -41,6 +72,21 @@ pub struct Surroundings<'a> {
     pub structures: &'a BTreeMap<String, Mask>,
     /// All images of the model as they were handed in, by input.
     pub images: &'a BTreeMap<String, Volume>,
+}
+
+/// What a region may look at besides its own image.
+pub struct Given<'a> {
+    pub surroundings: &'a Surroundings<'a>,
+    /// Regions kept by those before it in the same operation, and by operations before.
+    pub saved: &'a [(String, Mask)],
+}
+
+impl Given<'_> {
+    /// The region that was kept last under a name, else the structure of that name.
+    fn structure(&self, name: &str) -> Option<&Mask> {
+        let saved = self.saved.iter().rev().find(|(saved, _)| saved == name).map(|(_, mask)| mask);
+        saved.or_else(|| self.surroundings.structures.get(name))
+    }
 }
 
 /// How a region is joined to those before it.
@@ -92,6 +138,27 @@ impl Region {
         Some(Region { entry, arguments, combine: combine? })
     }
 
+    /// Its mask on the array of an image; kept in `saved` where it was given a name that is not there yet.
+    fn mask(
+        &self,
+        prepared: &Prepared<'_>,
+        surroundings: &Surroundings<'_>,
+        saved: &mut Vec<(String, Mask)>,
+    ) -> Result<Array3<bool>, InferError> {
+        let failed = |reason| InferError::Operation { name: self.entry.name, reason };
+        let given = Given { surroundings, saved };
+        let name = self.saved_names().first().copied();
+        if let Some(before) = name.filter(|_| self.entry.reuses).and_then(|name| given.structure(name)) {
+            return Ok(prepared.frame.bring(before));
+        }
+        let mask = (self.entry.mask)(&self.arguments, prepared, &given).map_err(failed)?;
+        if let Some(name) = name {
+            prepared.need_grid().map_err(failed)?;
+            saved.push((name.to_owned(), Mask::new(prepared.frame.geometry.clone(), mask.clone())));
+        }
+        Ok(mask)
+    }
+
     /// Names that it gives to regions.
     pub(super) fn saved_names(&self) -> Vec<&str> {
         self.arguments.saved_names()
@@ -105,12 +172,21 @@ pub(super) fn parse_list(node: &Node, structures: &[&str], problems: &mut Proble
         problems.add(node, "an empty list", "at least one region");
         return None;
     }
-    items.iter().map(|item| Region::parse(item, structures, problems)).collect()
+    let mut known: Vec<String> = structures.iter().map(|name| (*name).to_owned()).collect();
+    let mut regions = Vec::with_capacity(items.len());
+    for item in items {
+        let names: Vec<&str> = known.iter().map(String::as_str).collect();
+        let region = Region::parse(item, &names, problems);
+        // What a region saves is known to those after it.
+        known.extend(region.iter().flat_map(Region::saved_names).map(str::to_owned));
+        regions.push(region);
+    }
+    regions.into_iter().collect()
 }
 
 /// The regions joined from left to right: each is united with, cut with, or takes the place of what stands before it
 /// (CERR folds its crop list so). The second value says whether boxes are taken for each slice on its own; regions that
-/// were to be kept under a name are added to `saved`.
+/// were to be kept under a name are added to `saved`, each as it is before it is joined.
 ///
 /// # Errors
 /// Why a region cannot be found in this image.
@@ -122,18 +198,13 @@ pub(super) fn joined(
 ) -> Result<(Array3<bool>, bool), InferError> {
     let mut joined: Option<Array3<bool>> = None;
     for region in regions {
-        let failed = |reason| InferError::Operation { name: region.entry.name, reason };
-        let mut mask = (region.entry.mask)(&region.arguments, prepared, surroundings).map_err(failed)?;
+        let mut mask = region.mask(prepared, surroundings, saved)?;
         if let Some(before) = &joined {
             match region.combine {
                 Combine::Union => Zip::from(&mut mask).and(before).par_for_each(|m, b| *m |= *b),
                 Combine::Intersection => Zip::from(&mut mask).and(before).par_for_each(|m, b| *m &= *b),
                 Combine::Latest => {}
             }
-        }
-        if let Some(name) = region.saved_names().first() {
-            prepared.need_grid().map_err(failed)?;
-            saved.push(((*name).to_owned(), Mask::new(prepared.frame.geometry.clone(), mask.clone())));
         }
         joined = Some(mask);
     }
@@ -145,3 +216,6 @@ pub(super) fn joined(
 pub(super) fn always_consistent(_: &Arguments) -> Option<[String; 3]> {
     None
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,11 +12,12 @@ pub(super) const ENTRY: Entry = Entry {
     source: "nnU-Net's crop_to_nonzero",
     parameters: &[],
     per_slice: false,
+    reuses: false,
     check: always_consistent,
-    mask: |_, prepared, surroundings| {
+    mask: |_, prepared, given| {
         prepared.need_grid()?;
         let mut mask = Array3::from_elem(prepared.frame.shape(), false);
-        for image in surroundings.images.values() {
+        for image in given.surroundings.images.values() {
             let geometry = &prepared.frame.geometry;
             if image.geometry == *geometry {
                 Zip::from(&mut mask).and(&image.pixels).par_for_each(|m, value| *m |= *value != 0.0);

@@ -2,13 +2,14 @@
 
 use std::ops::Range;
 
-use ndarray::{Array4, ArrayView4, Axis, Slice, parallel::prelude::*};
+use half::f16;
+use ndarray::{Array4, ArrayView4, ArrayViewMut4, Axis, Slice, parallel::prelude::*};
 
 use super::tiles::Tiles;
 use crate::infer::InferError;
 use crate::infer::part::part;
 use crate::infer::recipe::Blend as Kind;
-use crate::limits::WINDOW_BYTES_MAX;
+use crate::limits::{WINDOW_BYTES_MAX, WINDOW_SINGLE_BYTES_MAX, WINDOW_SLICES_AT_ONCE};
 
 /// The least weight of MONAI's importance map.
 const MONAI_LEAST: f32 = 1e-3;
@@ -17,7 +18,7 @@ const MONAI_LEAST: f32 = 1e-3;
 /// and none overlaps, values pass through untouched.
 pub(super) struct Blend {
     direct: Option<(usize, Array4<f32>)>,
-    sums: Option<Array4<f32>>,
+    sums: Option<Sums>,
     weight_sums: Array4<f32>,
     weights: [Vec<f32>; 3],
     least: f32,
@@ -27,6 +28,36 @@ pub(super) struct Blend {
     /// Slices below this one were handed on.
     emitted: usize,
     pass_through: bool,
+}
+
+/// Sums in single precision, or in half precision where many classes would fill the memory (as nnU-Net always does).
+enum Sums {
+    Single(Array4<f32>),
+    Half(Array4<f16>),
+}
+
+/// A number that sums are kept in.
+trait Kept: Copy + Default + Send + Sync {
+    fn of(value: f32) -> Self;
+    fn value(self) -> f32;
+}
+
+impl Kept for f32 {
+    fn of(value: f32) -> f32 {
+        value
+    }
+    fn value(self) -> f32 {
+        self
+    }
+}
+
+impl Kept for f16 {
+    fn of(value: f32) -> f16 {
+        f16::from_f32(value)
+    }
+    fn value(self) -> f32 {
+        self.to_f32()
+    }
 }
 
 impl Blend {
@@ -67,38 +98,34 @@ impl Blend {
             return Ok(());
         }
         let [slices, rows, columns] = self.shape;
+        let shape = (channels, slices, rows, columns);
         if self.sums.is_none() {
-            let needed = (channels + 1) * slices * rows * columns * size_of::<f32>();
-            if needed > WINDOW_BYTES_MAX {
-                return Err(InferError::Memory { needed_mib: needed >> 20, allowed_mib: WINDOW_BYTES_MAX >> 20 });
+            let voxels = slices * rows * columns;
+            let single = (channels + 1) * voxels * size_of::<f32>();
+            let half = channels * voxels * size_of::<f16>() + voxels * size_of::<f32>();
+            if half > WINDOW_BYTES_MAX {
+                return Err(InferError::Memory { needed_mib: half >> 20, allowed_mib: WINDOW_BYTES_MAX >> 20 });
             }
             self.weight_sums = Array4::zeros((1, slices, rows, columns));
+            self.sums = Some(if single > WINDOW_SINGLE_BYTES_MAX {
+                Sums::Half(Array4::from_elem(shape, f16::ZERO))
+            } else {
+                Sums::Single(Array4::zeros(shape))
+            });
         }
-        let sums = self.sums.get_or_insert_with(|| Array4::zeros((channels, slices, rows, columns)));
         let (first, least) = (place[0].start - self.start, self.least);
-        let depth = own[0].len();
-        let target = |channels: usize| [0..channels, first..first + depth, place[1].clone(), place[2].clone()];
-        let mut sums = part(sums.view_mut(), &target(channels));
-        let mut weight_sums = part(self.weight_sums.view_mut(), &target(1));
-        let [wz, wy, wx] = [0, 1, 2].map(|axis: usize| &self.weights[axis][own[axis].clone()]);
-        let planes =
-            sums.axis_iter_mut(Axis(1)).into_par_iter().zip(weight_sums.axis_iter_mut(Axis(1)).into_par_iter());
-        planes.zip(values.axis_iter(Axis(1)).into_par_iter()).enumerate().for_each(
-            |(k, ((mut sums, mut total), values))| {
-                let mut weights = vec![0.0_f32; wx.len()];
-                for (j, along_rows) in wy.iter().enumerate() {
-                    let outer = wz[k] * along_rows;
-                    weights.iter_mut().zip(wx).for_each(|(weight, along)| *weight = (outer * along).max(least));
-                    let mut row = total.index_axis_mut(Axis(0), 0);
-                    row.row_mut(j).iter_mut().zip(&weights).for_each(|(total, weight)| *total += weight);
-                    for (mut sums, values) in sums.outer_iter_mut().zip(values.outer_iter()) {
-                        let mut row = sums.row_mut(j);
-                        let pairs = row.iter_mut().zip(values.row(j));
-                        pairs.zip(&weights).for_each(|((sum, value), weight)| *sum += weight * value);
-                    }
-                }
-            },
-        );
+        let target = |channels: usize| [0..channels, first..first + own[0].len(), place[1].clone(), place[2].clone()];
+        let weight_sums = part(self.weight_sums.view_mut(), &target(1));
+        let weights = [0, 1, 2].map(|axis: usize| &self.weights[axis][own[axis].clone()]);
+        match &mut self.sums {
+            Some(Sums::Single(sums)) => {
+                add_to(part(sums.view_mut(), &target(channels)), weight_sums, values, weights, least);
+            }
+            Some(Sums::Half(sums)) => {
+                add_to(part(sums.view_mut(), &target(channels)), weight_sums, values, weights, least);
+            }
+            None => {}
+        }
         Ok(())
     }
 
@@ -111,25 +138,73 @@ impl Blend {
             self.emitted = start + values.shape()[1];
             return;
         }
-        let Some(sums) = self.sums.as_mut() else { return };
         let count = next - self.start;
         if count == 0 {
             return;
         }
         let weights = self.weight_sums.slice_axis(Axis(1), Slice::from(..count));
-        let mut done = sums.slice_axis_mut(Axis(1), Slice::from(..count));
-        done.axis_iter_mut(Axis(0)).into_par_iter().for_each(|mut channel| {
-            channel /= &weights.index_axis(Axis(0), 0);
-        });
-        emit(self.start, done.view());
-        for array in [sums, &mut self.weight_sums] {
-            let slices = array.shape()[1];
-            for slice in count..slices {
-                let (mut before, after) = array.view_mut().split_at(Axis(1), slice);
-                before.index_axis_mut(Axis(1), slice - count).assign(&after.index_axis(Axis(1), 0));
+        match &mut self.sums {
+            Some(Sums::Single(sums)) => {
+                let mut done = sums.slice_axis_mut(Axis(1), Slice::from(..count));
+                done.axis_iter_mut(Axis(0)).into_par_iter().for_each(|mut channel| {
+                    channel /= &weights.index_axis(Axis(0), 0);
+                });
+                emit(self.start, done.view());
+                shift(sums, count);
             }
-            array.slice_axis_mut(Axis(1), Slice::from(slices.saturating_sub(count)..)).fill(0.0);
+            Some(Sums::Half(sums)) => {
+                // A few slices at a time: all of them in single precision would be twice the sums.
+                for from in (0..count).step_by(WINDOW_SLICES_AT_ONCE) {
+                    let slices = Slice::from(from..(from + WINDOW_SLICES_AT_ONCE).min(count));
+                    let mut done = sums.slice_axis(Axis(1), slices).mapv(f16::value);
+                    let weights = weights.slice_axis(Axis(1), slices);
+                    done.axis_iter_mut(Axis(0)).into_par_iter().for_each(|mut channel| {
+                        channel /= &weights.index_axis(Axis(0), 0);
+                    });
+                    emit(self.start + from, done.view());
+                }
+                shift(sums, count);
+            }
+            None => return,
         }
+        shift(&mut self.weight_sums, count);
         self.start = next;
     }
+}
+
+/// Adds the weighted values of a window.
+fn add_to<T: Kept>(
+    mut sums: ArrayViewMut4<'_, T>,
+    mut weight_sums: ArrayViewMut4<'_, f32>,
+    values: ArrayView4<'_, f32>,
+    [wz, wy, wx]: [&[f32]; 3],
+    least: f32,
+) {
+    let planes = sums.axis_iter_mut(Axis(1)).into_par_iter().zip(weight_sums.axis_iter_mut(Axis(1)).into_par_iter());
+    planes.zip(values.axis_iter(Axis(1)).into_par_iter()).enumerate().for_each(
+        |(k, ((mut sums, mut total), values))| {
+            let mut weights = vec![0.0_f32; wx.len()];
+            for (j, along_rows) in wy.iter().enumerate() {
+                let outer = wz[k] * along_rows;
+                weights.iter_mut().zip(wx).for_each(|(weight, along)| *weight = (outer * along).max(least));
+                let mut row = total.index_axis_mut(Axis(0), 0);
+                row.row_mut(j).iter_mut().zip(&weights).for_each(|(total, weight)| *total += weight);
+                for (mut sums, values) in sums.outer_iter_mut().zip(values.outer_iter()) {
+                    let mut row = sums.row_mut(j);
+                    let pairs = row.iter_mut().zip(values.row(j));
+                    pairs.zip(&weights).for_each(|((sum, value), weight)| *sum = T::of(sum.value() + weight * value));
+                }
+            }
+        },
+    );
+}
+
+/// Moves slices from `count` on to the front and clears those behind.
+fn shift<T: Kept>(array: &mut Array4<T>, count: usize) {
+    let slices = array.shape()[1];
+    for slice in count..slices {
+        let (mut before, after) = array.view_mut().split_at(Axis(1), slice);
+        before.index_axis_mut(Axis(1), slice - count).assign(&after.index_axis(Axis(1), 0));
+    }
+    array.slice_axis_mut(Axis(1), Slice::from(slices.saturating_sub(count)..)).fill(T::default());
 }

@@ -130,7 +130,8 @@ fn masks_lie_on_the_source_grid_whatever_pre_processing_did_to_it() {
         let recipe = recipe("NCDHW", r#"{"patch": [4, 8, 8], "overlap": 0.5, "blend": "gaussian"}"#, pre).expect("ok");
         let found = run(&recipe, &volume, &mut Identity::of(5, 1)).expect("it runs");
         assert_eq!(found[0].mask.geometry, volume.geometry);
-        let wrong = found[0].mask.voxels.iter().zip(&volume.pixels).filter(|(m, v)| **m != (**v > 0.0)).count();
+        let wrong =
+            found[0].mask.to_mask().voxels.iter().zip(&volume.pixels).filter(|(m, v)| **m != (**v > 0.0)).count();
         assert_eq!(wrong, 0, "{pre}");
     }
 }

@@ -35,9 +35,9 @@ impl Slot {
         Slot { name: name.to_owned(), modality, described: described.then(|| channel.trim().to_owned()) }
     }
 
-    /// The same with another word for the description.
+    /// The same with a word for the description.
     pub fn described_by(mut self, word: &str) -> Slot {
-        self.described = self.described.map(|_| word.to_owned());
+        self.described = Some(word.to_owned());
         self
     }
 

@@ -83,7 +83,7 @@ pub(super) fn shift_scale_on(offset: f64, scale: f64, on: &str) -> Value {
 
 /// Every voxel times a factor.
 pub(super) fn scale(by: f64) -> Value {
-    json!({ "op": "scale", "by": by })
+    json!({ "op": "multiply", "by": by })
 }
 
 /// One bound, or both.

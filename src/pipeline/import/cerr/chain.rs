@@ -23,12 +23,15 @@ pub(super) fn pipeline(config: &Config, all: &[&Config]) -> String {
     }
     let mut slots = Map::new();
     let mut drawn: Vec<Need> = Vec::new();
+    let mut made = false;
     let mut steps: Vec<Json> = Vec::new();
-    for (index, one) in order.iter().enumerate() {
-        steps.push(step(one, &order[..index], &mut slots, &mut drawn));
+    for one in &order {
+        steps.push(step(one, all, &mut slots, &mut drawn, &mut made));
     }
     if !drawn.is_empty() {
-        slots.insert("drawn".to_owned(), drawn_slot(&drawn, config.drawn));
+        // What is found in the image need not be drawn, nor other names of what an earlier step makes.
+        let dispensable = drawn.iter().all(|need| need.optional && (need.found || made));
+        slots.insert("drawn".to_owned(), drawn_slot(&drawn, config.drawn, dispensable));
     }
     set("inputs", Json::Object(slots));
     set("steps", Json::Array(steps));
@@ -47,18 +50,28 @@ pub(super) fn pipeline(config: &Config, all: &[&Config]) -> String {
     text::document(&comments, &Json::Object(pipeline))
 }
 
-/// A label of another model, or a region that it keeps, by name.
+/// The only other model that makes a structure: a label, or a region that it keeps. It looks at the same kind of images
+/// and does not need that structure itself; where several could be meant, none is.
 fn maker<'a>(need: &Need, config: &Config, all: &[&'a Config]) -> Option<(&'a Config, String)> {
-    let names = std::iter::once(&need.name).chain(&need.aliases);
-    for name in names {
-        for other in all.iter().filter(|other| other.id != config.id) {
-            let made = other.labels.iter().map(|(label, ..)| label).chain(&other.reading.saved);
-            if let Some(label) = made.into_iter().find(|label| label.eq_ignore_ascii_case(name)) {
-                return Some((other, label.clone()));
+    let mut found: Option<(&Config, String)> = None;
+    for other in all.iter().filter(|other| other.id != config.id && same_images(other, config)) {
+        if other.reading.needs.iter().any(|known| known.drawn_name().eq_ignore_ascii_case(need.drawn_name())) {
+            continue;
+        }
+        let mut made = other.labels.iter().map(|(label, ..)| label).chain(&other.reading.saved);
+        if let Some(label) = made.find(|label| label.eq_ignore_ascii_case(need.drawn_name())) {
+            if found.is_some() {
+                return None;
             }
+            found = Some((other, label.clone()));
         }
     }
-    None
+    found
+}
+
+/// Whether each image of one model is an image of the other.
+fn same_images(one: &Config, other: &Config) -> bool {
+    one.scans.iter().all(|scan| other.scans.iter().any(|known| known.identifier.suits(&scan.identifier)))
 }
 
 /// The makers of what a configuration needs, then itself. The depth ends a circle.
@@ -76,27 +89,44 @@ fn collect<'a>(config: &'a Config, all: &[&'a Config], order: &mut Vec<&'a Confi
     }
 }
 
-fn step(config: &Config, before: &[&Config], slots: &mut Map<String, Json>, drawn: &mut Vec<Need>) -> Json {
+fn step(
+    config: &Config,
+    all: &[&Config],
+    slots: &mut Map<String, Json>,
+    drawn: &mut Vec<Need>,
+    some_made: &mut bool,
+) -> Json {
     let mut images = Map::new();
     for (index, scan) in config.scans.iter().enumerate() {
         let slot = slot_of(config, index, slots);
         images.insert(scan.name.clone(), json!(slot));
     }
-    let mut structures: Vec<Json> = Vec::new();
+    // By the name that the model has for each.
+    let mut structures: Vec<(&str, String)> = Vec::new();
     for need in &config.reading.needs {
-        // The step knows a structure by the name that the model has for it.
-        match maker(need, config, before) {
-            Some((other, label)) if label == need.name => structures.push(json!(format!("{}:{label}", other.id))),
-            _ => {
-                if !drawn.iter().any(|known| known.name == need.name) {
+        let source = match maker(need, config, all) {
+            Some((other, label)) => {
+                *some_made = true;
+                format!("{}:{label}", other.id)
+            }
+            None => {
+                if !drawn.iter().any(|known| known.drawn_name() == need.drawn_name()) {
                     drawn.push(need.clone());
                 }
-                structures.push(json!(format!("drawn:{}", need.name)));
+                format!("drawn:{}", need.drawn_name())
             }
-        }
+        };
+        structures.push((&need.name, source));
     }
+    let plain = structures.iter().all(|(name, source)| source.ends_with(&format!(":{name}")));
     if !structures.is_empty() {
-        images.insert("structures".to_owned(), Json::Array(structures));
+        let list = match plain {
+            true => structures.iter().map(|(_, source)| json!(source)).collect(),
+            false => {
+                Json::Object(structures.iter().map(|(name, source)| ((*name).to_owned(), json!(source))).collect())
+            }
+        };
+        images.insert("structures".to_owned(), list);
     }
     json!({"id": config.id, "model": config.id, "in": images})
 }
@@ -124,20 +154,21 @@ fn slot_of(config: &Config, index: usize, slots: &mut Map<String, Json>) -> Stri
 }
 
 /// Structures that people drew, or that another system made: by the names of the configuration.
-fn drawn_slot(drawn: &[Need], pick: Option<(&'static str, &'static str)>) -> Json {
+fn drawn_slot(drawn: &[Need], pick: Option<(&'static str, &'static str)>, dispensable: bool) -> Json {
     let mut labels = Map::new();
     for need in drawn {
-        let mut list: Vec<&str> = vec![&need.name];
-        list.extend(need.aliases.iter().map(String::as_str));
-        labels.insert(need.name.clone(), json!(list));
+        let mut list: Vec<&str> = need.aliases.iter().map(String::as_str).collect();
+        if !need.told_apart {
+            list.insert(0, &need.name);
+        }
+        labels.insert(need.drawn_name().to_owned(), json!(list));
     }
     let mut slot = json!({"structures": labels});
     if let Some((pick, by)) = pick {
         slot["pick"] = json!(pick);
         slot["by"] = json!(by);
     }
-    // What the model can do without, it finds itself.
-    if drawn.iter().all(|need| need.optional) {
+    if dispensable {
         slot["optional"] = json!(true);
     }
     slot

@@ -10,7 +10,7 @@ use super::crop::Place;
 use super::identifier::Identifier;
 use super::reading::{Reading, child, is_blank, number_of, one_or_many};
 use super::scan::{self, Scan};
-use super::{filter, names, post};
+use super::{names, post};
 use crate::document::{Fields, Node, Problem, Value};
 use crate::limits::MODEL_LABELS_MAX;
 
@@ -36,6 +36,8 @@ pub(super) struct Config {
     pub description: Option<String>,
     pub version: Option<String>,
     pub reference: Option<String>,
+    /// What a program around the network adds to the values, by the notes.
+    pub image_offset: Option<f64>,
     /// Slices are handed over one by one.
     pub planar: bool,
     /// Which structure set is meant of several, and by which date.
@@ -49,7 +51,13 @@ pub(super) fn parse(file: &str, root: &Node, mut reading: Reading) -> Result<Con
     let Some(mut fields) = root.object(&mut reading.problems) else { return Err(reading.problems.into_vec()) };
     let mut input = fields.optional("input").and_then(|node| node.object(&mut reading.problems));
     let (v1, inner) = (fields.optional("scan"), input.as_mut().and_then(|input| input.optional("scan")));
-    let schema = if input.is_some() { "v2" } else if v1.is_some() { "v1" } else { "flat" };
+    let schema = if input.is_some() {
+        "v2"
+    } else if v1.is_some() {
+        "v1"
+    } else {
+        "flat"
+    };
     let scan_node = once(inner, v1, "scan", &mut reading);
     let nodes: Vec<&Node> = scan_node.map_or_else(|| vec![root], one_or_many);
 
@@ -65,6 +73,7 @@ pub(super) fn parse(file: &str, root: &Node, mut reading: Reading) -> Result<Con
         description: None,
         version: None,
         reference: None,
+        image_offset: None,
         planar: false,
         drawn: None,
         reading,
@@ -76,8 +85,8 @@ pub(super) fn parse(file: &str, root: &Node, mut reading: Reading) -> Result<Con
         config.reading.keep_all(&mut input, &["format"], "input.");
         input.finish(&mut config.reading.problems);
     }
-    let filters = config.whole_scan_filter(&mut fields);
-    config.read_scans(&nodes, scan_node.is_none().then_some(&mut fields), &filters, root);
+    let filter = config.whole_scan_filter(&mut fields);
+    config.read_scans(&nodes, scan_node.is_none().then_some(&mut fields), filter, root);
     config.read_output(&mut fields);
     let assoc = [fields.optional("outputAssocScan"), fields.optional("structAssocScan")];
     let assoc = once(assoc[0], assoc[1], "outputAssocScan", &mut config.reading);
@@ -87,7 +96,18 @@ pub(super) fn parse(file: &str, root: &Node, mut reading: Reading) -> Result<Con
     }
     config.read_rest(&mut fields);
     fields.finish(&mut config.reading.problems);
+    config.tell_masks_from_labels();
     Ok(config)
+}
+
+/// Replaces a text wherever it stands as a value.
+fn respell(value: &mut Json, from: &str, to: &str) {
+    match value {
+        Json::String(text) if text == from => *value = json!(to),
+        Json::Array(items) => items.iter_mut().for_each(|item| respell(item, from, to)),
+        Json::Object(fields) => fields.values_mut().for_each(|item| respell(item, from, to)),
+        _ => {}
+    }
 }
 
 /// A meaning that may stand at two places, and must stand at one only.
@@ -99,13 +119,43 @@ fn once<'a>(first: Option<&'a Node>, second: Option<&'a Node>, key: &str, readin
 }
 
 impl Config {
-    fn whole_scan_filter(&mut self, fields: &mut Fields<'_>) -> Vec<Json> {
-        let Some(node) = fields.optional("filter").filter(|node| !is_blank(node)) else { return Vec::new() };
-        let Some(mut inner) = node.object(&mut self.reading.problems) else { return Vec::new() };
+    /// A structure that is handed in and one that the network finds may have one name in CERR. Here each has its own: the
+    /// one that is handed in is told apart, and is still drawn under its name.
+    fn tell_masks_from_labels(&mut self) {
+        let shared: Vec<String> = self.labels.iter().map(|(name, ..)| name.clone()).collect();
+        for label in shared {
+            let Some(need) = self.reading.needs.iter_mut().find(|need| need.name.eq_ignore_ascii_case(&label)) else {
+                continue;
+            };
+            let (from, to) = (need.name.clone(), format!("{}_in", need.name));
+            need.aliases.insert(0, from.clone());
+            need.told_apart = true;
+            // After the network a name means what the network found.
+            let post = std::mem::take(&mut self.post);
+            self.rename(&from, &to);
+            self.post = post;
+        }
+    }
+
+    /// Gives a structure that is handed in another name, wherever it is referred to.
+    pub fn rename(&mut self, from: &str, to: &str) {
+        let needs = self.reading.needs.iter_mut().filter(|need| need.name == from);
+        needs.for_each(|need| need.name = to.to_owned());
+        let masks = self.masks.iter_mut().filter(|(name, _)| name == from);
+        masks.for_each(|(name, _)| *name = to.to_owned());
+        for scan in &mut self.scans {
+            let channels = scan.channels.iter_mut().flat_map(|channel| &mut channel.pre);
+            scan.pre.iter_mut().chain(channels).for_each(|step| respell(step, from, to));
+        }
+        self.post.values_mut().for_each(|steps| respell(steps, from, to));
+    }
+
+    fn whole_scan_filter<'a>(&mut self, fields: &mut Fields<'a>) -> Option<&'a Node> {
+        let node = fields.optional("filter").filter(|node| !is_blank(node))?;
+        let mut inner = node.object(&mut self.reading.problems)?;
         let found = inner.required("imageType", &mut self.reading.problems);
-        let steps = found.map_or(Vec::new(), |node| filter::image_type(node, &mut self.reading));
         inner.finish(&mut self.reading.problems);
-        steps
+        found
     }
 
     /// The first scan that fits an identifier.
@@ -114,13 +164,23 @@ impl Config {
     }
 
     /// Reads all scans, the one that results belong to first: what it saves is known to the others.
-    fn read_scans<'a>(&mut self, nodes: &[&'a Node], flat: Option<&mut Fields<'a>>, filters: &[Json], root: &Node) {
+    fn read_scans<'a>(
+        &mut self,
+        nodes: &[&'a Node],
+        flat: Option<&mut Fields<'a>>,
+        filter: Option<&Node>,
+        root: &Node,
+    ) {
         let fallback = modality_of(&self.algorithm);
-        let without = nodes.iter().any(|node| child(node, "identifier").is_none());
-        if let (true, Some(modality)) = (without, fallback) {
-            self.reading.note(format!("no identifier: Modality {modality} is taken from the name of the file"));
-        }
         let mut inputs = scan::identifiers(nodes, fallback, &mut self.reading);
+        if let Some(modality) = fallback
+            && inputs
+                .iter()
+                .zip(nodes)
+                .any(|((_, id), node)| id.modality.is_none() || child(node, "identifier").is_none())
+        {
+            self.reading.note(format!("no imageType: Modality {modality} is taken from the name of the file"));
+        }
         self.channel_order = inputs.iter().map(|(name, _)| name.clone()).collect();
         let mut order: Vec<usize> = (0..nodes.len()).collect();
         let first = associated(root).and_then(|node| {
@@ -138,10 +198,10 @@ impl Config {
         for (scan, index) in order.iter().enumerate() {
             let place = Place { scan, inputs: &inputs, masks: &masks };
             let parsed = match flat.as_mut() {
-                Some(fields) => scan::parse(fields, &place, filters, &mut self.reading),
+                Some(fields) => scan::parse(fields, &place, filter, &mut self.reading),
                 None => {
                     let Some(mut fields) = nodes[*index].object(&mut self.reading.problems) else { continue };
-                    let parsed = scan::parse(&mut fields, &place, filters, &mut self.reading);
+                    let parsed = scan::parse(&mut fields, &place, filter, &mut self.reading);
                     fields.finish(&mut self.reading.problems);
                     parsed
                 }
@@ -263,7 +323,11 @@ impl Config {
             let Some(node) = output.optional(key) else { continue };
             let Some(mut fields) = node.object(&mut self.reading.problems) else { continue };
             let under = format!("output.{key}.");
-            self.reading.keep_all(&mut fields, &["outputFormat", "outputDir", "saveToPlanC", "dicomExportOptS"], &under);
+            self.reading.keep_all(
+                &mut fields,
+                &["outputFormat", "outputDir", "saveToPlanC", "dicomExportOptS"],
+                &under,
+            );
             let name = fields.optional("imageType").and_then(|node| self.reading.text(node));
             fields.finish(&mut self.reading.problems);
             let several = !self.labels.is_empty();
@@ -275,7 +339,9 @@ impl Config {
             // The labels have the graph's first output; another one needs a name.
             if several {
                 let tensor = name.to_ascii_lowercase();
-                self.reading.note(format!("the network gives {name} as the output {tensor:?}; rename it there or in \"images\""));
+                self.reading.note(format!(
+                    "the network gives {name} as the output {tensor:?}; rename it there or in \"images\""
+                ));
                 image["output"] = json!(tensor);
             }
             self.images.insert(name, image);
@@ -287,7 +353,8 @@ impl Config {
         let inner = fields.optional("rt_struct").and_then(|node| node.object(&mut self.reading.problems));
         fields.finish(&mut self.reading.problems);
         let Some(mut inner) = inner else { return };
-        let frame = inner.optional("referencedFrameOfReference").and_then(|node| node.object(&mut self.reading.problems));
+        let frame =
+            inner.optional("referencedFrameOfReference").and_then(|node| node.object(&mut self.reading.problems));
         inner.finish(&mut self.reading.problems);
         let Some(mut frame) = frame else { return };
         let from = frame.optional("fromStructureName").and_then(|node| self.reading.text(node));
@@ -350,7 +417,7 @@ impl Config {
             && let Some(offset) = reading.number(node)
         {
             for scan in &mut self.scans {
-                scan.pre.insert(0, json!({"op": "normalise", "by": "fixed", "mean": number_of(-offset), "std": 1}));
+                scan.pre.insert(0, json!({"op": "offset", "add": number_of(offset)}));
             }
         }
         if let Some(node) = fields.optional("reference") {
@@ -358,6 +425,9 @@ impl Config {
         }
         if let Some(node) = fields.optional("notes") {
             self.version = version(node);
+            let steps = child(node, "preprocessing").map_or(Vec::new(), one_or_many);
+            let offset = steps.iter().find_map(|step| child(step, "imageOffset"));
+            self.image_offset = offset.and_then(|node| reading.number(node)).filter(|offset| *offset != 0.0);
             reading.keep("notes", node);
         }
         let plumbing = [

@@ -1,7 +1,8 @@
 //! CERR's crop list as one operation `crop` with its regions; it measures no image.
 //!
-//! CERR counts rows and columns as DICOM, slices from the head, all from 1 and with both ends. The model sees its image
-//! `acquired_reversed`, so that its slices have CERR's order, and three values stand as [slice, row, column].
+//! CERR counts rows and columns as DICOM, slices from the head, all from 1 and with both ends; so do the regions that
+//! have numbers. Sizes are [rows, columns, slices] in CERR (of the middle of the image [columns, rows]) and
+//! [slices, rows, columns] here.
 
 use serde_json::{Value as Json, json};
 
@@ -73,20 +74,25 @@ const METHODS: [(&str, (Method, bool)); 26] = [
     ("crop_to_bounding_box_on_scan", (Label, false)),
 ];
 
-/// The crop of a scan; nothing where the list keeps the whole image. The second value says whether the size of the
-/// result is the same for every image.
-pub(super) fn crop(node: &Node, place: &Place<'_>, reading: &mut Reading) -> (Option<Json>, bool) {
+/// The name under which CERR keeps the box of the pancreas.
+const BOUNDING_BOX: &str = "bounding_box";
+
+/// The crop of a scan; nothing where the list keeps the whole image. The second value is the size of the result where it
+/// is the same for every image.
+pub(super) fn crop(node: &Node, place: &Place<'_>, reading: &mut Reading) -> (Option<Json>, [Option<i64>; 3]) {
     let entries = one_or_many(node);
     let several = entries.len() > 1;
     // `None` is the whole image. Each entry is united with, cut with, or takes the place of what stands before it.
     let mut regions: Option<Vec<Json>> = None;
-    let mut fixed = false;
+    let mut size = [None; 3];
     for (index, entry) in entries.into_iter().enumerate() {
         if is_blank(entry) {
             continue;
         }
-        let Some((region, operator, sized)) = parse_entry(entry, place, several, reading) else { continue };
-        fixed = sized && !several;
+        let Some((region, operator)) = parse_entry(entry, place, several, reading) else { continue };
+        if let (Some(region), false) = (&region, several) {
+            size = size_in_voxels(region);
+        }
         regions = match (regions, region, operator) {
             (_, None, "union") | (None, _, "union") if index > 0 => None,
             (before, None, "intersection") => before,
@@ -99,7 +105,7 @@ pub(super) fn crop(node: &Node, place: &Place<'_>, reading: &mut Reading) -> (Op
             (_, Some(region), _) => Some(vec![region]),
         };
     }
-    (regions.map(|regions| json!({"op": "crop", "regions": merged(regions)})), fixed)
+    (regions.map(|regions| json!({"op": "crop", "regions": merged(regions)})), size)
 }
 
 /// Names of structures that are united one by one are one list.
@@ -125,7 +131,20 @@ fn merged(regions: Vec<Json>) -> Vec<Json> {
     list
 }
 
-type Entry = (Option<Json>, &'static str, bool);
+/// Slices, rows and columns of a region that tells them in voxels.
+fn size_in_voxels(region: &Json) -> [Option<i64>; 3] {
+    let Some(Json::Array(size)) = region.get("size").filter(|_| region.get("unit").is_none_or(|unit| unit == "voxels"))
+    else {
+        return [None; 3];
+    };
+    let of = |axis: usize| {
+        let at = (axis + size.len()).checked_sub(3)?;
+        size.get(at)?.as_i64().filter(|side| *side > 0)
+    };
+    [of(0), of(1), of(2)]
+}
+
+type Entry = (Option<Json>, &'static str);
 
 fn parse_entry(node: &Node, place: &Place<'_>, several: bool, reading: &mut Reading) -> Option<Entry> {
     let mut fields = node.object(&mut reading.problems)?;
@@ -134,32 +153,46 @@ fn parse_entry(node: &Node, place: &Place<'_>, several: bool, reading: &mut Read
     let operator = fields.optional("operator").map_or(Some("latest"), |node| match is_blank(node) {
         true => Some("latest"),
         // Anything that is neither takes the place of what stands before it.
-        false => reading
-            .word(node, &[("union", "union"), ("intersection", "intersection"), ("latest", "latest"), ("none", "latest")]),
+        false => reading.word(
+            node,
+            &[("union", "union"), ("intersection", "intersection"), ("latest", "latest"), ("none", "latest")],
+        ),
     });
     let params = fields.optional("params").filter(|params| !is_blank(params));
     let optional = several || operator == Some("union");
     let region = match (params, method) {
-        (_, Whole) => Some((None, false)),
+        (_, Whole) => Some(None),
         (Some(params), method) => parse_params(params, (method, planar), place, optional, reading),
-        (None, SuperiorInferior) => Some((Some(superior_inferior(place)), false)),
+        (None, SuperiorInferior) => superior_inferior(name, place, reading).map(Some),
         (None, _) => {
-            reading.problems.add(name, format!("{} without \"params\"", name.describe()), "the parameters of this method");
+            reading.problems.add(
+                name,
+                format!("{} without \"params\"", name.describe()),
+                "the parameters of this method",
+            );
             None
         }
     };
     fields.finish(&mut reading.problems);
-    let (region, sized) = region?;
-    Some((region, operator?, sized))
+    Some((region?, operator?))
 }
 
 fn method_of(node: &Node, reading: &mut Reading) -> Option<(Method, bool)> {
     reading.word(node, &METHODS)
 }
 
-fn superior_inferior(place: &Place<'_>) -> Json {
+/// The slices of all masks that are handed to the model.
+fn superior_inferior(at: &Node, place: &Place<'_>, reading: &mut Reading) -> Option<Json> {
     let names: Vec<&str> = place.masks.iter().map(|(name, _)| name.as_str()).collect();
-    json!({"region": "superior_inferior", "names": names})
+    if names.is_empty() {
+        reading.problems.add(
+            at,
+            "crop_sup_inf without masks",
+            "\"input.structure\" with the structures that it crops to",
+        );
+        return None;
+    }
+    Some(json!({"region": "superior_inferior", "names": names}))
 }
 
 fn parse_params(
@@ -168,9 +201,8 @@ fn parse_params(
     place: &Place<'_>,
     optional: bool,
     reading: &mut Reading,
-) -> Option<(Option<Json>, bool)> {
+) -> Option<Option<Json>> {
     let mut fields = node.object(&mut reading.problems)?;
-    let mut sized = false;
     // The scan on which a mask is found. Structures are placed in the patient, so that it matters for outlines only.
     let on = fields.optional("scanIdentifier").map(|node| (node, Identifier::parse(node, reading)));
     let structure = fields.optional("structureName");
@@ -181,23 +213,13 @@ fn parse_params(
         Label => label(&mut fields, planar, place, reading),
         Structure => {
             let names = required(structure, &fields, reading)?;
-            let names: Vec<String> =
-                reading.texts(names).iter().map(|name| named(name, optional, reading)).collect();
+            let names: Vec<String> = reading.texts(names).iter().map(|name| named(name, optional, reading)).collect();
             let region = if planar { "structure_2d" } else { "structure" };
             Some(json!({"region": region, "names": names}))
         }
         Center => center(&mut fields, reading),
-        StructureCenter => {
-            let region = structure_center(structure, &mut fields, optional, reading);
-            sized = region.as_ref().is_some_and(|region| region["size"][0] != 0);
-            region
-        }
-        CenterOfMass => {
-            let region = center_of_mass(structure, &mut fields, optional, reading);
-            let deep = |region: &Json, key: &str| region.get(key).is_some_and(|size| size[0] != 0);
-            sized = region.as_ref().is_some_and(|region| deep(region, "size") || deep(region, "size_mm"));
-            region
-        }
+        StructureCenter => structure_center(structure, &mut fields, optional, reading),
+        CenterOfMass => center_of_mass(structure, &mut fields, optional, reading),
         Outline => {
             let given = structure.and_then(|node| reading.text(node));
             outline(given, out.as_deref(), on.as_ref(), planar, &mut fields, place, reading)
@@ -205,9 +227,10 @@ fn parse_params(
         Shoulders => {
             let node = required(structure, &fields, reading)?;
             let name = reading.text(node)?;
-            Some(json!({"region": "shoulders", "outline": named(&name, false, reading)}))
+            let known = reading.saved.iter().find(|saved| saved.eq_ignore_ascii_case(&name)).cloned();
+            Some(json!({"region": "shoulders", "structure": known.unwrap_or_else(|| reading.need_or_find(&name))}))
         }
-        SuperiorInferior => Some(superior_inferior(place)),
+        SuperiorInferior => superior_inferior(node, place, reading),
         Chewing => chewing(structure, &mut fields, reading),
         Larynx => larynx(required(structure, &fields, reading)?, reading),
         Constrictor => constrictor(required(structure, &fields, reading)?, reading),
@@ -220,12 +243,12 @@ fn parse_params(
     let method = METHODS.iter().find(|(_, (known, _))| *known == method).map_or("", |(name, _)| name);
     if save {
         let name = out.unwrap_or_else(|| method.to_owned());
-        if !reading.saved.contains(&name) {
+        if !reading.saved.contains(&name) && region.get("save_as").is_none() {
             region["save_as"] = json!(name);
             reading.saved.push(name);
         }
     }
-    Some((Some(region), sized))
+    Some(Some(region))
 }
 
 fn required<'a>(structure: Option<&'a Node>, fields: &Fields<'a>, reading: &mut Reading) -> Option<&'a Node> {
@@ -256,12 +279,8 @@ fn saved_box(name: &str, reading: &mut Reading) -> String {
 fn fixed_box(fields: &mut Fields<'_>, reading: &mut Reading) -> Option<Json> {
     let node = fields.required("margins", &mut reading.problems)?;
     let margins = reading.numbers(node, 6, 6)?;
-    let index = |at: usize| number_of(margins[at] - 1.0);
-    Some(json!({
-        "region": "box",
-        "first": [index(4), index(0), index(2)],
-        "last": [index(5), index(1), index(3)],
-    }))
+    let pair = |first: usize| json!([number_of(margins[first]), number_of(margins[first + 1])]);
+    Some(json!({"region": "box", "rows": pair(0), "columns": pair(2), "slices": pair(4)}))
 }
 
 fn label(fields: &mut Fields<'_>, planar: bool, place: &Place<'_>, reading: &mut Reading) -> Option<Json> {
@@ -294,7 +313,7 @@ fn structure_center(
     let node = fields.required("margins", &mut reading.problems)?;
     let margins = reading.numbers(node, 2, 3)?;
     let name = named(&name, optional, reading);
-    Some(json!({"region": "structure_center", "names": [name], "size": size_of(&margins, 1.0)}))
+    Some(json!({"region": "structure_center", "names": [name], "size": size_of(&margins)}))
 }
 
 fn center_of_mass(
@@ -306,25 +325,26 @@ fn center_of_mass(
     let name = reading.text(structure?)?;
     let node = fields.required("margins", &mut reading.problems)?;
     let margins = reading.numbers(node, 2, 3)?;
-    let units = [("voxels", ("size", 1.0)), ("mm", ("size_mm", 1.0)), ("cm", ("size_mm", 10.0))];
-    let (key, scale) =
-        fields.optional("marginUnits").map_or(Some(("size", 1.0)), |node| reading.word(node, &units))?;
+    let units = [("voxels", "voxels"), ("mm", "mm"), ("cm", "cm")];
+    let unit = fields.optional("marginUnits").map_or(Some("voxels"), |node| reading.word(node, &units))?;
     if let Some(node) = fields.optional("assignBkgIntensity") {
         reading.keep("crop.assignBkgIntensity", node);
         reading.not_expressed.push(
-            "assignBkgIntensity inside a crop: give it as imageType of the channel, where it sets what is outside".to_owned(),
+            "assignBkgIntensity inside a crop: give it as imageType of the channel, where it sets what is outside"
+                .to_owned(),
         );
     }
     let name = named(&name, optional, reading);
-    let mut region = json!({"region": "center_of_mass", "names": [name]});
-    region[key] = size_of(&margins, scale);
-    Some(region)
+    Some(json!({"region": "center_of_mass", "names": [name], "size": size_of(&margins), "unit": unit}))
 }
 
-/// [rows, columns(, slices)] as [slices, rows, columns]; no number of slices keeps them all.
-fn size_of(margins: &[f64], scale: f64) -> Json {
-    let at = |index: usize| number_of(margins.get(index).map_or(0.0, |margin| margin * scale));
-    json!([at(2), at(0), at(1)])
+/// [rows, columns] or [rows, columns, slices] as [rows, columns] or [slices, rows, columns].
+fn size_of(margins: &[f64]) -> Json {
+    let numbers: Vec<Json> = margins.iter().map(|margin| number_of(*margin)).collect();
+    match numbers.as_slice() {
+        [rows, columns, slices] => json!([slices, rows, columns]),
+        _ => json!(numbers),
+    }
 }
 
 fn outline(
@@ -365,7 +385,7 @@ fn outline(
     }
     // The name under which CERR keeps its own outline is nothing that a person draws.
     if let Some(name) = given.filter(|name| out.is_none_or(|out| !out.eq_ignore_ascii_case(name))) {
-        region["structure"] = json!(reading.need(&name, true));
+        region["structure"] = json!(reading.need_or_find(&name));
     }
     Some(region)
 }
@@ -373,9 +393,9 @@ fn outline(
 fn chewing(structure: Option<&Node>, fields: &mut Fields<'_>, reading: &mut Reading) -> Option<Json> {
     let node = fields.required("headSizeLimitCm", &mut reading.problems)?;
     let limit = reading.number(node)?;
-    let mut region = json!({"region": "chewing_structures", "head_size_mm": number_of(limit * 10.0)});
+    let mut region = json!({"region": "chewing_structures", "head_size_cm": number_of(limit)});
     if let Some(name) = structure.and_then(|node| reading.text(node)) {
-        region["outline"] = json!(reading.need(&name, true));
+        region["structure"] = json!(reading.need_or_find(&name));
     }
     Some(region)
 }
@@ -398,20 +418,22 @@ fn constrictor(node: &Node, reading: &mut Reading) -> Option<Json> {
     let larynx = reading.text(larynx?)?;
     let larynx = named(&larynx, false, reading);
     let cropped = reading.text(cropped?)?;
-    Some(json!({"region": "constrictor", "larynx": larynx, "box": saved_box(&cropped, reading)}))
+    Some(json!({"region": "constrictor", "names": [larynx], "box": saved_box(&cropped, reading)}))
 }
 
 fn pancreas(fields: &mut Fields<'_>, reading: &mut Reading) -> Option<Json> {
-    let scan = fields.optional("scan").map_or(Some("fixed"), |node| {
-        reading.word(node, &[("fixed", "fixed"), ("registered", "registered")])
-    })?;
-    let threshold = fields.optional("threshold").and_then(|node| reading.number(node));
+    let scan = fields
+        .optional("scan")
+        .map_or(Some("fixed"), |node| reading.word(node, &[("fixed", "fixed"), ("registered", "registered")]))?;
     if scan == "registered" {
-        return Some(json!({"region": "structure", "names": [saved_box("bounding_box", reading)]}));
+        fields.optional("threshold");
+        return Some(json!({"region": "structure", "names": [saved_box(BOUNDING_BOX, reading)]}));
     }
-    let mut region = json!({"region": "pancreas"});
-    if let Some(threshold) = threshold {
-        region["threshold"] = number_of(threshold);
+    let node = fields.required("threshold", &mut reading.problems)?;
+    let threshold = number_of(reading.number(node)?);
+    // The registered image takes the same box.
+    if !reading.saved.iter().any(|saved| saved == BOUNDING_BOX) {
+        reading.saved.push(BOUNDING_BOX.to_owned());
     }
-    Some(region)
+    Some(json!({"region": "pancreas", "threshold": threshold, "save_as": BOUNDING_BOX}))
 }

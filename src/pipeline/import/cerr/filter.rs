@@ -3,21 +3,37 @@
 use serde_json::{Value as Json, json};
 
 use super::reading::{Reading, number_of, one_or_many};
+use super::texture;
 use crate::document::{Fields, Node, Value, nearest};
 
 /// A filter takes its parameters and gives operations.
 type Make = fn(&mut Parameters<'_>, &mut Reading) -> Option<Vec<Json>>;
 
-const FILTERS: [(&str, Make); 5] = [
+/// Every filter of CERR by its name.
+const FILTERS: [(&str, Make); 18] = [
     ("assignBkgIntensity", assign),
     ("SimpleITK", simple_itk),
     ("zScore", z_score),
     ("suv", suv),
-    ("Sobel", sobel),
+    ("Mean", texture::mean),
+    ("Sobel", texture::sobel),
+    ("LoG", texture::log),
+    ("LoG_IBSI", texture::log),
+    ("Gabor", texture::gabor),
+    ("Gabor3d", texture::gabor),
+    ("Wavelets", texture::wavelets),
+    ("RotationInvariantWavelets", texture::wavelets),
+    ("LawsConvolution", texture::laws),
+    ("LawsEnergy", texture::laws_energy),
+    ("RotationInvariantLaws", texture::laws),
+    ("HaralickCooccurance", |parameters, reading| unknown("HaralickCooccurance", parameters, reading)),
+    ("FirstOrderStatistics", |parameters, reading| unknown("FirstOrderStatistics", parameters, reading)),
+    ("CoLlage", |parameters, reading| unknown("CoLlage", parameters, reading)),
 ];
 
 /// `imageType` of a channel, or of the whole-scan `filter`: `"original"`, or filters by name with their parameters.
-pub(super) fn image_type(node: &Node, reading: &mut Reading) -> Vec<Json> {
+/// `scan` is the input that is filtered.
+pub(super) fn image_type(node: &Node, scan: &str, reading: &mut Reading) -> Vec<Json> {
     match &node.value {
         Value::String(word) => {
             if !word.eq_ignore_ascii_case("original") && !word.trim().is_empty() {
@@ -25,7 +41,7 @@ pub(super) fn image_type(node: &Node, reading: &mut Reading) -> Vec<Json> {
             }
             Vec::new()
         }
-        Value::Object(list) => list.iter().flat_map(|(name, params)| filter(name, params, reading)).collect(),
+        Value::Object(list) => list.iter().flat_map(|(name, params)| filter(name, params, scan, reading)).collect(),
         _ => {
             reading.problems.add(node, node.describe(), "\"original\", or an object of one filter");
             Vec::new()
@@ -33,7 +49,7 @@ pub(super) fn image_type(node: &Node, reading: &mut Reading) -> Vec<Json> {
     }
 }
 
-fn filter(name: &str, node: &Node, reading: &mut Reading) -> Vec<Json> {
+fn filter(name: &str, node: &Node, scan: &str, reading: &mut Reading) -> Vec<Json> {
     if name.eq_ignore_ascii_case("original") {
         return Vec::new();
     }
@@ -49,30 +65,55 @@ fn filter(name: &str, node: &Node, reading: &mut Reading) -> Vec<Json> {
         return Vec::new();
     };
     let Some(fields) = node.object(&mut reading.problems) else { return Vec::new() };
-    let mut parameters = Parameters { fields };
+    let mut parameters = Parameters { fields, scan };
     let steps = make(&mut parameters, reading).unwrap_or_default();
     parameters.fields.finish(&mut reading.problems);
     steps
 }
 
 /// The parameters of a filter; each value may be wrapped as `{"val": ...}`.
-struct Parameters<'a> {
+pub(super) struct Parameters<'a> {
     fields: Fields<'a>,
+    scan: &'a str,
 }
 
 impl<'a> Parameters<'a> {
+    /// The object that holds them.
+    pub fn node(&self) -> &'a Node {
+        self.fields.node()
+    }
+
     /// A parameter by any of its spellings.
-    fn take(&mut self, names: &[&'a str], reading: &mut Reading) -> Option<&'a Node> {
+    pub fn take(&mut self, names: &[&'a str], reading: &mut Reading) -> Option<&'a Node> {
         let node = names.iter().find_map(|name| self.fields.optional(name))?;
-        let Value::Object(_) = node.value else { return Some(node) };
+        if super::reading::child(node, "val").is_none() {
+            return Some(node);
+        }
         let mut inner = node.object(&mut reading.problems)?;
         let value = inner.required("val", &mut reading.problems);
         inner.finish(&mut reading.problems);
         value
     }
 
-    fn number(&mut self, names: &[&'a str], reading: &mut Reading) -> Option<f64> {
+    pub fn number(&mut self, names: &[&'a str], reading: &mut Reading) -> Option<f64> {
         self.take(names, reading).and_then(|node| reading.number(node))
+    }
+
+    pub fn required_number(&mut self, names: &[&'a str], reading: &mut Reading) -> Option<f64> {
+        let found = self.take(names, reading);
+        if found.is_none() {
+            reading.problems.add(self.node(), format!("no {:?}", names[0]), "this parameter of the filter");
+        }
+        found.and_then(|node| reading.number(node))
+    }
+
+    /// Keeps parameters that change nothing here.
+    pub fn keep(&mut self, names: &[&'a str], reading: &mut Reading) {
+        for name in names {
+            if let Some(node) = self.fields.optional(name) {
+                reading.keep(&format!("filter.{name}"), node);
+            }
+        }
     }
 }
 
@@ -84,51 +125,66 @@ fn assign(parameters: &mut Parameters<'_>, reading: &mut Reading) -> Option<Vec<
 
 /// Mean and deviation are those inside the crop.
 fn z_score(_: &mut Parameters<'_>, _: &mut Reading) -> Option<Vec<Json>> {
-    Some(vec![json!({"op": "normalise", "by": "z_score"})])
+    Some(vec![json!({"op": "normalise", "by": "z_score", "on": "inside", "ddof": 1})])
 }
 
+/// PET is handed over in the unit that it is stored in.
 fn suv(parameters: &mut Parameters<'_>, reading: &mut Reading) -> Option<Vec<Json>> {
-    if let Some(node) = parameters.take(&["suvType"], reading) {
-        reading.keep("suvType", node);
-    }
+    let kind = parameters.take(&["suvType"], reading).and_then(|node| reading.text(node));
+    let kind = kind.unwrap_or_else(|| "BW".to_owned());
+    reading.origin.insert("filter.suv.suvType".to_owned(), json!(kind));
+    reading
+        .not_expressed
+        .push(format!("suv {kind}: values are taken as they are stored; send PET in SUV, or convert it before"));
     Some(Vec::new())
 }
 
-fn sobel(_: &mut Parameters<'_>, _: &mut Reading) -> Option<Vec<Json>> {
-    Some(vec![json!({"op": "sobel"})])
+/// Filters that have no operation here.
+fn unknown(name: &str, parameters: &mut Parameters<'_>, reading: &mut Reading) -> Option<Vec<Json>> {
+    let node = parameters.node();
+    if let Value::Object(list) = &node.value {
+        for (key, _) in list {
+            parameters.fields.optional(key);
+        }
+    }
+    reading.keep(&format!("filter.{name}"), node);
+    reading
+        .not_expressed
+        .push(format!("the filter {name}: there is no such operation; leave the channel out, or compute it before"));
+    Some(Vec::new())
 }
 
 fn simple_itk(parameters: &mut Parameters<'_>, reading: &mut Reading) -> Option<Vec<Json>> {
     // Older files have one more level.
     if let Some(inner) = parameters.fields.optional("filterPar") {
         let fields = inner.object(&mut reading.problems)?;
-        let mut parameters = Parameters { fields };
+        let mut parameters = Parameters { fields, scan: parameters.scan };
         let steps = simple_itk(&mut parameters, reading);
         parameters.fields.finish(&mut reading.problems);
         return steps;
     }
     let Some(name) = parameters.take(&["sitkFilterName"], reading) else {
-        let at = parameters.fields.node();
-        reading.problems.add(at, "no \"sitkFilterName\"", "the name of the filter of SimpleITK");
+        reading.problems.add(parameters.node(), "no \"sitkFilterName\"", "the name of the filter of SimpleITK");
         return None;
     };
-    let words = ["gradient", "match", "laplacian", "n4", "n4_match"];
-    let names = [
-        "GradientImageFilter",
-        "HistogramMatchingImageFilter",
-        "LaplacianRecursiveGaussianImageFilter",
-        "N4BiasFieldCorrectionImageFilter",
-        "N4BiasAndHistogramCorrectionImageFilter",
+    let choices = [
+        ("GradientImageFilter", 0),
+        ("HistogramMatchingImageFilter", 1),
+        ("LaplacianRecursiveGaussianImageFilter", 2),
+        ("N4BiasFieldCorrectionImageFilter", 3),
+        ("N4BiasAndHistogramCorrectionImageFilter", 4),
     ];
-    let choices: Vec<(&str, &str)> = names.into_iter().zip(words).collect();
     Some(match reading.word(name, &choices)? {
-        "gradient" => vec![json!({"op": "gradient_magnitude"})],
-        "match" => vec![histogram_match(parameters, reading)],
-        "laplacian" => {
-            let sigma = parameters.number(&["sigma", "Sigma"], reading).unwrap_or(1.0);
-            vec![json!({"op": "laplacian_of_gaussian", "sigma_mm": number_of(sigma)})]
+        0 => vec![json!({"op": "gradient"})],
+        1 => vec![histogram_match(parameters, reading)],
+        2 => {
+            let mut step = json!({"op": "laplacian_recursive_gaussian"});
+            if let Some(sigma) = parameters.number(&["sigma", "Sigma"], reading) {
+                step["sigma_mm"] = number_of(sigma);
+            }
+            vec![step]
         }
-        "n4" => vec![n4(parameters, reading)],
+        3 => vec![n4(parameters, reading)],
         _ => {
             let first = n4(parameters, reading);
             vec![first, histogram_match(parameters, reading)]
@@ -136,15 +192,30 @@ fn simple_itk(parameters: &mut Parameters<'_>, reading: &mut Reading) -> Option<
     })
 }
 
+/// The reference is a file beside the program, whose histogram no configuration tells. Until a person gives its landmarks,
+/// an image is its own reference, which leaves it as it is.
 fn histogram_match(parameters: &mut Parameters<'_>, reading: &mut Reading) -> Json {
-    let levels = parameters.number(&["numHistLevel"], reading).unwrap_or(256.0);
-    let points = parameters.number(&["numMatchPts"], reading).unwrap_or(1.0);
-    let names = ["thresholdAtMeanIntensityOn", "ThresholdAtMeanIntensityOn"];
-    let above_mean = parameters.take(&names, reading).is_some_and(|node| reading.flag(node));
-    if let Some(image) = parameters.take(&["refImg"], reading) {
-        reading.keep("refImg", image);
+    let mut step = json!({"op": "histogram_match", "reference": parameters.scan});
+    if let Some(levels) = parameters.number(&["numHistLevel"], reading) {
+        step["levels"] = number_of(levels);
     }
-    json!({"op": "histogram_match", "levels": number_of(levels), "points": number_of(points), "above_mean": above_mean})
+    if let Some(points) = parameters.number(&["numMatchPts"], reading) {
+        step["match_points"] = number_of(points);
+    }
+    let names = ["thresholdAtMeanIntensityOn", "ThresholdAtMeanIntensityOn"];
+    if let Some(node) = parameters.take(&names, reading) {
+        step["threshold_at_mean"] = json!(reading.flag(node));
+    }
+    let told = "give the landmarks of the reference as \"landmarks\" of histogram_match in place of \"reference\"";
+    match parameters.take(&["refImg"], reading) {
+        Some(image) => {
+            reading.keep("refImg", image);
+            let name = image.describe();
+            reading.not_expressed.push(format!("the histogram of the reference image ({name}), which the configuration names but does not hold; {told}"));
+        }
+        None => reading.note(format!("the configuration names no reference for the matching of histograms: images stay as they are until you {told}")),
+    }
+    step
 }
 
 fn n4(parameters: &mut Parameters<'_>, reading: &mut Reading) -> Json {
@@ -159,9 +230,8 @@ fn n4(parameters: &mut Parameters<'_>, reading: &mut Reading) -> Json {
         step["levels"] = number_of(levels);
     }
     if let Some(node) = parameters.take(&["numIterations"], reading) {
-        let numbers: Vec<Json> =
-            one_or_many(node).into_iter().filter_map(|node| reading.number(node)).map(number_of).collect();
-        step["iterations"] = Json::Array(numbers);
+        let numbers = one_or_many(node).into_iter().filter_map(|node| reading.number(node));
+        step["iterations"] = numbers.map(number_of).collect();
     }
     step
 }

@@ -10,6 +10,8 @@ use crate::document::Node;
 pub(super) struct Identifier {
     /// Modality (0008,0060).
     pub modality: Option<&'static str>,
+    /// The modality that the name of the algorithm begins with, where the identifier asks for none.
+    pub fallback: Option<&'static str>,
     pub description: Option<String>,
     pub scan_type: Option<String>,
     /// First or last, and by which date.
@@ -105,7 +107,8 @@ impl Identifier {
 
     /// The conditions of a slot of a pipeline.
     pub fn conditions(&self) -> Vec<Json> {
-        let mut all = vec![match self.modality {
+        let modality = self.modality.or(self.fallback);
+        let mut all = vec![match modality {
             Some(modality) => json!({"tag": "Modality", "eq": modality}),
             None => json!({"tag": "Modality", "in": ["CT", "MR", "PT"]}),
         }];
@@ -115,7 +118,7 @@ impl Identifier {
             let whole = format!("(?i)^\\s*{}\\s*$", regex::escape(scan_type));
             all.push(json!({"tag": "SeriesDescription", "regex": whole}));
         }
-        if matches!(self.modality, None | Some("CT")) {
+        if matches!(modality, None | Some("CT")) {
             all.push(json!({"none": [{"tag": "ImageType", "contains": "LOCALIZER"}]}));
         }
         all

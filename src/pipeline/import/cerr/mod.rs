@@ -16,6 +16,7 @@ mod reading;
 mod resize;
 mod scan;
 mod text;
+mod texture;
 mod wrappers;
 
 use std::path::PathBuf;
@@ -28,26 +29,25 @@ use reading::Reading;
 /// Imports files that belong together, each given by its name and its text: what one of them makes, another may need.
 /// For each the result, or what is wrong with it; a bad one does not stop the others.
 pub fn import(files: &[(String, String)]) -> Vec<Result<Imported, Vec<Problem>>> {
-    let mut read: Vec<Result<Config, Vec<Problem>>> =
-        files.iter().map(|(name, text)| read_one(name, text)).collect();
-    let mut models = Vec::with_capacity(read.len());
-    for config in &mut read {
-        models.push(config.as_mut().ok().map(model::text));
+    let mut configs: Vec<Config> = Vec::new();
+    let mut places: Vec<Result<usize, Vec<Problem>>> = Vec::new();
+    for (name, text) in files {
+        places.push(read_one(name, text).map(|config| {
+            configs.push(config);
+            configs.len() - 1
+        }));
     }
-    let all: Vec<&Config> = read.iter().filter_map(|config| config.as_ref().ok()).collect();
-    let pipelines: Vec<Option<String>> =
-        read.iter().map(|config| config.as_ref().ok().map(|config| chain::pipeline(config, &all))).collect();
-    let parts = read.into_iter().zip(models.into_iter().zip(pipelines));
-    let one = |(config, (model, pipeline)): (Result<Config, Vec<Problem>>, (Option<String>, Option<String>))| {
-        let config = config?;
-        let folder = PathBuf::from("models").join(&config.id);
-        let mut files: Vec<(PathBuf, String)> = Vec::new();
-        files.extend(model.map(|text| (folder.join("model.json"), text)));
-        files.extend(pipeline.map(|text| (PathBuf::from("pipelines").join(format!("{}.json", config.id)), text)));
-        let (not_expressed, notes) = (config.reading.not_expressed, config.reading.notes);
-        Ok(Imported { files, networks: Vec::new(), not_expressed, notes })
+    let models: Vec<String> = configs.iter_mut().map(model::text).collect();
+    let all: Vec<&Config> = configs.iter().collect();
+    let one = |index: usize| {
+        let config = all[index];
+        let model = PathBuf::from("models").join(&config.id).join("model.json");
+        let pipeline = PathBuf::from("pipelines").join(format!("{}.json", config.id));
+        let files = vec![(model, models[index].clone()), (pipeline, chain::pipeline(config, &all))];
+        let (not_expressed, notes) = (config.reading.not_expressed.clone(), config.reading.notes.clone());
+        Imported { files, networks: Vec::new(), not_expressed, notes }
     };
-    parts.map(one).collect()
+    places.into_iter().map(|place| place.map(one)).collect()
 }
 
 fn read_one(name: &str, text: &str) -> Result<Config, Vec<Problem>> {

@@ -3,13 +3,15 @@
 use serde_json::{Map, Value as Json, json};
 
 use super::config::Config;
+use super::reading::number_of;
 use super::text;
 use super::wrappers::{self, Network};
 
 /// What an imported model may be used for, until somebody says otherwise.
 const INTENDED_USE: &str = "Not told by the configuration. For research until a person has shown that it works on the \
 images of this place; every contour is to be checked and corrected before use.";
-const LICENCE: &str = "Not told by the configuration; ask those who trained the network before you use or pass on its weights.";
+const LICENCE: &str =
+    "Not told by the configuration; ask those who trained the network before you use or pass on its weights.";
 
 /// The text of `model.json`. Adds to the notes what a person should know of the network.
 pub(super) fn text(config: &mut Config) -> String {
@@ -26,7 +28,8 @@ pub(super) fn text(config: &mut Config) -> String {
     let described = config.description.clone().unwrap_or_else(|| "1".to_owned());
     set("version", json!(config.version.clone().unwrap_or(described)));
     set("licence", json!(LICENCE));
-    let reference = config.reference.clone().unwrap_or_else(|| format!("CERR model configuration {}", config.algorithm));
+    let reference =
+        config.reference.clone().unwrap_or_else(|| format!("CERR model configuration {}", config.algorithm));
     set("reference", json!(reference));
     set("intended_use", json!(INTENDED_USE));
     set("algorithm", json!("artificial_intelligence"));
@@ -60,7 +63,7 @@ pub(super) fn text(config: &mut Config) -> String {
         tensor[*key] = json!(value);
     }
     set("tensor", tensor);
-    set("window", json!({"patch": network.patch}));
+    set("window", json!({"patch": patch(config, &network, views.len() == 1)}));
     set("output", output(config, &network));
     if !config.images.is_empty() {
         set("images", Json::Object(config.images.clone()));
@@ -78,11 +81,17 @@ pub(super) fn text(config: &mut Config) -> String {
 }
 
 fn inputs(config: &Config, network: &Network) -> Json {
-    let aligned = config.scans.len() < 2 || !config.scans.iter().all(|scan| scan.sized);
+    let first = config.scans.first().map_or([None; 3], |scan| scan.size);
+    let fixed = |scan: &super::scan::Scan| scan.size == first || scan.pre == config.scans[0].pre;
+    let sized =
+        first.iter().all(Option::is_some) || config.scans.iter().any(|scan| scan.pre.iter().any(is_sized_in_mm));
+    let aligned = config.scans.len() < 2 || !sized || !config.scans.iter().all(fixed);
     let mut inputs = Map::new();
     for (index, scan) in config.scans.iter().enumerate() {
         let mut input = Map::new();
-        let pre: Vec<Json> = scan.pre.iter().chain(&network.pre).cloned().collect();
+        let offset = config.image_offset.filter(|_| network.offset);
+        let offset = offset.map(|offset| json!({"op": "offset", "add": number_of(offset)}));
+        let pre: Vec<Json> = scan.pre.iter().chain(&offset).chain(&network.pre).cloned().collect();
         if !pre.is_empty() {
             input.insert("pre".to_owned(), Json::Array(pre));
         }
@@ -96,6 +105,15 @@ fn inputs(config: &Config, network: &Network) -> Json {
         inputs.insert(scan.name.clone(), Json::Object(input));
     }
     Json::Object(inputs)
+}
+
+/// A crop about a centre of mass has the same size in mm for every image of one spacing.
+fn is_sized_in_mm(step: &Json) -> bool {
+    step["regions"].as_array().is_some_and(|regions| {
+        regions
+            .iter()
+            .any(|region| region["unit"] == "mm" && region["size"].as_array().is_some_and(|size| size.len() == 3))
+    })
 }
 
 /// The channels, where they are more than one for each input in the order of inputs.
@@ -126,6 +144,20 @@ fn channels(config: &Config, network: &Network) -> Option<Json> {
     channels.extend(config.masks.iter().map(|(name, _)| json!({"structure": name})));
     let plain: Vec<Json> = config.scans.iter().map(|scan| json!({"of": scan.name})).collect();
     (channels != plain).then(|| Json::Array(channels))
+}
+
+/// The window: what the program around the network fixes, else what the configuration fixes, else the whole image.
+fn patch(config: &Config, network: &Network, one_view: bool) -> Json {
+    let size = config.scans.first().map_or([None; 3], |scan| scan.size);
+    let mut patch = network.patch.clone();
+    if let (Some(sides), true) = (patch.as_array_mut(), one_view) {
+        for (side, fixed) in sides.iter_mut().zip(size) {
+            if let (Some(fixed), true) = (fixed, side.is_string()) {
+                *side = json!(fixed);
+            }
+        }
+    }
+    patch
 }
 
 fn view_of(view: &str, network: &Network) -> Json {

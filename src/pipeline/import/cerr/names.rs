@@ -147,12 +147,14 @@ mod tests {
 
     #[test]
     fn labels_become_names_that_planning_systems_take() {
-        let labels = ["Left Parotid", "Cord", "lung_l", "lung nodules", "HEART", "structure_name1", "Gross tumor volume (T2)"];
+        let labels =
+            ["Left Parotid", "Cord", "lung_l", "lung nodules", "HEART", "structure_name1", "Gross tumor volume (T2)"];
         let names: Vec<String> = labels.iter().map(|label| standard(label)).collect();
         let expected =
             ["Parotid_L", "SpinalCord", "Lung_L", "LungNodules", "Heart", "structure_name1", "Gross_tumor_volu"];
         assert_eq!(names, expected);
-        let style = |name: &String| RoiStyle { name: name.clone(), roi_type: RoiType::Organ, color: structure::Color([0; 3]) };
+        let style =
+            |name: &String| RoiStyle { name: name.clone(), roi_type: RoiType::Organ, color: structure::Color([0; 3]) };
         assert_eq!(check_names(&names.iter().map(style).collect::<Vec<_>>(), NameRules::default()), []);
     }
 

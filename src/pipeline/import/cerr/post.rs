@@ -78,12 +78,15 @@ fn parse_entry(node: &Node, index: usize, labels: &[String], reading: &mut Readi
     let method = if is_blank(word) { Method::Nothing } else { reading.word(word, &METHODS)? };
     // From the second on the result is combined with the mask before it; the first has nothing to be combined with.
     let combine = match operator.filter(|operator| !is_blank(operator)) {
-        Some(operator) => {
-            Some(reading.word(operator, &[("union", "union"), ("intersection", "intersection")])?)
-        }
+        Some(operator) => Some(reading.word(operator, &[("union", "union"), ("intersection", "intersection")])?),
         None if index > 0 => {
             let cure = "add \"operator\": \"intersection\"";
-            reading.problems.add_with_cure(node, "no \"operator\"", "union or intersection from the second method on", cure);
+            reading.problems.add_with_cure(
+                node,
+                "no \"operator\"",
+                "union or intersection from the second method on",
+                cure,
+            );
             None
         }
         None => None,
@@ -112,11 +115,17 @@ fn parse_method(
         Method::Nothing => None,
         Method::Largest => {
             let count = parameter("numCC").map_or(Some(1), |node| node.integer(1, 1000, &mut reading.problems))?;
-            Some(json!({"op": "largest_component", "count": count, "neighbours": "corners", "size": "voxels", "ties": "cerr"}))
+            Some(
+                json!({"op": "largest_component", "count": count, "neighbours": "corners", "size": "voxels", "ties": "cerr"}),
+            )
         }
         Method::Overlapping | Method::Inside => {
             let Some(name) = parameter("roiName") else {
-                reading.problems.add(params.unwrap_or(node), "no \"roiName\"", "the structure that this method looks at");
+                reading.problems.add(
+                    params.unwrap_or(node),
+                    "no \"roiName\"",
+                    "the structure that this method looks at",
+                );
                 return None;
             };
             let names: Vec<String> = reading.texts(name).iter().map(|name| structure(name, labels, reading)).collect();
@@ -130,7 +139,7 @@ fn parse_method(
                 Some(node) => reading.number(node)?,
                 None => -400.0,
             };
-            Some(json!({"op": "keep_in_outline", "threshold": super::reading::number_of(threshold)}))
+            Some(json!({"op": "remove_background", "threshold": super::reading::number_of(threshold)}))
         }
         Method::Plain(name) => Some(json!({"op": name})),
     };

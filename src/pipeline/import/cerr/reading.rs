@@ -26,6 +26,21 @@ pub(super) struct Need {
     pub aliases: Vec<String>,
     /// Only other models make it (a saved box): nobody draws it.
     pub made_only: bool,
+    /// Where it is missing, an operation finds it in the image.
+    pub found: bool,
+    /// The model has a name of its own for it, because its network finds another structure of the name it is drawn under,
+    /// which is the first alias.
+    pub told_apart: bool,
+}
+
+impl Need {
+    /// The name under which it is drawn.
+    pub fn drawn_name(&self) -> &str {
+        match self.aliases.first() {
+            Some(first) if self.told_apart => first,
+            _ => &self.name,
+        }
+    }
 }
 
 impl Reading {
@@ -57,10 +72,26 @@ impl Reading {
             }
             None => {
                 let (name, aliases) = (name.to_owned(), Vec::new());
-                self.needs.push(Need { name: name.clone(), optional, aliases, made_only: false });
+                self.needs.push(Need {
+                    name: name.clone(),
+                    optional,
+                    aliases,
+                    made_only: false,
+                    found: false,
+                    told_apart: false,
+                });
                 name
             }
         }
+    }
+
+    /// A structure that an operation finds in the image where it is not given.
+    pub fn need_or_find(&mut self, name: &str) -> String {
+        let name = self.need(name, true);
+        if let Some(need) = self.needs.iter_mut().find(|need| need.name == name) {
+            need.found = true;
+        }
+        name
     }
 
     /// Keeps a value word for word, by its key.
@@ -80,7 +111,12 @@ impl Reading {
     /// A text, or a list of texts; an empty text is no text.
     pub fn texts(&mut self, node: &Node) -> Vec<String> {
         let nodes = one_or_many(node);
-        nodes.iter().filter_map(|node| node.text(&mut self.problems)).filter(|text| !text.is_empty()).map(str::to_owned).collect()
+        nodes
+            .iter()
+            .filter_map(|node| node.text(&mut self.problems))
+            .filter(|text| !text.is_empty())
+            .map(str::to_owned)
+            .collect()
     }
 
     /// One text that says something.
@@ -107,7 +143,8 @@ impl Reading {
             return None;
         }
         if !(least..=most).contains(&numbers.len()) {
-            let expected = if least == most { format!("{least} numbers") } else { format!("{least} to {most} numbers") };
+            let expected =
+                if least == most { format!("{least} numbers") } else { format!("{least} to {most} numbers") };
             self.problems.add(node, format!("{} numbers", numbers.len()), expected);
             return None;
         }

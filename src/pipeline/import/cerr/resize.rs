@@ -13,7 +13,7 @@ const METHODS: [(&str, Option<&str>); 7] = [
     ("nearest", Some("nearest")),
     ("makima", Some("makima")),
     ("spline", Some("spline")),
-    ("sinc", Some("lanczos3")),
+    ("sinc", Some("sinc")),
 ];
 
 /// `resample` of a scan. X runs along the columns, Y along the rows; without Z the slices stay.
@@ -46,46 +46,51 @@ pub(super) fn resample(node: &Node, reading: &mut Reading) -> Option<Json> {
 #[derive(Clone, Copy)]
 enum Method {
     Nothing,
+    /// Rows and columns added or cut about the middle, by the operation of this name.
     Fit(&'static str),
-    Window(&'static str),
+    Window,
+    /// What takes each slice back to where it was cut; CERR uses it on results, and as a first step it means nothing.
+    BackFromWindow,
     Scale(&'static str),
     Slices(&'static str),
 }
 
 const RESIZES: [(&str, Method); 14] = [
     ("none", Method::Nothing),
-    ("pad3d", Method::Fit("pad")),
-    ("unpad3d", Method::Fit("crop")),
+    ("pad3d", Method::Fit("pad_to")),
+    ("unpad3d", Method::Fit("crop_to")),
     ("padorcrop3d", Method::Fit("pad_or_crop")),
-    ("pad2d", Method::Window("pad")),
-    ("unpad2d", Method::Window("crop")),
-    ("padorcrop2d", Method::Window("pad_or_crop")),
-    ("bilinear", Method::Scale("linear")),
-    ("bicubic", Method::Scale("cubic")),
+    ("pad2d", Method::Window),
+    ("unpad2d", Method::BackFromWindow),
+    ("padorcrop2d", Method::Window),
+    ("bilinear", Method::Scale("bilinear")),
+    ("bicubic", Method::Scale("bicubic")),
     ("sinc", Method::Scale("lanczos3")),
     ("lanczos3", Method::Scale("lanczos3")),
     ("nearest", Method::Scale("nearest")),
-    ("padslices", Method::Slices("pad")),
-    ("unpadslices", Method::Slices("crop")),
+    ("padslices", Method::Slices("pad_slices")),
+    ("unpadslices", Method::Slices("keep_slices")),
 ];
 
-/// `resize` of a scan: one object or a list, in order. The second value says whether every image gets the same size.
-pub(super) fn resize(node: &Node, reading: &mut Reading) -> (Vec<Json>, bool) {
-    let (mut plane, mut depth) = (false, false);
+/// `resize` of a scan: one object or a list, in order. What it fixes of the size is put into `size`.
+pub(super) fn resize(node: &Node, size: &mut [Option<i64>; 3], reading: &mut Reading) -> Vec<Json> {
     let mut steps = Vec::new();
     for entry in one_or_many(node) {
-        let Some((step, method)) = parse_entry(entry, reading) else { continue };
-        match method {
-            Method::Nothing => {}
-            Method::Slices(_) => depth = true,
-            Method::Fit(_) | Method::Window(_) | Method::Scale(_) => plane = true,
+        let Some(Some(step)) = parse_entry(entry, reading) else { continue };
+        match &step["size"] {
+            Json::Array(sides) => {
+                let last = |from_end: usize| sides.get(sides.len() - from_end).and_then(Json::as_i64);
+                let slices = if sides.len() == 3 { last(3) } else { size[0] };
+                *size = [slices, last(2), last(1)];
+            }
+            _ => size[0] = step["count"].as_i64(),
         }
-        steps.extend(step);
+        steps.push(step);
     }
-    (steps, plane && depth)
+    steps
 }
 
-fn parse_entry(node: &Node, reading: &mut Reading) -> Option<(Option<Json>, Method)> {
+fn parse_entry(node: &Node, reading: &mut Reading) -> Option<Option<Json>> {
     let mut fields = node.object(&mut reading.problems)?;
     let word = fields.required("method", &mut reading.problems)?;
     let method = if is_blank(word) { Method::Nothing } else { reading.word(word, &RESIZES)? };
@@ -95,40 +100,54 @@ fn parse_entry(node: &Node, reading: &mut Reading) -> Option<(Option<Json>, Meth
     if let Some((node, true)) = aspect
         && node.text(&mut reading.problems).is_some_and(|text| text != "Yes")
     {
-        reading.note("preserveAspectRatio is written other than \"Yes\", which CERR reads as no; it is imported as meant");
+        reading
+            .note("preserveAspectRatio is written other than \"Yes\", which CERR reads as no; it is imported as meant");
     }
     let aspect = aspect.is_some_and(|(_, aspect)| aspect);
     let known = ["method", "size", "preserveAspectRatio"];
     fields.finish(&mut reading.problems);
     if let Method::Nothing = method {
-        return Some((None, method));
+        return Some(None);
     }
     let Some(size) = size else {
         reading.problems.add(node, "no \"size\"", format!("the size, beside {}", known.join(", ")));
         return None;
     };
-    let count = if let Method::Slices(_) = method { (1, 1) } else { (2, 3) };
-    let size = reading.numbers(size, count.0, count.1)?;
-    let plane = || json!([0, number_of(size[0]), number_of(size[1])]);
-    let step = match method {
-        Method::Nothing => return Some((None, method)),
-        Method::Fit(mode) => {
-            let mut step = json!({"op": "pad_to", "size": plane(), "mode": mode});
-            // CERR first makes a square with the mean of a corner of the image.
-            if aspect {
-                step["square"] = json!(true);
-            }
-            step
-        }
-        Method::Window(mode) => json!({"op": "window_2d", "size": plane(), "mode": mode}),
-        Method::Scale(method) => {
-            let mut step = json!({"op": "scale", "size": plane(), "method": method});
-            if aspect {
-                step["square"] = json!(true);
-            }
-            step
-        }
-        Method::Slices(mode) => json!({"op": "pad_slices", "slices": number_of(size[0]), "mode": mode}),
+    let (least, most) = if let Method::Slices(_) = method { (1, 1) } else { (2, 3) };
+    let size = reading.numbers(size, least, most)?;
+    let count = number_of(size[0]);
+    let plane: Json = size.iter().take(2).copied().map(number_of).collect();
+    // CERR's three sides are [rows, columns, slices].
+    let sides: Json = match size.as_slice() {
+        [rows, columns, slices] => [*slices, *rows, *columns].map(number_of).into_iter().collect(),
+        _ => plane.clone(),
     };
-    Some((Some(step), method))
+    let step = match method {
+        Method::Nothing => return Some(None),
+        Method::Fit(op) => {
+            let mut step = json!({"op": op, "size": sides});
+            if aspect && op == "pad_or_crop" {
+                step["preserve_aspect"] = json!(true);
+            }
+            step
+        }
+        Method::Window => json!({"op": "window_2d", "size": plane}),
+        Method::BackFromWindow => {
+            reading.not_expressed.push(
+                "unpad2d before the network: it undoes pad2d on results, which happens by itself here".to_owned(),
+            );
+            return Some(None);
+        }
+        Method::Scale(method) => {
+            let mut step = json!({"op": "scale", "size": plane, "method": method});
+            if aspect {
+                step["preserve_aspect"] = json!(true);
+            }
+            step
+        }
+        // CERR appends slices of zeros.
+        Method::Slices("pad_slices") => json!({"op": "pad_slices", "count": count, "value": 0}),
+        Method::Slices(op) => json!({"op": op, "count": count}),
+    };
+    Some(Some(step))
 }

@@ -19,8 +19,8 @@ pub(super) struct Scan {
     pub views: Vec<&'static str>,
     pub pre: Vec<Json>,
     pub channels: Vec<Channel>,
-    /// Whether every image of this input ends with the same size.
-    pub sized: bool,
+    /// Slices, rows and columns with which every image of this input ends, where the configuration fixes them.
+    pub size: [Option<i64>; 3],
 }
 
 /// One channel that an input gives.
@@ -37,7 +37,7 @@ const VIEWS: [(&str, &str); 3] = [("axial", "axial"), ("coronal", "coronal"), ("
 pub(super) fn parse(
     fields: &mut Fields<'_>,
     place: &Place<'_>,
-    whole_scan_filter: &[Json],
+    whole_scan_filter: Option<&Node>,
     reading: &mut Reading,
 ) -> Scan {
     let (name, identifier) = place.inputs[place.scan].clone();
@@ -48,41 +48,39 @@ pub(super) fn parse(
         pre.extend(units(node, reading));
     }
     if identifier.filtered {
-        pre.extend_from_slice(whole_scan_filter);
-        if whole_scan_filter.is_empty() {
-            reading.not_expressed.push("an input with \"filtered\" without a top-level \"filter\"".to_owned());
+        match whole_scan_filter {
+            Some(node) => pre.extend(filter::image_type(node, &name, reading)),
+            None => reading.not_expressed.push("an input with \"filtered\" without a top-level \"filter\"".to_owned()),
         }
     }
     pre.extend(fields.optional("resample").and_then(|node| resize::resample(node, reading)));
-    let (cropped, mut sized) = match fields.optional("crop") {
+    let (cropped, mut size) = match fields.optional("crop") {
         Some(node) if !is_blank(node) => crop::crop(node, place, reading),
-        _ => (None, false),
+        _ => (None, [None; 3]),
     };
     pre.extend(cropped);
     if let Some(node) = fields.optional("resize")
         && !is_blank(node)
     {
-        let (steps, all) = resize::resize(node, reading);
-        sized |= all;
-        pre.extend(steps);
+        pre.extend(resize::resize(node, &mut size, reading));
     }
     let views = fields.optional("view").map_or(Vec::new(), |node| {
         one_or_many(node).into_iter().filter_map(|view| reading.word(view, &VIEWS)).collect()
     });
     let channels = fields.optional("channels").map_or(Vec::new(), |node| {
-        one_or_many(node).into_iter().filter_map(|channel| parse_channel(channel, reading)).collect()
+        one_or_many(node).into_iter().filter_map(|channel| parse_channel(channel, &name, reading)).collect()
     });
     let views = if views.is_empty() { vec!["axial"] } else { views };
     let channels = if channels.is_empty() { vec![Channel { slice: 0, pre: Vec::new() }] } else { channels };
-    Scan { name, identifier, required, views, pre, channels, sized }
+    Scan { name, identifier, required, views, pre, channels, size }
 }
 
-fn parse_channel(node: &Node, reading: &mut Reading) -> Option<Channel> {
+fn parse_channel(node: &Node, scan: &str, reading: &mut Reading) -> Option<Channel> {
     if is_blank(node) {
         return None;
     }
     let mut fields = node.object(&mut reading.problems)?;
-    let pre = fields.optional("imageType").map_or(Vec::new(), |node| filter::image_type(node, reading));
+    let pre = fields.optional("imageType").map_or(Vec::new(), |node| filter::image_type(node, scan, reading));
     let slice = match fields.optional("slice") {
         Some(node) if !is_blank(node) => parse_slice(node, reading),
         _ => Some(0),
@@ -115,28 +113,33 @@ fn units(node: &Node, reading: &mut Reading) -> Option<Json> {
         Some(factor) => factor.trim_end_matches('*').strip_prefix("10^").and_then(|power| power.parse::<i32>().ok()),
         None => None,
     };
-    let Some(exponent) = exponent.filter(|exponent| (-12..=3).contains(exponent)) else {
+    let Some(exponent) = exponent.filter(|exponent| (-12..=0).contains(exponent)) else {
         reading.problems.add(node, node.describe(), "a unit of diffusion such as \"10^-6mm^2/s\"");
         return None;
     };
     reading.note(format!(
-        "scanUnits {text}: ADC maps are taken to be in 10^-6 mm^2/s; where a scanner stores another unit, change std of the first operation"
+        "scanUnits {text}: ADC maps are taken to be in 10^-6 mm^2/s; where a scanner stores another unit, change \"from\" of the first operation"
     ));
-    let divisor = 10_f64.powi(exponent + 6);
-    let divisor = if divisor.fract() == 0.0 { json!(divisor as i64) } else { json!(divisor) };
-    Some(json!({"op": "normalise", "by": "fixed", "mean": 0, "std": divisor}))
+    let unit = if exponent == 0 { "mm^2/s".to_owned() } else { format!("10^{exponent}mm^2/s") };
+    Some(json!({"op": "unit_scale", "from": "10^-6mm^2/s", "to": unit}))
 }
 
 /// The identifiers of all scans with a name for each, in the order of the configuration.
-pub(super) fn identifiers(nodes: &[&Node], fallback: Option<&'static str>, reading: &mut Reading) -> Vec<(String, Identifier)> {
+pub(super) fn identifiers(
+    nodes: &[&Node],
+    fallback: Option<&'static str>,
+    reading: &mut Reading,
+) -> Vec<(String, Identifier)> {
     let mut list: Vec<(String, Identifier)> = Vec::new();
     for node in nodes {
-        let identifier = child(node, "identifier").map_or_else(
+        let mut identifier = child(node, "identifier").map_or_else(
             || Identifier { modality: fallback, ..Identifier::default() },
             |found| Identifier::parse(found, reading),
         );
+        identifier.fallback = fallback;
         let stem = identifier.name();
-        let number = list.iter().filter(|(name, _)| name.trim_end_matches(|c: char| c.is_ascii_digit()) == stem).count();
+        let number =
+            list.iter().filter(|(name, _)| name.trim_end_matches(|c: char| c.is_ascii_digit()) == stem).count();
         let name = if number == 0 { stem } else { format!("{stem}{}", number + 1) };
         list.push((name, identifier));
     }

@@ -11,9 +11,11 @@ pub(super) struct Network {
     pub files: Vec<(&'static str, Option<&'static str>)>,
     pub orientation: &'static str,
     pub layout: &'static str,
-    /// Names and types of tensors, where they are fixed.
+    /// Names of tensors, where they are fixed.
     pub tensor: Vec<(&'static str, &'static str)>,
     pub patch: Json,
+    /// Whether the offset of the configuration's notes is added, as CERR's sample program does.
+    pub offset: bool,
     /// After what the configuration does with each input.
     pub pre: Vec<Json>,
     /// After the view was taken.
@@ -61,9 +63,14 @@ fn neutral(planar: bool, views: &[&'static str], runs_labels: bool) -> Network {
         _ => views.iter().map(|view| (file_of(view), Some(*view))).collect(),
     };
     let decision = if runs_labels { "label_map" } else { "argmax" };
-    let read = if runs_labels { "numbers of labels in one channel" } else { "one channel for background and one for each label" };
+    let read = if runs_labels {
+        "numbers of labels in one channel"
+    } else {
+        "one channel for background and one for each label"
+    };
     Network {
         files,
+        offset: true,
         layout: if planar { "NCHW" } else { "NCDHW" },
         patch: if planar { json!([1, "all", "all"]) } else { json!(["all", "all", "all"]) },
         activation: if views.len() > 1 { "softmax" } else { "none" },
@@ -89,19 +96,15 @@ fn standardise(mean: f64, std: f64) -> Json {
     json!({"op": "normalise", "by": "fixed", "mean": times(mean), "std": times(std)})
 }
 
-/// Pictures of another side: first as scikit-image makes them, smoothed before they shrink.
+/// Pictures of another side. The wrapper makes the first of 320 or 512 with scikit-image, which smooths by a Gaussian
+/// before it shrinks, where this is MATLAB's (a wider triangle); the second, one voxel larger, with Pillow.
 fn picture(side: u32) -> Json {
-    json!({"op": "scale", "size": [0, side, side], "method": "linear", "antialias": "gaussian"})
-}
-
-/// Then as Pillow makes them, one voxel larger, as DeepLab wants them.
-fn one_more(side: u32) -> Json {
-    json!({"op": "scale", "size": [0, side, side], "method": "linear"})
+    json!({"op": "scale", "size": [side, side], "method": "bilinear"})
 }
 
 /// The least value to 0, and the range, cut to a whole number, to 255, over a slice and its neighbours at this distance.
-fn quantise(neighbours: u32) -> Json {
-    json!({"op": "quantise", "levels": 256, "neighbours": neighbours})
+fn quantise(neighbours: i32) -> Json {
+    json!({"op": "quantise", "measure": "slices", "slices": [-neighbours, neighbours], "divisor": "truncated"})
 }
 
 impl Network {
@@ -113,6 +116,7 @@ impl Network {
             layout: "NCHW",
             tensor: Vec::new(),
             patch: json!([1, "all", "all"]),
+            offset: false,
             pre: Vec::new(),
             view_pre: Vec::new(),
             repeat: 1,
@@ -131,12 +135,13 @@ fn swallowing(classes: usize, stats: [(f64, f64); 3]) -> Network {
     let views = ["axial", "coronal", "sagittal"];
     // The range is that of the three slices of a sample. Here it is that of the three slices about each slice: the same
     // for the middle one, nearly the same for its neighbours.
-    let pre = |(mean, std)| vec![picture(320), quantise(1), one_more(321), standardise(mean, std)];
+    let pre = |(mean, std)| vec![picture(320), quantise(1), picture(321), standardise(mean, std)];
     Network {
         files: views.iter().map(|view| (file_of(view), Some(*view))).collect(),
         view_pre: views.into_iter().zip(stats.map(pre)).collect(),
         activation: "softmax",
         back: "linear",
+        patch: json!([1, 321, 321]),
         note: format!(
             "pictures of 321 x 321, their statistics and the mean of three views are those of the published wrapper ({classes} classes, one network for each view)"
         ),
@@ -147,9 +152,12 @@ fn swallowing(classes: usize, stats: [(f64, f64); 3]) -> Network {
 /// The heart set: one slice as three equal colours. An offset of 1024 HU cancels out in the range.
 fn heart(classes: usize) -> Network {
     Network {
-        pre: vec![picture(512), quantise(0), one_more(513), standardise(0.316, 0.188)],
+        pre: vec![picture(512), quantise(0), picture(513), standardise(0.316, 0.188)],
         repeat: 3,
-        note: format!("pictures of 513 x 513 and their statistics are those of the published wrapper ({classes} classes)"),
+        patch: json!([1, 513, 513]),
+        note: format!(
+            "pictures of 513 x 513 and their statistics are those of the published wrapper ({classes} classes)"
+        ),
         ..Network::planar()
     }
 }
@@ -158,7 +166,8 @@ fn heart(classes: usize) -> Network {
 fn self_attention() -> Network {
     Network {
         pre: vec![json!({"op": "window", "center": 90, "width": 350, "to_low": -1, "to_high": 1})],
-        note: "the window of HU is that of the published wrapper (12 classes: background and labels 1 to 11)".to_owned(),
+        note: "the window of HU is that of the published wrapper (12 classes: background and labels 1 to 11)"
+            .to_owned(),
         ..Network::planar()
     }
 }
@@ -184,18 +193,21 @@ fn lung_nodule() -> Network {
 
 /// Three slices, the middle one inverted, as 8-bit colours for a TensorFlow graph that gives numbers of labels.
 fn prostate() -> Network {
-    let volume = json!({"op": "quantise", "levels": 65536, "over": "volume"});
-    let clip = json!({"op": "clip_histogram", "bins": 255, "high": 0.95});
-    let smooth = || json!({"op": "curvature_flow", "time_step": 0.125, "iterations": 3});
-    let cut = || json!({"op": "wrap", "modulus": 65536});
-    let byte = || json!({"op": "normalise", "by": "fixed", "mean": 0, "std": 257});
-    let inverted = json!({"op": "normalise", "by": "fixed", "mean": 255, "std": -1});
-    let plain = || vec![smooth(), cut(), byte()];
+    let clip =
+        json!({"op": "histogram_clip", "range": 65535, "bins": 255, "low_fraction": 0.05, "high_fraction": 0.95});
+    let smooth = || json!({"op": "curvature_flow", "time_step": 0.125, "iterations": 3, "dimension": "2d"});
+    let whole = || json!({"op": "to_integer", "wrap": "uint16"});
+    let inverted = json!({"op": "invert", "of": 255, "wrap": "uint16"});
+    // All channels together run from 0 to 65535, but for images of a single value: 257 makes bytes of them.
+    let byte =
+        || [json!({"op": "normalise", "by": "fixed", "std": 257}), json!({"op": "to_integer", "rounding": "nearest"})];
+    let of = |steps: Vec<Json>| steps.into_iter().chain(byte()).collect::<Vec<Json>>();
+    let plain = || of(vec![smooth(), whole()]);
     Network {
         layout: "NHWC",
-        tensor: vec![("input", "ImageTensor:0"), ("output", "SemanticPredictions:0"), ("dtype", "uint8")],
-        pre: vec![volume, clip],
-        channels: Some(vec![(-1, plain()), (0, vec![smooth(), inverted, cut(), byte()]), (1, plain())]),
+        tensor: vec![("input", "ImageTensor:0"), ("output", "SemanticPredictions:0")],
+        pre: vec![clip],
+        channels: Some(vec![(-1, plain()), (0, of(vec![smooth(), inverted])), (1, plain())]),
         decision: "label_map",
         note: "histogram, smoothing and colours are those of the published wrapper (8 classes)".to_owned(),
         ..Network::planar()

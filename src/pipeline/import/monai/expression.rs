@@ -17,10 +17,10 @@ pub(super) trait Names {
 /// What is not a literal, in words.
 pub(super) fn evaluate(text: &str, names: &dyn Names) -> Result<Value, String> {
     let mut parser = Parser { tokens: tokens(text)?, at: 0, names, depth: 0 };
-    let value = parser.sum()?;
+    let value = parser.choice()?;
     match parser.peek() {
         None => Ok(value),
-        Some(rest) => Err(format!("{rest:?} is not part of a literal")),
+        Some(rest) => Err(format!("{} is not part of a literal", rest.shown())),
     }
 }
 
@@ -36,6 +36,16 @@ enum Token {
     /// What stands after `@`.
     Reference(String),
     Sign(&'static str),
+}
+
+impl Token {
+    fn shown(&self) -> String {
+        match self {
+            Token::Number(_, text) | Token::Text(text) | Token::Word(text) => format!("{text:?}"),
+            Token::Reference(id) => format!("\"@{id}\""),
+            Token::Sign(sign) => format!("{sign:?}"),
+        }
+    }
 }
 
 const SIGNS: [&str; 12] = ["//", "[", "]", "(", ")", ",", "+", "-", "*", "/", "{", "}"];
@@ -106,6 +116,28 @@ impl Parser<'_> {
         found
     }
 
+    fn word(&mut self, word: &str) -> bool {
+        let found = matches!(self.peek(), Some(Token::Word(found)) if found == word);
+        self.at += usize::from(found);
+        found
+    }
+
+    /// `A if C else B`, or a sum.
+    fn choice(&mut self) -> Result<Value, String> {
+        let value = self.sum()?;
+        if !self.word("if") {
+            return Ok(value);
+        }
+        let condition = self.sum()?;
+        if !self.word("else") {
+            return Err("an \"if\" without its \"else\"".to_owned());
+        }
+        self.deeper()?;
+        let other = self.choice()?;
+        self.depth -= 1;
+        Ok(if is_true(&condition) { value } else { other })
+    }
+
     fn sum(&mut self) -> Result<Value, String> {
         let mut value = self.product()?;
         loop {
@@ -145,14 +177,21 @@ impl Parser<'_> {
     }
 
     fn unary(&mut self) -> Result<Value, String> {
-        if self.take("-") {
-            return Ok(number(-numeric(&self.unary()?)?));
+        let (minus, not) = (self.take("-"), self.word("not"));
+        if !minus && !not {
+            return self.literal();
         }
-        if matches!(self.peek(), Some(Token::Word(word)) if word == "not") {
-            self.at += 1;
-            return Ok(Value::Bool(!is_true(&self.unary()?)));
-        }
-        self.literal()
+        self.deeper()?;
+        let value = self.unary()?;
+        self.depth -= 1;
+        let value = if not { Value::Bool(!is_true(&value)) } else { value };
+        if minus { Ok(number(-numeric(&value)?)) } else { Ok(value) }
+    }
+
+    /// The parser calls itself; an expression of a million brackets must not end the program.
+    fn deeper(&mut self) -> Result<(), String> {
+        self.depth += 1;
+        if self.depth > DEPTH_MAX { Err("deeper nesting".to_owned()) } else { Ok(()) }
     }
 
     fn literal(&mut self) -> Result<Value, String> {
@@ -171,13 +210,10 @@ impl Parser<'_> {
 
     /// A list, a tuple, or one value in brackets.
     fn list(&mut self, end: &str) -> Result<Value, String> {
-        self.depth += 1;
-        if self.depth > DEPTH_MAX {
-            return Err("deeper nesting".to_owned());
-        }
+        self.deeper()?;
         let (mut items, mut commas) = (Vec::new(), 0);
         while !self.take(end) {
-            let value = self.sum()?;
+            let value = self.choice()?;
             items.push(self.names.item(value));
             if self.take(",") {
                 commas += 1;
@@ -278,6 +314,9 @@ mod tests {
             ("['a'] + [\"b\"]", "[\"a\" \"b\"]"),
             ("[1.5] * 3", "[1.5 1.5 1.5]"),
             ("not True", "false"),
+            ("[1.5] if @a::b else [3.0]", "[1.5]"),
+            ("1 if not @a::b else 2 if 0 else 3", "3"),
+            ("1 if 2", "error"),
             ("-1e-3", "-0.001"),
             ("torch.float32", "\"float32\""),
             ("torch.device('cuda')", "error"),

@@ -265,7 +265,7 @@ fn write(bundle: &Bundle<'_>, options: &Options, read: &Found) -> Imported {
     model.insert("origin".to_owned(), origin);
     let channel = |name: &String| match (&read.data.modality, alone) {
         (Some(modality), true) => Slot::of_channel(name, modality, true),
-        (Some(modality), false) => Slot::of_channel(name, &format!("{name} {modality}"), false).described_by(name),
+        (Some(modality), false) => Slot::of_channel(name, modality, false).described_by(name),
         (None, _) => Slot::of_channel(name, name, alone),
     };
     let slots: Vec<Slot> = inputs.iter().map(channel).collect();

@@ -162,7 +162,7 @@ impl Configuration {
         let fields = inherited(list, name, problems)?;
         let get = |key: &str| fields.iter().find(|(known, _)| *known == key).map(|(_, node)| *node);
         let at = find(list, name)?;
-        let mut need = |key: &str, problems: &mut Problems| {
+        let need = |key: &str, problems: &mut Problems| {
             let found = get(key);
             if found.is_none() {
                 problems.add(at, format!("no {key:?}"), format!("the key {key:?}, here or inherited"));
@@ -181,7 +181,7 @@ impl Configuration {
         let schemes = need("normalization_schemes", problems);
         let masks = need("use_mask_for_norm", problems);
         let channels = schemes.map(|node| normalisations(root, node, masks, channels, problems)).unwrap_or_default();
-        let mut function = |what: &str, order: f64, problems: &mut Problems| {
+        let function = |what: &str, order: f64, problems: &mut Problems| {
             let node = need(&format!("resampling_fn_{what}"), problems)?;
             resampling(node, get(&format!("resampling_fn_{what}_kwargs")), order, problems)
         };

@@ -4,7 +4,7 @@ use super::{Operation, always_consistent};
 use crate::infer::parameter::{Kind, Parameter};
 
 pub(super) const ENTRY: Operation = Operation {
-    name: "scale",
+    name: "multiply",
     doc: "Multiplies every voxel by `by`.",
     source: "common practice; MONAI's ScaleIntensity with a factor is 1 + factor",
     parameters: &[Parameter {
@@ -30,7 +30,7 @@ mod tests {
 
     #[test]
     fn multiplies_every_voxel() {
-        let found = check(r#"{"op": "scale", "by": -0.5}"#, counted(), &BTreeMap::new()).expect("scaled").pixels;
+        let found = check(r#"{"op": "multiply", "by": -0.5}"#, counted(), &BTreeMap::new()).expect("scaled").pixels;
         assert_eq!((found[[0, 0, 1]], found[[3, 5, 7]]), (-0.5, -95.5));
     }
 }
