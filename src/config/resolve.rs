@@ -260,7 +260,7 @@ fn check_slots(step: &Step, reference: &Reference, model: &Loaded<Model>, told: 
     }
     let needed = recipe.structure_inputs().iter().filter(|structure| !structure.optional);
     let needed: Vec<&str> = needed.map(|structure| structure.name.as_str()).collect();
-    for name in needed.iter().filter(|name| !step.structures.iter().any(|(given, _)| given == **name)) {
+    for name in needed.iter().filter(|name| !step.structures.iter().any(|(given, _)| given == *name)) {
         told.add(
             &node,
             format!("no structure {name:?} in \"in\""),
