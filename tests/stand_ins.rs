@@ -154,7 +154,9 @@ fn patient() -> Patient {
     let [slices, rows, columns] = ct.geometry.shape();
     let middle = |length: usize, part: usize| length / 2 - length / part..length / 2 + length / part;
     let (k, j, i) = (middle(slices, 4), middle(rows, 8), middle(columns, 8));
-    heart.voxels.slice_mut(ndarray::s![k, j, i]).fill(true);
+    let sides = [k, j, i];
+    let within = |axis: ndarray::AxisDescription| ndarray::Slice::from(sides[axis.axis.index()].clone());
+    heart.voxels.slice_each_axis_mut(within).fill(true);
     Patient { ct, mr, lungs, heart }
 }
 
