@@ -63,7 +63,8 @@ def write_network(path, stage):
     pick[0, min(channels - 1, channels // 2)] = 1
     steps = numpy.arange(classes, dtype=numpy.float32)
     to_map = output["decision"] == "label_map"
-    scale = max(classes - 1, 1)
+    # Twelve classes at most are found: a hundred layers would have contours by the hundred thousand.
+    scale = min(max(classes - 1, 1), 12)
     weight = (2 * steps * scale).reshape(-1, 1, *kernel) if not to_map else numpy.full((1, 1, *kernel), scale, numpy.float32)
     bias = -(steps**2) if not to_map else numpy.zeros(1, numpy.float32)
     constants = {"pick": pick, "fine": numpy.float32(3), "coarse": numpy.float32(0.01), "half": numpy.float32(0.5),
@@ -73,7 +74,7 @@ def write_network(path, stage):
              ("Conv", ["part", "weight", "bias"], "score")]
     nodes = [helper.make_node(kind, inputs, [result]) for kind, inputs, result in nodes]
     # Smoothed, or noise would have contours by the hundred thousand.
-    reach = [1, 9, 9] if volume else [9, 9]
+    reach = [3, 9, 9] if volume else [9, 9]
     nodes[:0] = [helper.make_node("Conv", ["image", "pick"], ["raw"]),
                  helper.make_node("AveragePool", ["raw"], ["x"], kernel_shape=[2 * side + 1 for side in reach],
                                   pads=reach * 2, count_include_pad=0)]

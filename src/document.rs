@@ -4,11 +4,15 @@
 //! takes what it needs and adds a [`Problem`] for each thing that is wrong, so that all problems of all files are
 //! told at once. Comments (`//`, `/* */`) and trailing commas are allowed; everything else is JSON (RFC 8259).
 
+pub mod shape;
+
 use std::fmt;
 
 use jsonc_parser::ast::Value as Ast;
 use jsonc_parser::common::Ranged;
 use jsonc_parser::{CollectOptions, ParseOptions, parse_to_ast};
+
+pub use shape::{Key, Shape, Table};
 
 use crate::limits::{DOCUMENT_BYTES_MAX, DOCUMENT_DEPTH_MAX, DOCUMENT_PROBLEMS_MAX};
 
@@ -231,6 +235,18 @@ impl Node {
                 Some(Fields { node: self, list, known: Vec::new() })
             }
             _ => self.wrong("an object", problems),
+        }
+    }
+
+    /// The names of an object whose author chooses them, each once, with what stands behind them. `what` says which
+    /// object is expected where it is none.
+    pub fn named(&self, what: &str, problems: &mut Problems) -> Option<&[(String, Node)]> {
+        match &self.value {
+            Value::Object(list) => {
+                self.object(problems)?;
+                Some(list)
+            }
+            _ => self.wrong(what, problems),
         }
     }
 

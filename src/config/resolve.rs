@@ -95,19 +95,35 @@ fn check_network(
     digests: &mut Digests,
     told: &mut Problems,
 ) {
+    let name = file.rsplit('/').next().unwrap_or(file);
+    let place = network_of(&loaded.document, name).unwrap_or(&loaded.document);
     match digests.of(&folder.join(file)) {
         Ok(digest) if digest == expected => {}
         Ok(digest) => told.add_with_cure(
-            at(&loaded.document, &["sha256"]),
+            at(place, &["sha256"]),
             format!("{expected}, which is not the digest of {file}"),
             digest,
             "put the right file there, or the digest of this one after it was checked",
         ),
-        Err(error) => told.add(
-            at(&loaded.document, &["file"]),
-            format!("{file} ({error})"),
-            "the network, an ONNX file that can be read",
-        ),
+        Err(error) => {
+            told.add(at(place, &["file"]), format!("{file} ({error})"), "the network, an ONNX file that can be read")
+        }
+    }
+}
+
+/// The object of a model that names a file of a network: the model itself, one of its list, or one of `previous`.
+fn network_of<'a>(node: &'a Node, file: &str) -> Option<&'a Node> {
+    match &node.value {
+        Value::Object(fields) => {
+            let named = fields
+                .iter()
+                .any(|(key, inner)| key == "file" && matches!(&inner.value, Value::String(text) if text == file));
+            let inside = |key: &str| matches!(key, "networks" | "previous");
+            let deeper = || fields.iter().filter(|(key, _)| inside(key)).find_map(|(_, inner)| network_of(inner, file));
+            if named { Some(node) } else { deeper() }
+        }
+        Value::Array(items) => items.iter().find_map(|item| network_of(item, file)),
+        _ => None,
     }
 }
 
@@ -115,7 +131,7 @@ pub(super) fn check_pipelines(
     kind: Kind<Pipeline>,
     gateway: Option<&Loaded<Gateway>>,
     peers: &Chosen<Peer>,
-    models: &Chosen<Model>,
+    (models, bad_models): (&Chosen<Model>, &[String]),
     problems: &mut Vec<Problem>,
 ) -> Chosen<Pipeline> {
     choose(kind, problems, |loaded, told, chosen| {
@@ -123,7 +139,7 @@ pub(super) fn check_pipelines(
         check_id(loaded, loaded.value.id(), stem(&loaded.file), "file", others, told);
         check_titles(loaded, gateway, peers, told);
         check_destinations(&loaded.value, peers, told);
-        check_steps(&loaded.value, models, told);
+        check_steps(&loaded.value, models, bad_models, told);
         check_weights(&loaded.value, models, told);
     })
 }
@@ -185,14 +201,22 @@ fn check_destinations(pipeline: &Pipeline, peers: &Chosen<Peer>, told: &mut Prob
     }
 }
 
-fn check_steps(pipeline: &Pipeline, models: &Chosen<Model>, told: &mut Problems) {
+/// `bad` are the files of models that cannot be used, which say themselves why.
+fn check_steps(pipeline: &Pipeline, models: &Chosen<Model>, bad: &[String], told: &mut Problems) {
     let ids: Vec<&str> = models.values().map(|model| model.value.id()).collect();
     let named = |reference: &Reference| models.values().find(|model| model.value.id() == reference.name);
     for step in pipeline.steps() {
         let model = step.action.model().and_then(named);
         check_optional(step, pipeline, model, told);
         let Some(reference) = step.action.model() else { continue };
-        match model {
+        let file = format!("models/{}/model.json", reference.name);
+        match named(reference) {
+            None if bad.contains(&file) => told.add_with_cure(
+                &node_of(reference),
+                format!("{:?}, in whose file something is wrong", reference.name),
+                "a model that can be used",
+                format!("mend {file}"),
+            ),
             None => unknown(&node_of(reference), &reference.name, &ids, "a model of the folder models", told),
             Some(model) => check_slots(step, reference, model, told),
         }

@@ -2,6 +2,7 @@
 
 mod network;
 mod output;
+pub mod reference;
 mod stage;
 mod window;
 
@@ -122,10 +123,7 @@ fn parse_structures_in(node: &Node, problems: &mut Problems) -> Vec<StructureIn>
 }
 
 fn parse_post(node: &Node, names: &mut Vec<String>, problems: &mut Problems) -> Vec<(String, Vec<post::Step>)> {
-    let Value::Object(list) = &node.value else {
-        problems.add(node, node.describe(), "an object from structure to a list of operations");
-        return Vec::new();
-    };
+    let list = node.named("an object from structure to a list of operations", problems).unwrap_or_default();
     let mut post = Vec::new();
     let mut count = 0;
     for (name, steps) in list {

@@ -76,7 +76,9 @@ impl Stage {
         let orientation = fields.optional("orientation").map(|node| parse_orientation(node, problems));
         let transpose = fields.optional("transpose").map(|node| parse_transpose(node, problems));
         let files = parse_networks(fields, problems);
-        let inputs = fields.required("inputs", problems).map(|node| parse_inputs(node, structures, problems))?;
+        let inputs = fields.required("inputs", problems).map(|node| parse_inputs(node, structures, problems));
+        // Without inputs the rest is still read, so that its keys are not told as unknown.
+        let inputs = inputs.unwrap_or_default();
         let saved = saved_names(&inputs);
         let known: Vec<&str> = structures.iter().copied().chain(saved.iter().map(String::as_str)).collect();
         let channels = match fields.optional("channels") {
@@ -172,7 +174,10 @@ fn parse_transpose(node: &Node, problems: &mut Problems) -> Option<[usize; 3]> {
 
 fn parse_inputs(node: &Node, structures: &[&str], problems: &mut Problems) -> Vec<Input> {
     let slots = match &node.value {
-        Value::Object(slots) if (1..=MODEL_INPUTS_MAX).contains(&slots.len()) => slots,
+        Value::Object(slots) if (1..=MODEL_INPUTS_MAX).contains(&slots.len()) => {
+            node.object(problems); // Tells names that stand there twice.
+            slots
+        }
         _ => {
             let expected = format!("an object with 1 to {MODEL_INPUTS_MAX} named inputs");
             problems.add(node, node.describe(), expected);
@@ -234,6 +239,8 @@ fn parse_channel(
     let pre = fields.optional("pre").map_or(Vec::new(), |list| parse_pre(list, structures, problems));
     fields.finish(problems);
     let source = match (of, structure, label) {
+        // That there is no input was told already.
+        (Some(_), None, None) if inputs.is_empty() => return None,
         (Some(of), None, None) => {
             let choices: Vec<(&str, usize)> =
                 inputs.iter().enumerate().map(|(i, input)| (input.name.as_str(), i)).collect();
