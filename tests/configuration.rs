@@ -204,7 +204,7 @@ fn files_are_held_against_each_other_and_their_networks() {
             "models/lung/model.json:2: sha256: found {zeros}, which is not the digest of models/lung/model.onnx, expected {digest}; put the right file there, or the digest of this one after it was checked"
         )
     );
-    assert!(told[1].contains("a model of the folder models (there is none)"), "{told:#?}");
+    assert!(told[1].contains("in whose file something is wrong"), "{told:#?}");
 
     let told = check("models/lung/model.json", &lung.replace("model.onnx", "missing.onnx"));
     assert!(

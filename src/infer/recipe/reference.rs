@@ -353,6 +353,12 @@ fn output() -> Table {
             "how results go back to the grid of the first input: values linearly, then the decision; or the decision, then the nearest label",
         ),
         key(
+            "outside",
+            Shape::Words(vec!["nothing", "zero"]),
+            "`nothing`",
+            "what lies beyond a crop, with `back` linear: nothing is found there; or values count as 0 and fade in over one voxel (MONAI's Invertd)",
+        ),
+        key(
             "separate",
             Shape::Words(vec!["never", "auto", "always"]),
             "`never`",
