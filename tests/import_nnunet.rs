@@ -204,7 +204,8 @@ fn the_shipped_totalsegmentator_is_what_imports_give() {
     let imported = value_of(&check("totalsegmentator_ribs", folder, None, &["0"], &options).files[0].1);
     let mut structures = Vec::new();
     for (part, count) in [("organs", 24), ("vertebrae", 26), ("cardiac", 18), ("muscles", 23), ("ribs", 26)] {
-        let text = fs::read_to_string(root.join(format!("models/totalsegmentator-{part}/model.json"))).expect("a model");
+        let text =
+            fs::read_to_string(root.join(format!("models/totalsegmentator-{part}/model.json"))).expect("a model");
         let shipped = value_of(&text);
         for key in ["orientation", "inputs", "window", "tensor"] {
             assert_eq!(shipped[key], imported[key], "{part} {key}");

@@ -9,6 +9,7 @@ mod config;
 mod crop;
 mod filter;
 mod identifier;
+mod labels;
 mod model;
 mod names;
 mod post;
