@@ -152,11 +152,10 @@ fn patient() -> Patient {
     // A box in the middle stands for what is drawn there.
     let mut heart = Mask::empty(Arc::clone(&ct.geometry));
     let [slices, rows, columns] = ct.geometry.shape();
-    let middle = |length: usize, part: usize| length / 2 - length / part..length / 2 + length / part;
-    let (k, j, i) = (middle(slices, 4), middle(rows, 8), middle(columns, 8));
-    let sides = [k, j, i];
-    let within = |axis: ndarray::AxisDescription| ndarray::Slice::from(sides[axis.axis.index()].clone());
-    heart.voxels.slice_each_axis_mut(within).fill(true);
+    let inside = |at: usize, length: usize, part: usize| at.abs_diff(length / 2) < length / part;
+    for ((k, j, i), voxel) in heart.voxels.indexed_iter_mut() {
+        *voxel = inside(k, slices, 4) && inside(j, rows, 8) && inside(i, columns, 8);
+    }
     Patient { ct, mr, lungs, heart }
 }
 

@@ -38,7 +38,7 @@ pub fn onnx(network: &StandIn<'_>) -> Vec<u8> {
         graph.message(1, &node("Transpose", &[&at], "first", &[ints("perm", &order)]));
         "first".clone_into(&mut at);
     }
-    let scores = if network.label_map { "values" } else { network.output };
+    let scores = if network.label_map { "score_maps" } else { network.output };
     let scored = if channels_last && !network.label_map { "scored" } else { scores };
     let mean = 1.0 / network.channels as f32;
     let weights = |slopes: &[f32]| slopes.iter().flat_map(|s| vec![s * mean; network.channels]).collect::<Vec<f32>>();
@@ -51,7 +51,7 @@ pub fn onnx(network: &StandIn<'_>) -> Vec<u8> {
     let back = [0].into_iter().chain(2..spatial as i64 + 2).chain([1]).collect::<Vec<_>>();
     if network.label_map {
         let best = [int("axis", 1), int("keepdims", 0)];
-        graph.message(1, &node("ArgMax", &["values"], network.output, &best));
+        graph.message(1, &node("ArgMax", &["score_maps"], network.output, &best));
     } else if channels_last {
         graph.message(1, &node("Transpose", &["scored"], network.output, &[ints("perm", &back)]));
     }

@@ -14,9 +14,6 @@ use super::scan::{self, Scan};
 use super::{names, post};
 use crate::document::{Fields, Node, Problem, Value};
 
-/// Labels that a map written at run time may hold.
-pub(super) const RUN_TIME_LABELS: i64 = 200;
-
 /// What one configuration says.
 pub(super) struct Config {
     pub algorithm: String,

@@ -1,11 +1,13 @@
-//! The labels of a configuration: a list of names and values, or the name of a file that the network writes when it runs.
+//! Maps from structures to labels, and those that are told only while a network runs; they say nothing of channels.
 
 use serde_json::json;
 
-use super::config::RUN_TIME_LABELS;
 use super::reading::{Reading, one_or_many};
 use crate::document::{Fields, Node, Value};
 use crate::limits::MODEL_LABELS_MAX;
+
+/// Labels that a map written at run time may hold.
+const RUN_TIME_LABELS: i64 = 200;
 
 /// A map of labels, or the name of a file that the container writes while it runs.
 pub(super) fn read_labels(node: &Node, reading: &mut Reading) -> Vec<(String, i64, i64)> {
@@ -19,6 +21,7 @@ pub(super) fn read_labels(node: &Node, reading: &mut Reading) -> Vec<(String, i6
     label_list(node, reading)
 }
 
+/// A list of names with values, or one of them.
 pub(super) fn label_list(node: &Node, reading: &mut Reading) -> Vec<(String, i64, i64)> {
     let mut labels: Vec<(String, i64, i64)> = Vec::new();
     for item in one_or_many(node) {
@@ -35,6 +38,7 @@ pub(super) fn label_list(node: &Node, reading: &mut Reading) -> Vec<(String, i64
     labels
 }
 
+/// One name with its value, which stands for the first and the last of a range.
 pub(super) fn label_of(fields: &mut Fields<'_>, reading: &mut Reading) -> Option<(String, i64, i64)> {
     let name = fields.required("structureName", &mut reading.problems);
     let value = fields.required("value", &mut reading.problems);
