@@ -140,12 +140,20 @@ fn schemas_refuse_what_they_can_see() {
     for case in cases() {
         let refused = against(&case.file, &case.text).is_some_and(|errors| !errors.is_empty());
         if refused != case.schema_refuses {
-            wrong.push(format!("{}: {}: the schema {}", case.table, case.name, if refused { "refuses" } else { "takes" }));
+            wrong.push(format!(
+                "{}: {}: the schema {}",
+                case.table,
+                case.name,
+                if refused { "refuses" } else { "takes" }
+            ));
         }
         // What every schema of this kind can see.
         let visible = |line: &String| {
-            let parts = ["the unknown key", "expected an array", "expected a text", "expected an object", "true or false"];
-            line.starts_with(&case.file) && parts.iter().any(|part| line.contains(part))
+            let parts =
+                ["the unknown key", "expected an array", "expected a text", "expected an object", "true or false"];
+            // What an attribute holds is known to the dictionary of DICOM alone.
+            let of_attribute = line.contains("because the attribute");
+            line.starts_with(&case.file) && !of_attribute && parts.iter().any(|part| line.contains(part))
         };
         if case.told.iter().any(visible) && !refused {
             wrong.push(format!("{}: {}: the schema takes what it can see", case.table, case.name));

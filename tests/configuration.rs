@@ -158,7 +158,7 @@ fn references_are_held_against_the_other_files() {
         (
             r#""to": "tps""#,
             r#""to": "tsp""#,
-            r#"pipelines/thorax.json:5: deliver[0].to: found "tsp", expected a peer of ae-config/peers (scanner, tps)"#,
+            r#"pipelines/thorax.json:5: deliver[0].to: found "tsp", expected a peer of ae-config/peers (scanner, tps); did you mean "tps"?"#,
         ),
         (
             r#""to": "tps""#,
@@ -199,7 +199,7 @@ fn files_are_held_against_each_other_and_their_networks() {
             "models/lung/model.json:2: sha256: found {zeros}, which is not the digest of models/lung/model.onnx, expected {digest}; put the right file there, or the digest of this one after it was checked"
         )
     );
-    assert!(told[1].contains("a model of the folder models (there is none)"), "{told:#?}");
+    assert!(told[1].contains("found \"lung\", in whose file something is wrong"), "{told:#?}");
 
     let told = check("models/lung/model.json", &lung.replace("model.onnx", "missing.onnx"));
     assert!(

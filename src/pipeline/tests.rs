@@ -84,7 +84,7 @@ fn refuses_cycles_and_what_is_not_there() {
         (
             r#""model": "ct-lung", "in": {"scan": "ct"}"#,
             r#""op": "grow", "radius": 3, "in": "heart:Heart", "as": "Lung_L""#,
-            r#"p.json:7: steps[1].radius: found the unknown key "radius", expected only the keys op, radius_mm; did you mean "radius_mm"?"#,
+            r#"p.json:7: steps[1].radius: found the unknown key "radius", expected only the keys op, radius_mm, combine; did you mean "radius_mm"?"#,
         ),
         (
             r#""model": "ct-lung", "in": {"scan": "ct"}"#,
@@ -208,7 +208,7 @@ fn refuses_each_bad_value_at_its_place() {
         (
             r#""deliver""#,
             r#""detsinations""#,
-            r#"p.json:10: detsinations: found the unknown key "detsinations", expected only the keys $schema, description, id, revision, mode, when, same, inputs, complete, steps, structures, outputs, deliver"#,
+            r#"p.json:10: detsinations: found the unknown key "detsinations", expected only the keys $schema, description, id, revision, mode, when, same, inputs, complete, steps, structures, outputs, cpu_instead, deliver"#,
         ),
     ] {
         let told = check(part, by);
@@ -255,7 +255,7 @@ fn says_all_that_is_wrong_at_once() {
         r#"p.json:5: structures.a: found no "color", expected the key "color""#,
         r#"p.json:5: outputs[0]: found no "rtstruct", expected the key "rtstruct""#,
         r#"p.json:5: deliver: found the text "pacs", expected an array"#,
-        r#"p.json:5: more: found the unknown key "more", expected only the keys $schema, description, id, revision, mode, when, same, inputs, complete, steps, structures, outputs, deliver; did you mean "mode"?"#,
+        r#"p.json:5: more: found the unknown key "more", expected only the keys $schema, description, id, revision, mode, when, same, inputs, complete, steps, structures, outputs, cpu_instead, deliver; did you mean "mode"?"#,
     ];
     assert_eq!(told, expected);
 }

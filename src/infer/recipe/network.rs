@@ -26,8 +26,9 @@ pub(super) fn parse_networks(fields: &mut Fields<'_>, problems: &mut Problems) -
             let found = if file.is_none() { "no \"file\"" } else { "no \"sha256\"" };
             problems.add(node, found, expected);
         }
-        let only = file.and_then(|file| Some((parse_file(file, problems)?, parse_digest(digest?, problems)?)));
-        return only.map(|(file, sha256)| NetworkFile { file, sha256, view: None }).into_iter().collect();
+        let file = file.and_then(|file| parse_file(file, problems));
+        let digest = digest.and_then(|digest| parse_digest(digest, problems));
+        return file.zip(digest).map(|(file, sha256)| NetworkFile { file, sha256, view: None }).into_iter().collect();
     };
     if file.is_some() || digest.is_some() {
         problems.add_with_cure(list, "\"networks\" beside \"file\"", "one of them", "move the file into the list");
