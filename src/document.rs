@@ -394,7 +394,13 @@ impl<'a> Fields<'a> {
 /// The known name that a mistyped one most likely stands for.
 pub fn nearest<'a>(found: &str, known: &[&'a str]) -> Option<&'a str> {
     let folded = |text: &str| text.to_ascii_lowercase().replace(['_', '-', ' '], "");
-    let scored = known.iter().map(|name| (strsim::jaro_winkler(&folded(found), &folded(name)), *name));
+    // One slip of the hand in a short name (`tsp` for `tps`) is far by the first measure and near by the second.
+    let score = |name: &str| {
+        let (found, name) = (folded(found), folded(name));
+        let slip = found.len().min(name.len()) >= 3 && strsim::osa_distance(&found, &name) == 1;
+        strsim::jaro_winkler(&found, &name).max(if slip { 0.85 } else { 0.0 })
+    };
+    let scored = known.iter().map(|name| (score(name), *name));
     scored.filter(|(score, _)| *score > 0.8).max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, name)| name)
 }
 

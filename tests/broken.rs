@@ -151,7 +151,9 @@ fn schemas_refuse_what_they_can_see() {
         let visible = |line: &String| {
             let parts =
                 ["the unknown key", "expected an array", "expected a text", "expected an object", "true or false"];
-            line.starts_with(&case.file) && parts.iter().any(|part| line.contains(part))
+            // What an attribute holds is known to the dictionary of DICOM alone.
+            let of_attribute = line.contains("because the attribute");
+            line.starts_with(&case.file) && !of_attribute && parts.iter().any(|part| line.contains(part))
         };
         if case.told.iter().any(visible) && !refused {
             wrong.push(format!("{}: {}: the schema takes what it can see", case.table, case.name));

@@ -37,7 +37,14 @@ pub fn models_reference() -> String {
 /// Sections and operations of the part that the tables of operations print.
 fn contents(operations: &str) -> String {
     let mut text = String::new();
-    let slug = crate::document::shape::slug;
+    // The second heading of one name is reached with a number behind it.
+    let mut seen: Vec<String> = tables().iter().map(|table| crate::document::shape::slug(table.title)).collect();
+    let mut slug = |title: &str| {
+        let slug = crate::document::shape::slug(title);
+        let before = seen.iter().filter(|other| **other == slug).count();
+        seen.push(slug.clone());
+        if before == 0 { slug } else { format!("{slug}-{before}") }
+    };
     for line in operations.lines() {
         if let Some(title) = line.strip_prefix("## ") {
             text += &format!("- [{title}](#{})\n", slug(title));
@@ -320,6 +327,8 @@ mod tests {
             assert!(text.contains(&format!("\n### `{name}`\n")), "{name}");
         }
         for target in text.split("](#").skip(1).filter_map(|rest| rest.split(')').next()) {
+            // The second heading of one name is reached with a number behind it.
+            let target = target.strip_suffix("-1").unwrap_or(target);
             let titles = text.lines().filter_map(|line| line.strip_prefix("## ").or_else(|| line.strip_prefix("### ")));
             assert!(titles.map(crate::document::shape::slug).any(|slug| slug == target), "no heading for #{target}");
         }

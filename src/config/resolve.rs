@@ -130,16 +130,15 @@ fn network_of<'a>(node: &'a Node, file: &str) -> Option<&'a Node> {
 pub(super) fn check_pipelines(
     kind: Kind<Pipeline>,
     gateway: Option<&Loaded<Gateway>>,
-    peers: &Chosen<Peer>,
-    (models, bad_models): (&Chosen<Model>, &[String]),
+    (peers, models, bad): (&Chosen<Peer>, &Chosen<Model>, &[String]),
     problems: &mut Vec<Problem>,
 ) -> Chosen<Pipeline> {
     choose(kind, problems, |loaded, told, chosen| {
         let others = chosen.values().map(|other| (other.value.id(), other.file.as_str()));
         check_id(loaded, loaded.value.id(), stem(&loaded.file), "file", others, told);
         check_titles(loaded, gateway, peers, told);
-        check_destinations(&loaded.value, peers, told);
-        check_steps(&loaded.value, models, bad_models, told);
+        check_destinations(&loaded.value, peers, bad, told);
+        check_steps(&loaded.value, models, bad, told);
         check_weights(&loaded.value, models, told);
     })
 }
@@ -185,11 +184,13 @@ fn check_titles(
     check("calling_ae", &when.calling_ae, &senders, "the title of a peer that may send");
 }
 
-fn check_destinations(pipeline: &Pipeline, peers: &Chosen<Peer>, told: &mut Problems) {
+/// `bad` are the files of peers and models that cannot be used, which say themselves why.
+fn check_destinations(pipeline: &Pipeline, peers: &Chosen<Peer>, bad: &[String], told: &mut Problems) {
     let names: Vec<&str> = peers.values().map(|peer| peer.value.name.as_str()).collect();
     for deliver in pipeline.deliver() {
         let node = node_of(&deliver.to);
         match peers.values().find(|peer| peer.value.name == deliver.to.name) {
+            None if in_bad(&deliver.to, "peer", &format!("ae-config/peers/{}.json", deliver.to.name), bad, told) => {}
             None => unknown(&node, &deliver.to.name, &names, "a peer of ae-config/peers", told),
             Some(peer) if !peer.value.may.receive => {
                 let found = format!("{:?}, which may not receive", deliver.to.name);
@@ -201,7 +202,16 @@ fn check_destinations(pipeline: &Pipeline, peers: &Chosen<Peer>, told: &mut Prob
     }
 }
 
-/// `bad` are the files of models that cannot be used, which say themselves why.
+/// Tells that the file which a name stands for is one of those that cannot be used.
+fn in_bad(reference: &Reference, what: &str, file: &str, bad: &[String], told: &mut Problems) -> bool {
+    let is_bad = bad.iter().any(|other| other == file);
+    if is_bad {
+        let found = format!("{:?}, in whose file something is wrong", reference.name);
+        told.add_with_cure(&node_of(reference), found, format!("a {what} that can be used"), format!("mend {file}"));
+    }
+    is_bad
+}
+
 fn check_steps(pipeline: &Pipeline, models: &Chosen<Model>, bad: &[String], told: &mut Problems) {
     let ids: Vec<&str> = models.values().map(|model| model.value.id()).collect();
     let named = |reference: &Reference| models.values().find(|model| model.value.id() == reference.name);
@@ -211,12 +221,7 @@ fn check_steps(pipeline: &Pipeline, models: &Chosen<Model>, bad: &[String], told
         let Some(reference) = step.action.model() else { continue };
         let file = format!("models/{}/model.json", reference.name);
         match named(reference) {
-            None if bad.contains(&file) => told.add_with_cure(
-                &node_of(reference),
-                format!("{:?}, in whose file something is wrong", reference.name),
-                "a model that can be used",
-                format!("mend {file}"),
-            ),
+            None if in_bad(reference, "model", &file, bad, told) => {}
             None => unknown(&node_of(reference), &reference.name, &ids, "a model of the folder models", told),
             Some(model) => check_slots(step, reference, model, told),
         }

@@ -87,14 +87,15 @@ impl Recipe {
             fields.optional("structures_in").map_or(Vec::new(), |node| parse_structures_in(node, problems));
         let known: Vec<&str> = structures_in.iter().map(|structure| structure.name.as_str()).collect();
         let mut networks = Vec::new();
+        let has_previous = fields.optional("previous").is_some();
         let previous = fields.optional("previous").and_then(|node| {
             let mut inner = node.object(problems)?;
-            let stage = Stage::parse(&mut inner, &known, None, &mut networks, &mut Vec::new(), problems);
+            let stage = Stage::parse(&mut inner, &known, false, &mut networks, &mut Vec::new(), problems);
             inner.finish(problems);
             stage
         });
         let mut names: Vec<String> = structures_in.iter().map(|structure| structure.name.clone()).collect();
-        let stage = Stage::parse(fields, &known, previous.as_ref(), &mut networks, &mut names, problems);
+        let stage = Stage::parse(fields, &known, has_previous, &mut networks, &mut names, problems);
         let post = fields.optional("post").map_or(Vec::new(), |node| parse_post(node, &mut names, problems));
         let images = stage.as_ref().is_some_and(|stage| !stage.images.is_empty());
         let delivered = fields.required("structures", problems);

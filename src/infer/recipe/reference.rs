@@ -371,10 +371,17 @@ fn output() -> Table {
             "name to channel (`argmax`, `threshold`) or label value (`label_map`, `regions`)",
         ),
     ];
-    let regions = json!({"properties": {"decision": {"const": "regions"}}, "required": ["decision"]});
-    let rules = json!({
-        "if": regions, "then": {"required": ["region_order"]}, "else": {"properties": {"region_order": false}},
-    });
+    let decides = |word: &str| json!({"properties": {"decision": {"const": word}}, "required": ["decision"]});
+    let labels =
+        |not: [&str; 2]| json!({"labels": {"additionalProperties": {"properties": {not[0]: false, not[1]: false}}}});
+    let rules = json!({"allOf": [
+        {"if": decides("regions"), "then": {"required": ["region_order"]}, "else": {"properties": {"region_order": false}}},
+        {
+            "if": decides("threshold"),
+            "then": {"properties": labels(["from", "to"])},
+            "else": {"properties": labels(["index", "threshold"])},
+        },
+    ]});
     Table { rules, ..table("output", "How the values of the networks become labels.", keys) }
 }
 
