@@ -291,8 +291,8 @@ mod tests {
     #[test]
     fn keys_without_default_are_those_that_must_be_there() {
         for table in tables() {
-            let unknown = told(table.title, r#""?": 1"#).into_iter().map(|problem| problem.path);
-            let inside = unknown.filter(|path| path.ends_with('?')).next_back().unwrap_or_default();
+            let mut unknown = told(table.title, r#""?": 1"#).into_iter().map(|problem| problem.path);
+            let inside = unknown.rfind(|path| path.ends_with('?')).unwrap_or_default();
             let here = inside.trim_end_matches('?').trim_end_matches('.');
             let mut problems = told(table.title, "");
             problems.retain(|problem| problem.path == here);

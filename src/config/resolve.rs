@@ -106,7 +106,7 @@ fn check_network(
             "put the right file there, or the digest of this one after it was checked",
         ),
         Err(error) => {
-            told.add(at(place, &["file"]), format!("{file} ({error})"), "the network, an ONNX file that can be read")
+            told.add(at(place, &["file"]), format!("{file} ({error})"), "the network, an ONNX file that can be read");
         }
     }
 }

@@ -226,7 +226,7 @@ fn input(key: &str) -> Option<Shape> {
 
 fn step_or_result(title: &str, key: &str) -> Option<Shape> {
     Some(match (title, key) {
-        ("step", "id") | ("step", "model") => name(),
+        ("step", "id" | "model") => name(),
         ("step", "post") => {
             let operations = Shape::list_of(Shape::Object("post operation"), 1, usize::MAX);
             Shape::map(operations, 1, usize::MAX)
