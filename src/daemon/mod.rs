@@ -166,7 +166,7 @@ fn start_hands(
             devices.wanted.to_string().into(),
         ];
         arguments.extend(devices.cpu_instead.then(|| "--cpu-instead".into()));
-        let worker = Supervisor::new(program.clone(), arguments.to_vec());
+        let worker = Supervisor::new(program.clone(), arguments.clone());
         let running = runtime.spawn(hands.clone().run_jobs(Arc::clone(&queue), worker));
         runtime.spawn(must_go_on("a worker's task", running));
     }

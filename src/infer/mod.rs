@@ -143,7 +143,7 @@ pub fn run(
     let source = inputs.get(first).ok_or_else(|| InferError::MissingInput { name: first.clone() })?;
     let (mut restored, saved) = stage::run(recipe, inputs, structures, networks, progress)?;
     let images = stage::derived_images(&recipe.stage, &mut restored, &source.geometry);
-    let given = structures.iter().map(|(name, mask)| (name, mask)).chain(saved.iter().map(|(name, mask)| (name, mask)));
+    let given = structures.iter().chain(saved.iter().map(|(name, mask)| (name, mask)));
     let given = given.map(|(name, mask)| (name.clone(), on_grid(mask, &source.geometry))).collect();
     let structures = post::run(recipe, source, given, restored, progress)?;
     Ok(Outcome { structures, images })

@@ -113,8 +113,7 @@ impl Bench {
         step: &Step,
         model: &Model,
         order: &WorkOrder,
-        images: &BTreeMap<String, Volume>,
-        masks: &BTreeMap<String, Mask>,
+        (images, masks): (&BTreeMap<String, Volume>, &BTreeMap<String, Mask>),
         cpu_instead: bool,
         clock: &mut Stages<'_>,
     ) -> Result<Ran, BenchError> {

@@ -198,7 +198,7 @@ impl Bench {
                 let there = step.images.iter().filter(|(_, slot)| volumes.contains_key(&slot.name));
                 let there: Vec<(String, Reference)> = there.cloned().collect();
                 let moved = Moved::out_of(volumes, &there).map_err(|reason| own(failed(reason)))?;
-                let ran = self.run_model(step, &model, order, &moved.images, &masks, pipeline.cpu_instead(), clock);
+                let ran = self.run_model(step, &model, order, (&moved.images, &masks), pipeline.cpu_instead(), clock);
                 moved.back_to(volumes);
                 let Ran { outcome, device } = ran.map_err(own)?;
                 made.models.insert(step.id.clone(), model);

@@ -285,7 +285,7 @@ fn provenance(result: &Result<'_>, configuration: &Configuration) -> Vec<Fact> {
         for step in pipeline.value.steps() {
             let named = step.action.model();
             if let Some(model) = named.and_then(|reference| configuration.models.get(&reference.name)) {
-                facts.push(fact(&format!("Model {} SHA-256", model.value.id()), &model.value.digests()));
+                facts.push(fact(&format!("Model {} SHA-256", model.value.id()), model.value.digests()));
             }
         }
     }
