@@ -31,7 +31,7 @@ enum Source {
 /// Import model configurations of CERR. Files that need what others make are given together.
 #[derive(Debug, Args)]
 struct CerrArgs {
-    /// Configurations (<Algorithm>_config.json).
+    /// Configurations (`ALGORITHM_config.json`).
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
     #[command(flatten)]
