@@ -1,6 +1,6 @@
 """How much memory a whole trunk with many classes takes: 512 x 512 x 1,000 voxels, 117 structures, as TotalSegmentator's
-`total` would have them in one network. The network is a stand-in of the same signature (a 1x1x1 convolution of 118
-channels whose classes are layers of Hounsfield units), because memory depends on shapes and not on weights.
+`total` would have them in one network. The network is a stand-in of the same signature (one channel for each of 118
+ranges of Hounsfield units), because memory depends on shapes and not on weights.
 
   memory.py CONTOURD [SLICES]          needs numpy, pydicom and onnx; prints the peak of the process and the stages
 """
@@ -23,27 +23,33 @@ CLASSES, SIDE, PATCH = 117, 512, 128
 
 
 def write_network(path):
-    """Channel c scores 2 c x - c^2, which is largest for the whole number c next to x = (HU + 1024) / 16."""
+    """Channel c scores 1.5 - |x - c|, at least 0, of the number x = (HU + 1024) / 16: one class for each whole number."""
     steps = numpy.arange(CLASSES + 1, dtype=numpy.float32)
-    weight = (2 * steps / 16).reshape(-1, 1, 1, 1, 1)
-    bias = (2 * steps * 1024 / 16 - steps**2).astype(numpy.float32)
+    weight = numpy.full((CLASSES + 1, 1, 1, 1, 1), 1 / 16, numpy.float32)
+    constants = {"weight": weight, "bias": 1024 / 16 - steps, "reach": numpy.float32(1.5)}
+    nodes = [("Conv", ["image", "weight", "bias"], "from"), ("Abs", ["from"], "off"), ("Sub", ["reach", "off"], "near"),
+             ("Relu", ["near"], "score")]
     graph = helper.make_graph(
-        [helper.make_node("Conv", ["image", "weight", "bias"], ["score"])], "layers",
+        [helper.make_node(kind, inputs, [result]) for kind, inputs, result in nodes], "organs",
         [helper.make_tensor_value_info("image", TensorProto.FLOAT, [1, 1, PATCH, PATCH, PATCH])],
         [helper.make_tensor_value_info("score", TensorProto.FLOAT, [1, CLASSES + 1, PATCH, PATCH, PATCH])],
-        [numpy_helper.from_array(weight, "weight"), numpy_helper.from_array(bias, "bias")])
+        [numpy_helper.from_array(numpy.asarray(value, numpy.float32), name) for name, value in constants.items()])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 14)], ir_version=8)
     onnx.save(model, str(path))
 
 
 def write_series(folder, slices):
-    """A cylinder of tissue in air whose density changes slowly, so that there are large regions of many classes."""
+    """An ellipsoid for each class, six by five in a slice and four along the stack, each of its own density."""
     folder.mkdir()
     study, series, frame = generate_uid(), generate_uid(), generate_uid()
-    y, x = numpy.mgrid[:SIDE, :SIDE] - SIDE / 2
-    radius = numpy.hypot(x, y * 1.3)
+    y, x = numpy.mgrid[:SIDE, :SIDE]
+    wide, high = SIDE / 6, SIDE / 5
+    cell = (y // high) * 6 + x // wide
+    across = (x % wide / wide - 0.5) ** 2 + (y % high / high - 0.5) ** 2
     for number in range(slices):
-        plane = numpy.where(radius < 220, 40 * numpy.sin(x / 35 + number / 90) + 700 * (radius / 220) - 300, -1024)
+        layer, along = divmod(number * 4 / slices, 1)
+        label = numpy.minimum(layer * 30 + cell + 1, CLASSES)
+        plane = numpy.where(across + (along - 0.5) ** 2 < 0.2, label * 16 - 1024, -1024)
         meta = FileMetaDataset()
         meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = CTImageStorage, generate_uid()
         meta.TransferSyntaxUID = ExplicitVRLittleEndian
@@ -77,7 +83,7 @@ def write_configuration(folder):
         "sha256": hashlib.sha256(network.read_bytes()).hexdigest(), "licence": "Apache-2.0", "reference": "none",
         "intended_use": "measuring memory", "algorithm": "deterministic",
         "inputs": {"ct": {"pre": [{"op": "resample", "spacing_mm": [1.5, 1.5, 1.5], "grid": "edges",
-                                   "method": "nnunet", "separate": "auto"}]}},
+                                   "method": "nearest"}]}},
         "tensor": {"layout": "NCDHW"},
         "window": {"patch": [PATCH] * 3, "overlap": 0.5, "tiling": "spread", "blend": "gaussian_nnunet",
                    "pad": "constant", "pad_side": "both"},
