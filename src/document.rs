@@ -4,11 +4,15 @@
 //! takes what it needs and adds a [`Problem`] for each thing that is wrong, so that all problems of all files are
 //! told at once. Comments (`//`, `/* */`) and trailing commas are allowed; everything else is JSON (RFC 8259).
 
+pub mod shape;
+
 use std::fmt;
 
 use jsonc_parser::ast::Value as Ast;
 use jsonc_parser::common::Ranged;
 use jsonc_parser::{CollectOptions, ParseOptions, parse_to_ast};
+
+pub use shape::{Key, Shape, Table};
 
 use crate::limits::{DOCUMENT_BYTES_MAX, DOCUMENT_DEPTH_MAX, DOCUMENT_PROBLEMS_MAX};
 
@@ -234,6 +238,18 @@ impl Node {
         }
     }
 
+    /// The names of an object whose author chooses them, each once, with what stands behind them. `what` says which
+    /// object is expected where it is none.
+    pub fn named(&self, what: &str, problems: &mut Problems) -> Option<&[(String, Node)]> {
+        match &self.value {
+            Value::Object(list) => {
+                self.object(problems)?;
+                Some(list)
+            }
+            _ => self.wrong(what, problems),
+        }
+    }
+
     /// The items of an array.
     pub fn array(&self, problems: &mut Problems) -> Option<&[Node]> {
         match &self.value {
@@ -378,7 +394,13 @@ impl<'a> Fields<'a> {
 /// The known name that a mistyped one most likely stands for.
 pub fn nearest<'a>(found: &str, known: &[&'a str]) -> Option<&'a str> {
     let folded = |text: &str| text.to_ascii_lowercase().replace(['_', '-', ' '], "");
-    let scored = known.iter().map(|name| (strsim::jaro_winkler(&folded(found), &folded(name)), *name));
+    // One slip of the hand in a short name (`tsp` for `tps`) is far by the first measure and near by the second.
+    let score = |name: &str| {
+        let (found, name) = (folded(found), folded(name));
+        let slip = found.len().min(name.len()) >= 3 && strsim::osa_distance(&found, &name) == 1;
+        strsim::jaro_winkler(&found, &name).max(if slip { 0.85 } else { 0.0 })
+    };
+    let scored = known.iter().map(|name| (score(name), *name));
     scored.filter(|(score, _)| *score > 0.8).max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, name)| name)
 }
 

@@ -249,13 +249,16 @@ pub struct Mask {
     pub voxels: Array3<bool>,
 }
 
-/// A mask of which only the box that holds it is kept: a hundred organs in a large image take the room of a few masks.
+/// A mask of which only the box that holds it is kept, a bit for each voxel: a hundred organs in a large image take the
+/// room of a few masks.
 #[derive(Clone)]
 pub struct CompactMask {
     pub geometry: Arc<VolumeGeometry>,
-    /// First index of the box along slices, rows and columns.
+    /// First index of the box along slices, rows and columns, and how many there are.
     start: [usize; 3],
-    voxels: Array3<bool>,
+    size: [usize; 3],
+    /// The voxels of the box in the order of an array, eight to a byte, the first in the lowest bit.
+    bits: Vec<u8>,
 }
 
 impl CompactMask {
@@ -271,57 +274,58 @@ impl CompactMask {
             (Some(slices), Some(rows), Some(columns)) => [slices, rows, columns],
             _ => [(0, 0); 3],
         };
+        let (start, size) = (ends.map(|(first, _)| first), ends.map(|(first, end)| end - first));
         let mut view = voxels.view();
         view.slice_each_axis_inplace(|axis| {
             let (first, end) = ends[axis.axis.index()];
             ndarray::Slice::from(first..end)
         });
-        CompactMask { geometry, start: ends.map(|(first, _)| first), voxels: view.to_owned() }
+        let mut bits = vec![0_u8; size.iter().product::<usize>().div_ceil(8)];
+        for (place, inside) in view.iter().enumerate() {
+            bits[place / 8] |= u8::from(*inside) << (place % 8);
+        }
+        CompactMask { geometry, start, size, bits }
     }
 
     /// The whole mask.
     pub fn to_mask(&self) -> Mask {
         let mut mask = Mask::empty(Arc::clone(&self.geometry));
-        let (start, shape) = (self.start, self.voxels.raw_dim());
+        let extent = self.extent();
         let mut view = mask.voxels.view_mut();
-        view.slice_each_axis_inplace(|axis| {
-            let axis = axis.axis.index();
-            ndarray::Slice::from(start[axis]..start[axis] + shape[axis])
-        });
-        view.assign(&self.voxels);
+        view.slice_each_axis_inplace(|axis| ndarray::Slice::from(extent[axis.axis.index()].clone()));
+        view.iter_mut().enumerate().for_each(|(place, inside)| *inside = self.bit(place));
         mask
     }
 
-    /// First and last index of the box along slices, rows and columns, the last not included; empty for an empty mask.
+    fn bit(&self, place: usize) -> bool {
+        self.bits[place / 8] >> (place % 8) & 1 == 1
+    }
+
+    /// First index and end of the box along slices, rows and columns; empty for an empty mask.
     pub fn extent(&self) -> [std::ops::Range<usize>; 3] {
-        let shape = self.voxels.raw_dim();
-        [0, 1, 2].map(|axis: usize| self.start[axis]..self.start[axis] + shape[axis])
+        [0, 1, 2].map(|axis: usize| self.start[axis]..self.start[axis] + self.size[axis])
     }
 
     /// Whether a voxel of the whole grid is inside.
     pub fn contains(&self, index: [usize; 3]) -> bool {
         let local = [0, 1, 2].map(|axis: usize| index[axis].wrapping_sub(self.start[axis]));
-        self.voxels.get(local).copied().unwrap_or(false)
-    }
-
-    /// The voxels of its box.
-    pub fn in_box(&self) -> &Array3<bool> {
-        &self.voxels
+        let within = local.iter().zip(self.size).all(|(local, size)| *local < size);
+        within && self.bit((local[0] * self.size[1] + local[1]) * self.size[2] + local[2])
     }
 
     /// Whether no voxel is inside.
     pub fn is_empty(&self) -> bool {
-        self.voxels.is_empty()
+        self.bits.is_empty()
     }
 
     /// Volume in cm3, each slice with its own extent.
     pub fn volume_cm3(&self) -> f64 {
-        let slices = self.voxels.outer_iter().enumerate();
-        let mm3 = slices.map(|(k, slice)| {
-            let count = slice.iter().filter(|&&inside| inside).count();
-            count as f64 * self.geometry.voxel_volume_mm3(self.start[0] + k)
+        let area = self.size[1] * self.size[2];
+        let slices = (0..self.size[0]).map(|slice| {
+            let count = (slice * area..(slice + 1) * area).filter(|place| self.bit(*place)).count();
+            count as f64 * self.geometry.voxel_volume_mm3(self.start[0] + slice)
         });
-        mm3.sum::<f64>() / 1000.0
+        slices.sum::<f64>() / 1000.0
     }
 }
 
@@ -459,7 +463,8 @@ mod tests {
         mask.voxels[[1, 2, 3]] = true;
         mask.voxels[[2, 0, 3]] = true;
         let compact = CompactMask::from(mask.clone());
-        assert_eq!((compact.start, compact.voxels.dim()), ([1, 0, 3], (2, 3, 1)));
+        assert_eq!((compact.start, compact.size), ([1, 0, 3], [2, 3, 1]));
+        assert!(compact.contains([1, 2, 3]) && !compact.contains([1, 1, 3]) && !compact.contains([0, 2, 3]));
         assert_eq!(compact.to_mask().voxels, mask.voxels);
         assert!((compact.volume_cm3() - mask.volume_cm3()).abs() < 1e-12);
     }

@@ -14,9 +14,15 @@ use crate::pipeline::Mode;
 pub(super) struct CheckArgs {
     #[command(flatten)]
     pub(super) config: ConfigArgs,
-    /// Print the reference of all files (docs/configuration.md) instead.
-    #[arg(long, conflicts_with = "config")]
-    reference: bool,
+    /// Print a reference instead: of the configuration (docs/configuration.md), or of models (docs/models.md).
+    #[arg(
+        long, conflicts_with = "config", value_name = "PART", num_args = 0..=1, default_missing_value = "configuration",
+        value_parser = ["configuration", "models"]
+    )]
+    reference: Option<String>,
+    /// Print the JSON Schema of one kind of file (schema/NAME.json) instead.
+    #[arg(long, conflicts_with_all = ["config", "reference"], value_name = "NAME", value_parser = config::SCHEMAS)]
+    schema: Option<String>,
 }
 
 /// Where the configuration is.
@@ -29,8 +35,14 @@ pub(super) struct ConfigArgs {
 
 impl CheckArgs {
     pub(super) fn run(&self) -> anyhow::Result<u8> {
-        if self.reference {
-            print!("{}", config::reference());
+        let asked = match (&self.reference, &self.schema) {
+            (Some(part), _) if part == "models" => Some(config::models_reference()),
+            (Some(_), _) => Some(config::reference()),
+            (None, Some(name)) => config::schema(name),
+            (None, None) => None,
+        };
+        if let Some(text) = asked {
+            print!("{text}");
             return Ok(EXIT_OK);
         }
         match config::load(&self.config.folder) {

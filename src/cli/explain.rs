@@ -74,7 +74,13 @@ impl ExplainArgs {
             print!("{}", self.as_text(&found, &explained, &configuration));
             print!("{}", sets::as_text(&assessed, &explained, &configuration));
         }
-        Ok(if explained.is_empty() { EXIT_FAILED } else { EXIT_OK })
+        Ok(if !configuration.problems.is_empty() {
+            EXIT_CONFIGURATION
+        } else if explained.is_empty() {
+            EXIT_FAILED
+        } else {
+            EXIT_OK
+        })
     }
 
     fn as_text(&self, found: &Found, explained: &[Explained], configuration: &Configuration) -> String {

@@ -63,10 +63,16 @@ impl Loader {
         let pipelines =
             self.kind("pipelines", "", &self.pipelines, &mut problems, |_, node, told| Pipeline::parse(node, told));
         self.gateway = check_gateway(with_before(gateway, &self.gateway));
+        let peer_files: Vec<String> = peers.keys().cloned().collect();
         self.peers = check_peers(peers, self.gateway.values().next(), &mut problems);
+        let files: Vec<String> = models.keys().cloned().collect();
         self.models = check_models(models, &self.folder, &mut self.digests, &mut problems);
+        let files = files.into_iter().filter(|file| !self.models.contains_key(file));
+        let bad: Vec<String> =
+            files.chain(peer_files.into_iter().filter(|file| !self.peers.contains_key(file))).collect();
         let our_gateway = self.gateway.values().next();
-        self.pipelines = check_pipelines(pipelines, our_gateway, &self.peers, &self.models, &mut problems);
+        let others = (&self.peers, &self.models, bad.as_slice());
+        self.pipelines = check_pipelines(pipelines, our_gateway, others, &mut problems);
         let Some(gateway) = our_gateway else { return Err(problems) };
         let by_id = |loaded: &Loaded<Pipeline>| (loaded.value.id().to_owned(), loaded.clone());
         let by_model_id = |loaded: &Loaded<Model>| (loaded.value.id().to_owned(), loaded.clone());

@@ -6,9 +6,11 @@
 mod apply;
 mod gateway;
 mod loader;
+mod models_reference;
 mod peer;
 mod reference;
 mod resolve;
+mod schema;
 mod watch;
 
 use std::collections::BTreeMap;
@@ -20,8 +22,10 @@ use crate::pipeline::{Completeness, Model, Pipeline};
 
 pub use gateway::{Gateway, Limits, WorkerSettings};
 pub use loader::Loader;
+pub use models_reference::{EXAMPLES, models_reference};
 pub use peer::{Address, Dialect, May, Peer, RETRY_DEFAULT};
 pub use reference::reference;
+pub use schema::{SCHEMAS, schema};
 pub use watch::{WatchError, Watcher, watch};
 
 /// Everything that was configured, checked against each other.

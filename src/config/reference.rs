@@ -12,7 +12,7 @@ use crate::pipeline::{
 use crate::structure::RoiType;
 
 /// One key of an object: its name, what stands there, its default (`required` where there is none), what it means.
-type Key = (&'static str, String, String, &'static str);
+pub(super) type Key = (&'static str, String, String, &'static str);
 
 /// The text of `docs/configuration.md`.
 pub fn reference() -> String {
@@ -84,9 +84,9 @@ fn key(name: &'static str, value: impl Into<String>, default: impl ToString, mea
     (name, value.into(), default.to_string(), meaning)
 }
 
-type Object = (&'static str, &'static str, Vec<Key>);
+pub(super) type Object = (&'static str, &'static str, Vec<Key>);
 
-fn objects() -> Vec<Object> {
+pub(super) fn objects() -> Vec<Object> {
     [gateway(), bounds(), peer(), pipeline(), input(), step_and_result()].concat()
 }
 

@@ -95,35 +95,50 @@ fn check_network(
     digests: &mut Digests,
     told: &mut Problems,
 ) {
+    let name = file.rsplit('/').next().unwrap_or(file);
+    let place = network_of(&loaded.document, name).unwrap_or(&loaded.document);
     match digests.of(&folder.join(file)) {
         Ok(digest) if digest == expected => {}
         Ok(digest) => told.add_with_cure(
-            at(&loaded.document, &["sha256"]),
+            at(place, &["sha256"]),
             format!("{expected}, which is not the digest of {file}"),
             digest,
             "put the right file there, or the digest of this one after it was checked",
         ),
-        Err(error) => told.add(
-            at(&loaded.document, &["file"]),
-            format!("{file} ({error})"),
-            "the network, an ONNX file that can be read",
-        ),
+        Err(error) => {
+            told.add(at(place, &["file"]), format!("{file} ({error})"), "the network, an ONNX file that can be read");
+        }
+    }
+}
+
+/// The object of a model that names a file of a network: the model itself, one of its list, or one of `previous`.
+fn network_of<'a>(node: &'a Node, file: &str) -> Option<&'a Node> {
+    match &node.value {
+        Value::Object(fields) => {
+            let named = fields
+                .iter()
+                .any(|(key, inner)| key == "file" && matches!(&inner.value, Value::String(text) if text == file));
+            let inside = |key: &str| matches!(key, "networks" | "previous");
+            let deeper = || fields.iter().filter(|(key, _)| inside(key)).find_map(|(_, inner)| network_of(inner, file));
+            if named { Some(node) } else { deeper() }
+        }
+        Value::Array(items) => items.iter().find_map(|item| network_of(item, file)),
+        _ => None,
     }
 }
 
 pub(super) fn check_pipelines(
     kind: Kind<Pipeline>,
     gateway: Option<&Loaded<Gateway>>,
-    peers: &Chosen<Peer>,
-    models: &Chosen<Model>,
+    (peers, models, bad): (&Chosen<Peer>, &Chosen<Model>, &[String]),
     problems: &mut Vec<Problem>,
 ) -> Chosen<Pipeline> {
     choose(kind, problems, |loaded, told, chosen| {
         let others = chosen.values().map(|other| (other.value.id(), other.file.as_str()));
         check_id(loaded, loaded.value.id(), stem(&loaded.file), "file", others, told);
         check_titles(loaded, gateway, peers, told);
-        check_destinations(&loaded.value, peers, told);
-        check_steps(&loaded.value, models, told);
+        check_destinations(&loaded.value, peers, bad, told);
+        check_steps(&loaded.value, models, bad, told);
         check_weights(&loaded.value, models, told);
     })
 }
@@ -169,11 +184,13 @@ fn check_titles(
     check("calling_ae", &when.calling_ae, &senders, "the title of a peer that may send");
 }
 
-fn check_destinations(pipeline: &Pipeline, peers: &Chosen<Peer>, told: &mut Problems) {
+/// `bad` are the files of peers and models that cannot be used, which say themselves why.
+fn check_destinations(pipeline: &Pipeline, peers: &Chosen<Peer>, bad: &[String], told: &mut Problems) {
     let names: Vec<&str> = peers.values().map(|peer| peer.value.name.as_str()).collect();
     for deliver in pipeline.deliver() {
         let node = node_of(&deliver.to);
         match peers.values().find(|peer| peer.value.name == deliver.to.name) {
+            None if in_bad(&deliver.to, "peer", &format!("ae-config/peers/{}.json", deliver.to.name), bad, told) => {}
             None => unknown(&node, &deliver.to.name, &names, "a peer of ae-config/peers", told),
             Some(peer) if !peer.value.may.receive => {
                 let found = format!("{:?}, which may not receive", deliver.to.name);
@@ -185,14 +202,26 @@ fn check_destinations(pipeline: &Pipeline, peers: &Chosen<Peer>, told: &mut Prob
     }
 }
 
-fn check_steps(pipeline: &Pipeline, models: &Chosen<Model>, told: &mut Problems) {
+/// Tells that the file which a name stands for is one of those that cannot be used.
+fn in_bad(reference: &Reference, what: &str, file: &str, bad: &[String], told: &mut Problems) -> bool {
+    let is_bad = bad.iter().any(|other| other == file);
+    if is_bad {
+        let found = format!("{:?}, in whose file something is wrong", reference.name);
+        told.add_with_cure(&node_of(reference), found, format!("a {what} that can be used"), format!("mend {file}"));
+    }
+    is_bad
+}
+
+fn check_steps(pipeline: &Pipeline, models: &Chosen<Model>, bad: &[String], told: &mut Problems) {
     let ids: Vec<&str> = models.values().map(|model| model.value.id()).collect();
     let named = |reference: &Reference| models.values().find(|model| model.value.id() == reference.name);
     for step in pipeline.steps() {
         let model = step.action.model().and_then(named);
         check_optional(step, pipeline, model, told);
         let Some(reference) = step.action.model() else { continue };
-        match model {
+        let file = format!("models/{}/model.json", reference.name);
+        match named(reference) {
+            None if in_bad(reference, "model", &file, bad, told) => {}
             None => unknown(&node_of(reference), &reference.name, &ids, "a model of the folder models", told),
             Some(model) => check_slots(step, reference, model, told),
         }
@@ -260,7 +289,7 @@ fn check_slots(step: &Step, reference: &Reference, model: &Loaded<Model>, told: 
     }
     let needed = recipe.structure_inputs().iter().filter(|structure| !structure.optional);
     let needed: Vec<&str> = needed.map(|structure| structure.name.as_str()).collect();
-    for name in needed.iter().filter(|name| !step.structures.iter().any(|(given, _)| given == **name)) {
+    for name in needed.iter().filter(|name| !step.structures.iter().any(|(given, _)| given == *name)) {
         told.add(
             &node,
             format!("no structure {name:?} in \"in\""),

@@ -28,6 +28,7 @@ use thiserror::Error;
 
 pub use grid::Method;
 pub use parameter::{Arguments, Kind, Parameter};
+pub use recipe::reference as recipe_reference;
 pub use recipe::{Layout, NetworkFile, Recipe, StructureIn, Tensor};
 pub use window::check_shapes;
 

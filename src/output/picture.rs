@@ -155,19 +155,17 @@ impl<'a> Scene<'a> {
     }
 }
 
-/// How many voxels lie in each plane across each axis, in one pass over the mask.
+/// How many voxels lie in each plane across each axis,.
 fn planes(mask: &CompactMask) -> [Vec<usize>; 3] {
     let mut counts = mask.geometry.shape().map(|length| vec![0; length]);
     let [slices, rows, columns] = mask.extent();
-    for (slice, plane) in slices.zip(mask.in_box().outer_iter()) {
-        for (row, line) in rows.clone().zip(plane.outer_iter()) {
-            let mut inside = 0;
-            for (count, _) in counts[2][columns.clone()].iter_mut().zip(line).filter(|(_, inside)| **inside) {
-                *count += 1;
-                inside += 1;
+    for slice in slices {
+        for row in rows.clone() {
+            for column in columns.clone().filter(|column| mask.contains([slice, row, *column])) {
+                counts[0][slice] += 1;
+                counts[1][row] += 1;
+                counts[2][column] += 1;
             }
-            counts[1][row] += inside;
-            counts[0][slice] += inside;
         }
     }
     counts

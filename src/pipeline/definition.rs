@@ -127,11 +127,11 @@ impl Pipeline {
         let outputs = fields.required("outputs", problems).map(|list| parse_outputs(list, problems));
         let cpu_instead = fields.optional("cpu_instead").and_then(|flag| flag.bool(problems)).unwrap_or(false);
         let deliver = fields.optional("deliver").map(|list| parse_deliver(list, problems)).unwrap_or_default();
+        fields.finish(problems);
         if mode == Some(Mode::Live) && deliver.is_empty() && problems.count() == before {
             let cure = "name a peer, or set \"mode\" to \"shadow\"";
             problems.add_with_cure(node, "no destination", "at least one in \"deliver\" of a live pipeline", cure);
         }
-        fields.finish(problems);
         if problems.count() > before {
             return None;
         }

@@ -28,7 +28,8 @@ pub enum Algorithm {
 }
 
 impl Algorithm {
-    const WORDS: [(&'static str, Algorithm); 2] =
+    /// Every family with its word.
+    pub const WORDS: [(&'static str, Algorithm); 2] =
         [("artificial_intelligence", Algorithm::ArtificialIntelligence), ("deterministic", Algorithm::Deterministic)];
 }
 

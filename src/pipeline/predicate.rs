@@ -148,9 +148,11 @@ fn parse_test(node: &Node, negated: bool, problems: &mut Problems) -> Option<Tes
         ([_], None) => None,
         (found, _) => {
             let names = OPERATORS.map(|operator| operator.name).join(", ");
-            let cure = "join several by \"all\"";
-            let found = format!("{} comparisons", found.len());
-            problems.add_with_cure(node, found, format!("exactly one of {names}"), cure);
+            let expected = format!("exactly one of {names}");
+            match found.len() {
+                0 => problems.add(node, "no comparison", expected),
+                count => problems.add_with_cure(node, format!("{count} comparisons"), expected, "join them by \"all\""),
+            }
             None
         }
     };

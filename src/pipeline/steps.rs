@@ -84,6 +84,8 @@ pub(super) fn parse_steps(node: &Node, inputs: &[Input], problems: &mut Problems
         return None;
     }
     let before = problems.count();
+    // Also of steps in which something is wrong: what refers to them is not wrong too.
+    let ids: Vec<&str> = items.iter().filter_map(id_of).collect();
     let steps: Vec<(&Node, Step)> = items.iter().filter_map(|item| Some((item, parse_step(item, problems)?))).collect();
     for (index, (node, step)) in steps.iter().enumerate() {
         if inputs.iter().any(|input| input.name == step.id && !input.is_image()) {
@@ -93,9 +95,17 @@ pub(super) fn parse_steps(node: &Node, inputs: &[Input], problems: &mut Problems
         if steps[..index].iter().any(|(_, other)| other.id == step.id) {
             problems.add(node, format!("the step {:?} a second time", step.id), "each id once");
         }
-        refuse_unknown_sources(step, &steps, inputs, problems);
+        refuse_unknown_sources(step, &ids, inputs, problems);
     }
     if problems.count() > before { None } else { in_order(node, steps, inputs, problems) }
+}
+
+fn id_of(step: &Node) -> Option<&str> {
+    let Value::Object(fields) = &step.value else { return None };
+    fields.iter().find_map(|(key, node)| match &node.value {
+        Value::String(id) if key == "id" => Some(id.as_str()),
+        _ => None,
+    })
 }
 
 fn parse_step(node: &Node, problems: &mut Problems) -> Option<Step> {
@@ -104,7 +114,9 @@ fn parse_step(node: &Node, problems: &mut Problems) -> Option<Step> {
     let kinds = ["model", "post", "op"].map(|key| fields.optional(key));
     let [model, post, op] = kinds;
     let on_failure = fields.optional("on_failure");
-    let on_failure = on_failure.and_then(|word| word.choice(&OnFailure::ALL, problems)).unwrap_or(OnFailure::Fail);
+    let on_failure = on_failure.map_or(Some(OnFailure::Fail), |word| word.choice(&OnFailure::ALL, problems));
+    // After a word that is none, nothing is told that only "fail" would make wrong.
+    let on_failure = on_failure.unwrap_or(OnFailure::Skip);
     let sources = fields.optional("in");
     let made = fields.optional("as");
     if kinds.iter().flatten().count() != 1 {
@@ -260,13 +272,13 @@ fn parse_structures(node: &Node, problems: &mut Problems) -> Vec<(String, Artefa
     structures
 }
 
-fn refuse_unknown_sources(step: &Step, steps: &[(&Node, Step)], inputs: &[Input], problems: &mut Problems) {
+fn refuse_unknown_sources(step: &Step, steps: &[&str], inputs: &[Input], problems: &mut Problems) {
     if inputs.is_empty() {
         return; // No input at all was told already.
     }
     let images: Vec<&str> = inputs.iter().filter(|input| input.is_image()).map(|input| input.name.as_str()).collect();
     let drawn: Vec<&str> = inputs.iter().filter(|input| !input.is_image()).map(|input| input.name.as_str()).collect();
-    let ids: Vec<&str> = steps.iter().map(|(_, step)| step.id.as_str()).chain(drawn.iter().copied()).collect();
+    let ids: Vec<&str> = steps.iter().chain(&drawn).copied().collect();
     let at = |line: usize, path: &str| Node { value: Value::Null, line, path: path.to_owned() };
     for (_, image) in &step.images {
         let node = at(image.line, &image.path);

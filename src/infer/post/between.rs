@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::{Context, Step};
-use crate::document::{Node, Problems, Value};
+use crate::document::{Node, Problems};
 use crate::infer::restore::Restored;
 use crate::infer::{InferError, Structure, on_grid};
 use crate::limits::MODEL_STEPS_MAX;
@@ -20,11 +20,8 @@ pub struct Between {
 impl Between {
     /// Parses `{"Name": [{"op": ...}]}`. Operations may name structures from `outside`, and those made before.
     pub fn parse(node: &Node, outside: &[&str], problems: &mut Problems) -> Option<Between> {
-        let Value::Object(list) = &node.value else {
-            problems.add(node, node.describe(), "an object from structure to a list of operations");
-            return None;
-        };
         let before = problems.count();
+        let list = node.named("an object from structure to a list of operations", problems)?;
         let (mut known, mut made, mut count) = (outside.to_vec(), Vec::new(), 0);
         for (name, steps) in list {
             let items = steps.array(problems).unwrap_or_default();

@@ -2,6 +2,7 @@
 
 mod network;
 mod output;
+pub mod reference;
 mod stage;
 mod window;
 
@@ -86,14 +87,15 @@ impl Recipe {
             fields.optional("structures_in").map_or(Vec::new(), |node| parse_structures_in(node, problems));
         let known: Vec<&str> = structures_in.iter().map(|structure| structure.name.as_str()).collect();
         let mut networks = Vec::new();
+        let has_previous = fields.optional("previous").is_some();
         let previous = fields.optional("previous").and_then(|node| {
             let mut inner = node.object(problems)?;
-            let stage = Stage::parse(&mut inner, &known, None, &mut networks, &mut Vec::new(), problems);
+            let stage = Stage::parse(&mut inner, &known, false, &mut networks, &mut Vec::new(), problems);
             inner.finish(problems);
             stage
         });
         let mut names: Vec<String> = structures_in.iter().map(|structure| structure.name.clone()).collect();
-        let stage = Stage::parse(fields, &known, previous.as_ref(), &mut networks, &mut names, problems);
+        let stage = Stage::parse(fields, &known, has_previous, &mut networks, &mut names, problems);
         let post = fields.optional("post").map_or(Vec::new(), |node| parse_post(node, &mut names, problems));
         let images = stage.as_ref().is_some_and(|stage| !stage.images.is_empty());
         let delivered = fields.required("structures", problems);
@@ -122,10 +124,7 @@ fn parse_structures_in(node: &Node, problems: &mut Problems) -> Vec<StructureIn>
 }
 
 fn parse_post(node: &Node, names: &mut Vec<String>, problems: &mut Problems) -> Vec<(String, Vec<post::Step>)> {
-    let Value::Object(list) = &node.value else {
-        problems.add(node, node.describe(), "an object from structure to a list of operations");
-        return Vec::new();
-    };
+    let list = node.named("an object from structure to a list of operations", problems).unwrap_or_default();
     let mut post = Vec::new();
     let mut count = 0;
     for (name, steps) in list {

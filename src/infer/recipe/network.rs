@@ -27,9 +27,8 @@ pub(super) fn parse_networks(fields: &mut Fields<'_>, problems: &mut Problems) -
             problems.add(node, found, expected);
         }
         let file = file.and_then(|file| parse_file(file, problems));
-        let sha256 = digest.and_then(|digest| parse_digest(digest, problems));
-        let only = file.zip(sha256).map(|(file, sha256)| NetworkFile { file, sha256, view: None });
-        return only.into_iter().collect();
+        let digest = digest.and_then(|digest| parse_digest(digest, problems));
+        return file.zip(digest).map(|(file, sha256)| NetworkFile { file, sha256, view: None }).into_iter().collect();
     };
     if file.is_some() || digest.is_some() {
         problems.add_with_cure(list, "\"networks\" beside \"file\"", "one of them", "move the file into the list");

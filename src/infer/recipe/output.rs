@@ -154,8 +154,7 @@ fn parse_order(node: &Node, problems: &mut Problems) -> Vec<usize> {
 }
 
 fn parse_labels(node: &Node, decision: Option<&Decision>, problems: &mut Problems) -> Vec<Label> {
-    let Value::Object(list) = &node.value else {
-        problems.add(node, node.describe(), "an object from name to index, such as {\"Lung_L\": 1}");
+    let Some(list) = node.named("an object from name to index, such as {\"Lung_L\": 1}", problems) else {
         return Vec::new();
     };
     // That a model without labels gives images is for the caller to see.
@@ -190,10 +189,7 @@ fn parse_label(name: &str, node: &Node, decision: Option<&Decision>, problems: &
 }
 
 pub(super) fn parse_images(node: &Node, problems: &mut Problems) -> Vec<ExtraImage> {
-    let Value::Object(list) = &node.value else {
-        problems.add(node, node.describe(), "an object from name to image");
-        return Vec::new();
-    };
+    let list = node.named("an object from name to image", problems).unwrap_or_default();
     let one = |name: &String, item: &Node, problems: &mut Problems| {
         let mut fields = item.object(problems)?;
         let output = fields.optional("output").and_then(|n| n.text(problems)).map(str::to_owned);

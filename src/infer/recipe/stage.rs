@@ -68,7 +68,7 @@ impl Stage {
     pub(super) fn parse(
         fields: &mut Fields<'_>,
         structures: &[&str],
-        previous: Option<&Stage>,
+        has_previous: bool,
         networks: &mut Vec<NetworkFile>,
         names: &mut Vec<String>,
         problems: &mut Problems,
@@ -76,24 +76,31 @@ impl Stage {
         let orientation = fields.optional("orientation").map(|node| parse_orientation(node, problems));
         let transpose = fields.optional("transpose").map(|node| parse_transpose(node, problems));
         let files = parse_networks(fields, problems);
-        let inputs = fields.required("inputs", problems).map(|node| parse_inputs(node, structures, problems))?;
-        let saved = saved_names(&inputs);
+        let inputs = fields.required("inputs", problems).map(|node| parse_inputs(node, structures, problems));
+        // Without inputs the rest is still read, so that its keys are not told as unknown.
+        let inputs = inputs.unwrap_or_default();
+        let mut saved = Vec::new();
+        fields.optional("inputs").iter().for_each(|node| collect_saved(node, &mut saved));
         let known: Vec<&str> = structures.iter().copied().chain(saved.iter().map(String::as_str)).collect();
         let channels = match fields.optional("channels") {
-            Some(node) => parse_channels(node, &inputs, &known, previous, problems),
+            Some(node) => parse_channels(node, &inputs, &known, has_previous, problems),
             None => (0..inputs.len()).map(Channel::of_input).collect(),
         };
+        let before = problems.count();
         let views = match fields.optional("views") {
             Some(node) => parse_views(node, &known, problems),
             None => vec![(View::Axial, Vec::new())],
         };
         let first = networks.len();
-        let passes = assign(views, &files, first, fields.node(), problems);
+        let place = fields.optional("networks").unwrap_or(fields.node());
+        // Of views in which something is wrong nothing can be said.
+        let views = if problems.count() > before { Vec::new() } else { views };
+        let passes = assign(views, &files, first, place, problems);
         networks.extend(files);
         let tensor = fields.required("tensor", problems).and_then(|node| parse_tensor(node, problems));
         let window = fields.required("window", problems).and_then(|node| parse_window(node, problems));
         let output = fields.required("output", problems).and_then(|node| parse_output(node, problems));
-        names.extend(output.iter().flat_map(|output| &output.labels).map(|label| label.name.clone()));
+        names.extend(label_names(fields.optional("output")));
         names.extend(saved);
         let images = fields.optional("images").map_or(Vec::new(), |node| parse_images(node, problems));
         if images.is_empty() && output.as_ref().is_some_and(|output| output.labels.is_empty()) {
@@ -111,17 +118,18 @@ impl Stage {
             output: output?,
             images,
         };
-        stage.refuse_contradictions(fields.node(), problems);
+        let [window, inputs] = ["window", "inputs"].map(|key| fields.optional(key).unwrap_or(fields.node()));
+        stage.refuse_contradictions(window, inputs, problems);
         Some(stage)
     }
 
-    fn refuse_contradictions(&self, node: &Node, problems: &mut Problems) {
+    fn refuse_contradictions(&self, window: &Node, inputs: &Node, problems: &mut Problems) {
         let mirrored = self.window.mirror.iter().any(|mirrored| *mirrored);
         if mirrored && self.passes.len() > 1 {
-            problems.add(node, "\"mirror\" with several views", "one view, or no mirroring");
+            problems.add(window, "\"mirror\" with several views", "one view, or no mirroring");
         }
         if self.inputs.iter().any(|input| input.optional) && self.inputs[0].optional {
-            problems.add(node, "an optional first input", "a first input that is always there: it gives the grid");
+            problems.add(inputs, "an optional first input", "a first input that is always there: it gives the grid");
         }
     }
 
@@ -142,6 +150,36 @@ impl Channel {
     fn of_input(index: usize) -> Channel {
         Channel { source: Source::Input(index), offset: 0, pre: Vec::new() }
     }
+}
+
+/// The names that operations give to regions, as they are written, also where something else is wrong.
+fn collect_saved(node: &Node, names: &mut Vec<String>) {
+    match &node.value {
+        Value::Array(items) => items.iter().for_each(|item| collect_saved(item, names)),
+        Value::Object(fields) => {
+            for (key, inner) in fields {
+                match &inner.value {
+                    Value::String(name) if key == "save_as" => names.push(name.clone()),
+                    _ => collect_saved(inner, names),
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+/// The names of labels as they are written, also where something else is wrong: what refers to them is not wrong too.
+fn label_names(output: Option<&Node>) -> Vec<String> {
+    let inner = |node: &'_ Node, key: &str| match &node.value {
+        Value::Object(list) => list.iter().find(|(name, _)| name == key).map(|(_, node)| node.clone()),
+        _ => None,
+    };
+    let mut names: Vec<String> = match output.and_then(|node| inner(node, "labels")).map(|node| node.value) {
+        Some(Value::Object(list)) => list.into_iter().map(|(name, _)| name).collect(),
+        _ => Vec::new(),
+    };
+    names.dedup();
+    names
 }
 
 fn saved_names(inputs: &[Input]) -> Vec<String> {
@@ -172,7 +210,10 @@ fn parse_transpose(node: &Node, problems: &mut Problems) -> Option<[usize; 3]> {
 
 fn parse_inputs(node: &Node, structures: &[&str], problems: &mut Problems) -> Vec<Input> {
     let slots = match &node.value {
-        Value::Object(slots) if (1..=MODEL_INPUTS_MAX).contains(&slots.len()) => slots,
+        Value::Object(slots) if (1..=MODEL_INPUTS_MAX).contains(&slots.len()) => {
+            node.object(problems); // Tells names that stand there twice.
+            slots
+        }
         _ => {
             let expected = format!("an object with 1 to {MODEL_INPUTS_MAX} named inputs");
             problems.add(node, node.describe(), expected);
@@ -211,21 +252,21 @@ fn parse_channels(
     node: &Node,
     inputs: &[Input],
     structures: &[&str],
-    previous: Option<&Stage>,
+    has_previous: bool,
     problems: &mut Problems,
 ) -> Vec<Channel> {
     let items = node.array(problems).unwrap_or_default();
     if !(1..=MODEL_CHANNELS_MAX).contains(&items.len()) {
         problems.add(node, node.describe(), format!("1 to {MODEL_CHANNELS_MAX} channels"));
     }
-    items.iter().filter_map(|item| parse_channel(item, inputs, structures, previous, problems)).collect()
+    items.iter().filter_map(|item| parse_channel(item, inputs, structures, has_previous, problems)).collect()
 }
 
 fn parse_channel(
     node: &Node,
     inputs: &[Input],
     structures: &[&str],
-    previous: Option<&Stage>,
+    has_previous: bool,
     problems: &mut Problems,
 ) -> Option<Channel> {
     let mut fields = node.object(problems)?;
@@ -234,6 +275,8 @@ fn parse_channel(
     let pre = fields.optional("pre").map_or(Vec::new(), |list| parse_pre(list, structures, problems));
     fields.finish(problems);
     let source = match (of, structure, label) {
+        // That there is no input was told already.
+        (Some(_), None, None) if inputs.is_empty() => return None,
         (Some(of), None, None) => {
             let choices: Vec<(&str, usize)> =
                 inputs.iter().enumerate().map(|(i, input)| (input.name.as_str(), i)).collect();
@@ -244,7 +287,7 @@ fn parse_channel(
             Source::Structure(name.choice(&choices, problems)?.to_owned())
         }
         (None, None, Some(label)) => {
-            if previous.is_none() {
+            if !has_previous {
                 problems.add(label, "a label of the previous stage", "the key \"previous\" in this model beside it");
             }
             Source::Previous(label.integer(1, crate::limits::MODEL_LABELS_MAX as i64, problems)? as usize)
@@ -291,7 +334,7 @@ fn assign(
     node: &Node,
     problems: &mut Problems,
 ) -> Vec<Pass> {
-    for file in files {
+    for file in files.iter().filter(|_| !views.is_empty()) {
         if file.view.is_some_and(|view| !views.iter().any(|(known, _)| *known == view)) {
             problems.add(
                 node,

@@ -1,0 +1,248 @@
+//! What may stand behind each key of gateway, peers and pipelines; meanings and defaults are those of the reference.
+
+use serde_json::{Value, json};
+
+use crate::config::Dialect;
+use crate::config::reference::{Object, objects};
+use crate::document::{Key, Shape, Table};
+use crate::limits::{
+    COLOR_COMPONENT_MAX, HOST_LENGTH_MAX, ID_LENGTH_MAX, PDU_BYTES_MAX, PDU_BYTES_MIN, PIPELINE_INPUTS_MAX,
+    PIPELINE_STEPS_MAX, ROI_NAME_LENGTH_MAX, SETTING_COUNT_MAX, SETTING_MB_MAX, SLICES_MAX, STRUCTURE_ALIASES_MAX,
+    WAIT_S_MAX,
+};
+use crate::pipeline::{By, Frame, Holes, Mode, OnFailure, OnTimeout, Orientation, Pick, Same};
+use crate::structure::RoiType;
+
+/// A name of a pipeline, step, slot, model or peer.
+pub(in crate::config) fn name() -> Shape {
+    Shape::Text { least: 1, most: ID_LENGTH_MAX, pattern: Some("^[A-Za-z0-9_-][A-Za-z0-9_.-]*$".to_owned()) }
+}
+
+/// A structure of a step or input, `step:Label`.
+pub(super) fn artefact() -> Shape {
+    Shape::Text { least: 3, most: usize::MAX, pattern: Some("^[^:]+:.".to_owned()) }
+}
+
+/// The table of one section of the reference, with the shapes of its keys.
+pub(super) fn table(title: &str) -> Table {
+    let found: Option<Object> = objects().into_iter().find(|(found, ..)| *found == title);
+    let (title, lead, keys) = found.expect("the titles asked for are those of the reference, which a test reads");
+    let keys = keys.into_iter().map(|(name, _, default, meaning)| Key {
+        name,
+        shape: shape(title, name).unwrap_or(Shape::Any),
+        default: if default.starts_with("required") && default != "required" {
+            "sometimes".to_owned()
+        } else {
+            default
+        },
+        meaning: meaning.to_owned(),
+    });
+    Table { title, lead, keys: keys.collect(), rules: rules(title) }
+}
+
+/// What the keys of an object say of each other.
+fn rules(title: &str) -> Value {
+    match title {
+        "ae-config/peers/NAME.json" => json!({
+            "if": {"properties": {"may": {"type": "array", "contains": {"const": "receive"}}}, "required": ["may"]},
+            "then": {"required": ["host", "port"]},
+        }),
+        "pipelines/ID.json" => json!({
+            "if": {"properties": {"mode": {"const": "live"}}, "required": ["mode"]},
+            "then": {"required": ["deliver"], "properties": {"deliver": {"minItems": 1}}},
+        }),
+        "input" => json!({"allOf": [
+            {"if": {"required": ["structures"]}, "then": {"properties": {"slices": false, "geometry": false}}},
+            {"if": {"required": ["wait_s"]}, "then": {"properties": {"optional": {"const": true}}, "required": ["optional"]}},
+            {"if": {"required": ["by"]}, "then": {"properties": {"pick": {"enum": ["first", "last"]}}, "required": ["pick"]}},
+        ]}),
+        _ => json!({}),
+    }
+}
+
+/// The shape of a key; `None` for one that is not described here, which a test refuses.
+pub(super) fn shape(title: &str, key: &str) -> Option<Shape> {
+    if matches!(key, "$schema" | "description") {
+        return Some(Shape::text());
+    }
+    match title {
+        "ae-config/gateway.json" | "storage" | "limits" | "worker" | "complete" => gateway(title, key),
+        "ae-config/peers/NAME.json" | "retry" => peer(title, key),
+        "pipelines/ID.json" => pipeline(key),
+        "input" | "geometry" => input(key),
+        _ => step_or_result(title, key),
+    }
+}
+
+fn title_of_entity() -> Shape {
+    Shape::Text { least: 1, most: 16, pattern: Some(r"^[ -\[\]-~]+$".to_owned()) }
+}
+
+fn whole(low: i64, high: u64) -> Shape {
+    Shape::Integer { low, high: i64::try_from(high).unwrap_or(i64::MAX) }
+}
+
+fn seconds() -> Shape {
+    Shape::Number { low: 0.1, high: WAIT_S_MAX }
+}
+
+fn gateway(title: &str, key: &str) -> Option<Shape> {
+    Some(match key {
+        "ae_titles" => Shape::list_of(title_of_entity(), 1, usize::MAX),
+        "bind" | "folder" => Shape::text_of(1, usize::MAX),
+        "port" => whole(1, 65_535),
+        "storage" => Shape::Object("storage"),
+        "limits" => Shape::Object("limits"),
+        "complete" => Shape::Object("complete"),
+        "worker" => Shape::Object("worker"),
+        "retention" => Shape::Object("retention"),
+        "free_floor_mb" => whole(0, SETTING_MB_MAX),
+        "associations" | "associations_per_peer" => whole(1, SETTING_COUNT_MAX),
+        "pdu_bytes" => whole(i64::from(PDU_BYTES_MIN), u64::from(PDU_BYTES_MAX)),
+        "instance_mb" => whole(1, SETTING_MB_MAX),
+        "threads" => whole(0, SETTING_COUNT_MAX),
+        "memory_limit_mb" => whole(256, SETTING_MB_MAX),
+        "runs_max" => whole(1, 100),
+        "device" => {
+            let pattern = Some("^(cpu|(cuda|tensorrt)(:[0-9]+)?)$".to_owned());
+            Shape::Text { least: 3, most: usize::MAX, pattern }
+        }
+        "cpu_instead" => Shape::Flag,
+        "on_timeout" => Shape::words(&OnTimeout::ALL),
+        "quiet_s" | "released_quiet_s" | "gap_quiet_s" | "max_wait_s" if title == "complete" => {
+            Shape::Number { low: 0.0, high: WAIT_S_MAX }
+        }
+        "request_timeout_s" | "idle_timeout_s" | "time_limit_s" => seconds(),
+        _ => return None,
+    })
+}
+
+/// The object behind `retention`, which the reference describes in its key.
+pub(super) fn retention() -> Value {
+    let days = Shape::Number { low: 0.0, high: 36_525.0 };
+    let meaning = "How long images and results are kept after the last job of their series.".to_owned();
+    let keys = vec![Key { name: "days", shape: days, default: "required".to_owned(), meaning }];
+    Table { title: "retention", lead: "How long images and results are kept.", keys, rules: json!({}) }.schema()
+}
+
+fn peer(title: &str, key: &str) -> Option<Shape> {
+    Some(match (title, key) {
+        ("retry", "initial_s" | "max_s") => seconds(),
+        ("retry", "multiplier") => Shape::Number { low: 1.0, high: 100.0 },
+        ("retry", "max_age_h") => Shape::Number { low: 0.0, high: WAIT_S_MAX / 3_600.0 },
+        (_, "ae_title") => title_of_entity(),
+        (_, "from") => Shape::list(Shape::text_of(2, usize::MAX)),
+        (_, "host") => {
+            let pattern = Some("^[A-Za-z0-9._:][A-Za-z0-9._:-]*$".to_owned());
+            Shape::Text { least: 1, most: HOST_LENGTH_MAX, pattern }
+        }
+        (_, "port") => whole(1, 65_535),
+        (_, "may") => Shape::list_of(Shape::Words(vec!["send", "receive", "query"]), 1, usize::MAX),
+        (_, "dialect") => Shape::words(&Dialect::ALL),
+        (_, "retry") => Shape::Object("retry"),
+        _ => return None,
+    })
+}
+
+fn pipeline(key: &str) -> Option<Shape> {
+    Some(match key {
+        "id" => name(),
+        "revision" => whole(1, u64::from(u32::MAX)),
+        "mode" => Shape::words(&Mode::ALL),
+        "when" => Shape::Object("when"),
+        "inputs" => Shape::map(Shape::Object("input"), 1, PIPELINE_INPUTS_MAX),
+        "same" => Shape::words(&Same::ALL),
+        "complete" => Shape::Object("complete"),
+        "steps" => Shape::list_of(Shape::Object("step"), 1, PIPELINE_STEPS_MAX),
+        "structures" => Shape::map(Shape::Object("structure"), 1, usize::MAX),
+        "outputs" => Shape::list_of(Shape::Object("result"), 1, 1),
+        "cpu_instead" => Shape::Flag,
+        "deliver" => Shape::list(Shape::Object("destination")),
+        _ => return None,
+    })
+}
+
+/// Objects of a pipeline that the reference describes in the key that holds them.
+pub(super) fn small_objects() -> Vec<Table> {
+    let key = |name, shape, default: &str, meaning: &str| Key {
+        name,
+        shape,
+        default: default.to_owned(),
+        meaning: meaning.to_owned(),
+    };
+    let titles = || Shape::list_of(title_of_entity(), 1, usize::MAX);
+    let count = || whole(1, SLICES_MAX as u64);
+    let names = || Shape::list_of(Shape::text_of(1, ROI_NAME_LENGTH_MAX), 1, STRUCTURE_ALIASES_MAX);
+    let table = |title, lead, keys| Table { title, lead, keys, rules: json!({}) };
+    vec![
+        table(
+            "when",
+            "Conditions on the association by which the series came.",
+            vec![
+                key("called_ae", titles(), "any", "Titles of ours by which it was called."),
+                key("calling_ae", titles(), "any", "Titles of peers that called."),
+            ],
+        ),
+        table(
+            "slices",
+            "Number of slices of the volume, both included.",
+            vec![key("min", count(), "1", "The least."), key("max", count(), "any", "The most.")],
+        ),
+        table(
+            "union",
+            "Names all of which are taken that are found.",
+            vec![key("union", names(), "required", "The names.")],
+        ),
+        table(
+            "result",
+            "An object that is made.",
+            vec![key("rtstruct", Shape::Object("rtstruct"), "required", "An RT Structure Set.")],
+        ),
+        table(
+            "destination",
+            "A peer that receives the results.",
+            vec![key("to", name(), "required", "Its name: that of its file in ae-config/peers.")],
+        ),
+    ]
+}
+
+fn input(key: &str) -> Option<Shape> {
+    let names = Shape::list_of(Shape::text_of(1, ROI_NAME_LENGTH_MAX), 1, STRUCTURE_ALIASES_MAX);
+    Some(match key {
+        "all" | "any" | "none" => Shape::list_of(Shape::Object("condition"), 1, usize::MAX),
+        "slices" => Shape::Object("slices"),
+        "geometry" => Shape::Object("geometry"),
+        "structures" => Shape::map(Shape::Either(vec![names, Shape::Object("union")]), 1, usize::MAX),
+        "primary" | "optional" => Shape::Flag,
+        "wait_s" => Shape::Number { low: 0.0, high: WAIT_S_MAX },
+        "pick" => Shape::words(&Pick::ALL),
+        "by" => Shape::words(&By::ALL),
+        "frame" => Shape::words(&Frame::ALL),
+        "orientation" => Shape::words(&Orientation::ALL),
+        "max_gap" => whole(0, SLICES_MAX as u64),
+        _ => return None,
+    })
+}
+
+fn step_or_result(title: &str, key: &str) -> Option<Shape> {
+    Some(match (title, key) {
+        ("step", "id" | "model") => name(),
+        ("step", "post") => {
+            let operations = Shape::list_of(Shape::Object("post operation"), 1, usize::MAX);
+            Shape::map(operations, 1, usize::MAX)
+        }
+        ("step", "in") => Shape::Either(vec![artefact(), Shape::list_of(artefact(), 1, usize::MAX)]),
+        ("step", "as") => Shape::Text { least: 1, most: usize::MAX, pattern: Some("^[^:]+$".to_owned()) },
+        ("step", "op") => Shape::text(),
+        ("step", "on_failure") => Shape::words(&OnFailure::ALL),
+        ("structure", "name") => Shape::text_of(1, 16),
+        ("structure", "type") => Shape::words(&RoiType::ALL),
+        ("structure", "color") => Shape::three(Shape::Integer { low: 0, high: COLOR_COMPONENT_MAX }),
+        ("structure", "optional") => Shape::Flag,
+        ("rtstruct", "label") => {
+            Shape::Text { least: 1, most: 16, pattern: Some(r"^[!-\[\]-~]([ -\[\]-~]*[!-\[\]-~])?$".to_owned()) }
+        }
+        ("rtstruct", "holes") => Shape::words(&Holes::ALL),
+        _ => return None,
+    })
+}
