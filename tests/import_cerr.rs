@@ -277,6 +277,18 @@ fn every_method_of_the_vocabulary_is_an_operation() {
         (r#", "channels": {"imageType": {"Wavelets": {"Wavelets": "db", "Index": "3", "Direction": "HL", "RotationInvariance": {"AggregationMethod": "avg", "Dim": "2d"}}}}"#.to_owned(), r#"{ "band": "HL", "op": "wavelet", "rotations": "avg", "wavelet": "db3" }"#),
         (r#", "channels": {"imageType": {"Gabor": {"Sigma_mm": 2, "Wavlength_mm": 4, "Orientation": [0, 45], "SpatialAspectRatio": 0.5}}}"#.to_owned(), r#""gamma": 0.5, "op": "gabor", "sigma_mm": 2, "theta": [0, 45], "wavelength_mm": 4"#),
         (r#", "channels": {"imageType": {"SimpleITK": {"sitkFilterName": {"val": "GradientImageFilter"}}}}"#.to_owned(), r#"{ "op": "gradient" }"#),
+        (
+            r#", "channels": {"imageType": {"SimpleITK": {"sitkFilterName": {"val": "N4BiasFieldCorrectionImageFilter"},
+                "shrinkFactor": {"val": 2}, "numFittingLevels": {"val": 3}, "numIterations": {"val": 40}}}}"#
+                .to_owned(),
+            r#"{ "iterations": [40, 40, 40], "op": "n4", "shrink": 2 }"#,
+        ),
+        (
+            r#", "channels": {"imageType": {"SimpleITK": {"sitkFilterName": "LaplacianRecursiveGaussianImageFilter"}}}"#
+                .to_owned(),
+            r#"{ "op": "laplacian_recursive_gaussian" }"#,
+        ),
+        (r#", "channels": {"imageType": {"Sobel": {}}}"#.to_owned(), r#"{ "give": "magnitude", "op": "sobel" }"#),
     ];
     for (scan, expected) in &cases {
         let imported = one("X_config.json", &with(scan, "")).unwrap_or_else(|told| panic!("{scan}: {told:#?}"));

@@ -2,7 +2,7 @@
 
 use serde_json::{Value as Json, json};
 
-use super::reading::{Reading, number_of, one_or_many};
+use super::reading::{Reading, number_of};
 use super::texture;
 use crate::document::{Fields, Node, Value, nearest};
 
@@ -218,20 +218,29 @@ fn histogram_match(parameters: &mut Parameters<'_>, reading: &mut Reading) -> Js
     step
 }
 
+/// ITK's filter of 4 levels and 50 iterations on each, unless told otherwise; a number of iterations is that of each level.
 fn n4(parameters: &mut Parameters<'_>, reading: &mut Reading) -> Json {
     let mut step = json!({"op": "n4"});
     if let Some(mask) = parameters.take(&["maskImg"], reading) {
         reading.keep("maskImg", mask);
+        let name = mask.describe();
+        reading.not_expressed.push(format!("the mask of N4 ({name}), which the configuration names but does not hold; set \"on\" of n4 to \"inside\" to measure inside the crop"));
     }
     if let Some(shrink) = parameters.number(&["shrinkFactor"], reading) {
         step["shrink"] = number_of(shrink);
     }
-    if let Some(levels) = parameters.number(&["numFittingLevels"], reading) {
-        step["levels"] = number_of(levels);
-    }
-    if let Some(node) = parameters.take(&["numIterations"], reading) {
-        let numbers = one_or_many(node).into_iter().filter_map(|node| reading.number(node));
-        step["iterations"] = numbers.map(number_of).collect();
+    let levels = parameters.number(&["numFittingLevels"], reading);
+    let iterations = parameters.take(&["numIterations"], reading).and_then(|node| reading.numbers(node, 1, 8));
+    let told = match (levels, iterations) {
+        (levels, Some(iterations)) if iterations.len() == 1 => {
+            Some(vec![iterations[0]; levels.unwrap_or(4.0).clamp(1.0, 8.0) as usize])
+        }
+        (_, Some(iterations)) => Some(iterations),
+        (Some(levels), None) => Some(vec![50.0; levels.clamp(1.0, 8.0) as usize]),
+        (None, None) => None,
+    };
+    if let Some(told) = told {
+        step["iterations"] = told.into_iter().map(number_of).collect();
     }
     step
 }
