@@ -10,11 +10,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use contourd::document::{self, Problems};
-use contourd::infer;
+use contourd::infer::{self, Network, NetworkError, Values};
 use contourd::onnx::{Devices, Networks, with_networks};
 use contourd::pipeline::Model;
 use contourd::pipeline::import::{Imported, monai, nnunet};
 use contourd::volume::Volume;
+use ndarray::{ArrayD, ArrayViewD};
 use serde_json::Value;
 
 fn folder() -> PathBuf {
@@ -97,12 +98,110 @@ fn compare(case: &Path) -> Result<String, String> {
     let networks = Networks::new(2, 1 << 30, Devices::CPU);
     let loaded =
         networks.get(&model, &work.path().join("models").join(model.id()), false).map_err(|error| error.to_string())?;
-    let outcome = with_networks(&loaded, |networks| {
-        infer::run(model.recipe(), &inputs, &BTreeMap::new(), networks, &mut |_, _| {})
+    let known = Window { input: npy(&case.join("patch_in.npy")), output: npy(&case.join("patch_out.npy")) };
+    let (outcome, nearest) = with_networks(&loaded, |networks| {
+        let mut nearest = Nearest::default();
+        let last = networks.len() - 1;
+        // Its first fold; of a cascade, the stage after.
+        let of = last.min(if told["previous_stage"].is_string() { 1 } else { 0 });
+        let mut inner: Vec<Option<&mut dyn Network>> =
+            networks.iter_mut().map(|network| Some(&mut **network)).collect();
+        let mut watched = Watched {
+            inner: inner[of].take().expect("the network of the window"),
+            known: &known,
+            nearest: &mut nearest,
+        };
+        let mut list: Vec<&mut dyn Network> = Vec::new();
+        let mut watched = Some(&mut watched);
+        for (index, network) in inner.iter_mut().enumerate() {
+            match network.take() {
+                Some(network) => list.push(network),
+                None if index == of => list.push(watched.take().expect("once")),
+                None => {}
+            }
+        }
+        let outcome = infer::run(model.recipe(), &inputs, &BTreeMap::new(), &mut list, &mut |_, _| {});
+        drop(list);
+        (outcome, nearest)
     });
     let outcome = outcome.map_err(|error| error.to_string())?;
+    let most = told["tolerance"]["patch"].as_f64().ok_or("no tolerance of the window")? as f32;
+    if nearest.input > most || nearest.output > most {
+        return Err(format!(
+            "the window of the reference is off by {} before and {} after",
+            nearest.input, nearest.output
+        ));
+    }
     let expected = nifti::labels(&case.join("expected.nii.gz"), &images[0]);
-    judge(&outcome.structures, &definition, &expected, &told)
+    let told = judge(&outcome.structures, &definition, &expected, &told)?;
+    Ok(format!("{told}; window {:.1e}, its values {:.1e}", nearest.input, nearest.output))
+}
+
+/// One window as the reference cut it, and what its network gave.
+struct Window {
+    input: ArrayD<f32>,
+    output: ArrayD<f32>,
+}
+
+/// How far the most similar window of this program is from it, and what the network gave for that.
+struct Nearest {
+    input: f32,
+    output: f32,
+}
+
+impl Default for Nearest {
+    fn default() -> Nearest {
+        Nearest { input: f32::INFINITY, output: f32::INFINITY }
+    }
+}
+
+/// A network that looks for a window among those it is given.
+struct Watched<'a> {
+    inner: &'a mut dyn Network,
+    known: &'a Window,
+    nearest: &'a mut Nearest,
+}
+
+impl Network for Watched<'_> {
+    fn input_shape(&self) -> &[Option<usize>] {
+        self.inner.input_shape()
+    }
+
+    fn output_shape(&self) -> &[Option<usize>] {
+        self.inner.output_shape()
+    }
+
+    fn run(&mut self, input: ArrayViewD<'_, f32>) -> Result<Vec<Box<dyn Values>>, NetworkError> {
+        let outputs = self.inner.run(input.view())?;
+        let off = apart(input, self.known.input.view());
+        if off < self.nearest.input {
+            *self.nearest = Nearest { input: off, output: apart(outputs[0].view(), self.known.output.view()) };
+        }
+        Ok(outputs)
+    }
+}
+
+/// The largest difference of two arrays of one shape; batches of one may be left out.
+fn apart(a: ArrayViewD<'_, f32>, b: ArrayViewD<'_, f32>) -> f32 {
+    let sides =
+        |array: &ArrayViewD<'_, f32>| array.shape().iter().copied().filter(|side| *side > 1).collect::<Vec<_>>();
+    if sides(&a) != sides(&b) {
+        return f32::INFINITY;
+    }
+    a.iter().zip(b.iter()).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
+}
+
+/// An array of NumPy's format 1.0, float32 in C order.
+fn npy(path: &Path) -> ArrayD<f32> {
+    let bytes = fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let end = 10 + usize::from(u16::from_le_bytes([bytes[8], bytes[9]]));
+    let header = String::from_utf8_lossy(&bytes[10..end]);
+    assert!(header.contains("'<f4'") && header.contains("'fortran_order': False"), "{header}");
+    let (_, shape) = header.split_once("'shape': (").expect("a shape");
+    let (shape, _) = shape.split_once(')').expect("its end");
+    let shape: Vec<usize> = shape.split(',').filter_map(|side| side.trim().parse().ok()).collect();
+    let values = bytes[end..].chunks_exact(4).map(|four| f32::from_le_bytes(four.try_into().expect("four")));
+    ArrayD::from_shape_vec(shape, values.collect()).expect("as many values as the shape says")
 }
 
 /// Dice of each structure that is a label of the output.
@@ -187,7 +286,10 @@ impl Texts {
             plans: text("plans.json").expect("plans"),
             dataset: text("dataset.json").expect("dataset"),
             fingerprint: text("dataset_fingerprint.json"),
-            postprocessing: text("postprocessing.json"),
+            postprocessing: fs::read_dir(&path)
+                .expect("the folder of the model")
+                .filter_map(|entry| Some(entry.ok()?.path().join("postprocessing.json")))
+                .find_map(|file| fs::read_to_string(file).ok()),
             export: text("export.json"),
             folds,
         }

@@ -48,7 +48,7 @@ pub(super) fn labels_on(
     let values = part(values.view(), &[slices, rows, columns]).to_owned();
     let linear = taps_between(&grid, &frame.geometry, Method::Linear).ok_or_else(apart)?;
     let nearest = taps_between(&grid, &frame.geometry, Method::Nearest).ok_or_else(apart)?;
-    let separate = separate_axis(separate, spacing_mm(&grid), spacing_mm(&frame.geometry));
+    let separate = separate_axis(separate, spacing_mm(&grid), frame.nominal_mm());
     let taps = [0, 1, 2].map(|axis: usize| if separate == Some(axis) { &nearest[axis] } else { &linear[axis] });
     let on_grid = vote(&values, taps.map(Vec::as_slice), [&nearest[0], &nearest[1], &nearest[2]]);
     Ok(match &frame.windows {

@@ -40,6 +40,9 @@ pub struct Frame {
     /// First index and end of the voxels along each axis of the grid that show the image: those before and behind were
     /// padded, and what a network finds there is dropped.
     pub real: [(usize, usize); 3],
+    /// Distance of neighbours along the array axes in mm that resampling was asked for; a grid of whole voxels may come
+    /// near it only.
+    pub nominal_mm: Option<[f64; 3]>,
 }
 
 /// First and last row, first and last column of a box in one slice of an array, 0-based, ends included.
@@ -94,7 +97,7 @@ impl Frame {
     /// A grid that was not changed yet.
     pub fn of(geometry: Arc<VolumeGeometry>, axes: Axes) -> Frame {
         let real = geometry.shape().map(|length| (0, length));
-        Frame { geometry, axes, windows: None, real }
+        Frame { geometry, axes, windows: None, real, nominal_mm: None }
     }
 
     /// The same image on another grid whose axes are parallel.
@@ -111,7 +114,7 @@ impl Frame {
             }),
             _ => whole,
         };
-        Frame { geometry, real, ..self }
+        Frame { geometry, real, nominal_mm: None, ..self }
     }
 
     /// Shape of the array: slices, rows, columns.
@@ -124,6 +127,11 @@ impl Frame {
     /// Distance of neighbours along slices, rows and columns of the grid in mm; between slices the median.
     pub fn spacing_mm(&self) -> [f64; 3] {
         spacing_mm(&self.geometry)
+    }
+
+    /// As resampling was asked for, else that of the grid: what decides which axis is treated apart (nnU-Net).
+    pub fn nominal_mm(&self) -> [f64; 3] {
+        self.nominal_mm.unwrap_or_else(|| self.spacing_mm())
     }
 
     /// The windows, or those that take every slice of the grid as it is.

@@ -84,7 +84,19 @@ pub trait Network {
     ///
     /// # Errors
     /// [`NetworkError`] with what the library said.
-    fn run(&mut self, input: ArrayViewD<'_, f32>) -> Result<Vec<ArrayD<f32>>, NetworkError>;
+    fn run(&mut self, input: ArrayViewD<'_, f32>) -> Result<Vec<Box<dyn Values>>, NetworkError>;
+}
+
+/// What a network gave, wherever its library keeps it: an output of many classes is the largest array of all.
+pub trait Values {
+    /// In the axis order of the network.
+    fn view(&self) -> ArrayViewD<'_, f32>;
+}
+
+impl Values for ArrayD<f32> {
+    fn view(&self) -> ArrayViewD<'_, f32> {
+        (**self).view()
+    }
 }
 
 /// One delivered structure, on the grid of the first input.
@@ -141,8 +153,7 @@ pub fn run(
     }
     let first = &recipe.stage.inputs[0].name;
     let source = inputs.get(first).ok_or_else(|| InferError::MissingInput { name: first.clone() })?;
-    let (mut restored, saved) = stage::run(recipe, inputs, structures, networks, progress)?;
-    let images = stage::derived_images(&recipe.stage, &mut restored, &source.geometry);
+    let stage::Outputs { restored, saved, images } = stage::run(recipe, inputs, structures, networks, progress)?;
     let given = structures.iter().chain(saved.iter().map(|(name, mask)| (name, mask)));
     let given = given.map(|(name, mask)| (name.clone(), on_grid(mask, &source.geometry))).collect();
     let structures = post::run(recipe, source, given, restored, progress)?;

@@ -300,6 +300,9 @@ impl Restored {
     }
 }
 
+/// Less than any distance that counts, in voxels, and more than rounding.
+pub(super) const HAIR: f64 = 4e-6;
+
 /// Taps from the network's grid onto the target. What lies in padding is not taken. Up to half a voxel beyond what shows
 /// the image the outermost voxel is; with `fades`, where a crop ended, values fade over one voxel, because what lies beyond
 /// counts as 0 (MONAI inverts a crop by padding with zeros, and interpolates then).
@@ -315,11 +318,17 @@ fn taps_back(
                  pre-processing of the first input that keeps them parallel"
             .to_owned(),
     })?;
-    let separate = separate_axis(output.separate, spacing_mm(tensor), spacing_mm(target));
+    let separate = separate_axis(output.separate, frame.nominal_mm(), spacing_mm(target));
+    let reversed = frame.axes.to_array([0, 1, 2].map(|working| frame.axes.is_reversed(working)));
     let along = |axis: usize| {
         let linear = output.linear && separate != Some(axis);
-        let method = if linear { Method::Linear } else { Method::Nearest };
-        taps_along(&positions[axis], frame.real[axis], method, output.fades && linear)
+        if linear {
+            return taps_along(&positions[axis], frame.real[axis], Method::Linear, output.fades);
+        }
+        // Halves go to the voxel that the network sees later, as on the way to it.
+        let hair = if reversed[axis] { HAIR } else { 0.0 };
+        let positions: Vec<f64> = positions[axis].iter().map(|position| position - hair).collect();
+        taps_along(&positions, frame.real[axis], Method::Nearest, false)
     };
     Ok([along(0), along(1), along(2)])
 }

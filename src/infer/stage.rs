@@ -17,7 +17,15 @@ use super::{DerivedImage, DerivedKind, InferError, Network};
 use crate::volume::{Mask, Volume, VolumeGeometry};
 
 /// Regions that were kept under a name.
-pub(super) type Saved = Vec<(String, Mask)>;
+type Saved = Vec<(String, Mask)>;
+
+/// What the stages of a model give.
+pub(super) struct Outputs {
+    pub restored: Restored,
+    /// Regions that were kept under a name.
+    pub saved: Saved,
+    pub images: Vec<DerivedImage>,
+}
 
 /// Runs the stages of a model. Labels lie on the grid of the first input.
 pub(super) fn run(
@@ -26,7 +34,7 @@ pub(super) fn run(
     structures: &BTreeMap<String, Mask>,
     networks: &mut [&mut dyn Network],
     progress: &mut dyn FnMut(&str, f32),
-) -> Result<(Restored, Saved), InferError> {
+) -> Result<Outputs, InferError> {
     let stage = &recipe.stage;
     progress("pre", 0.0);
     let mut known = structures.clone();
@@ -37,6 +45,8 @@ pub(super) fn run(
     let previous = match &recipe.previous {
         None => None,
         Some(previous) => {
+            // Regions that it saves are its own: those of the stage proper may have the same names.
+            let mut known = structures.clone();
             let low = prepare(previous, inputs, &mut known)?;
             let mut tell = |done| progress("previous network", done);
             let work = Work { stage: previous, ready: &low, inputs, structures: &known, previous: None };
@@ -46,8 +56,9 @@ pub(super) fn run(
     };
     let mut tell = |done| progress("network", done);
     let work = Work { stage, ready: &ready, inputs, structures: &known, previous };
-    let restored = work.run(networks, &source.geometry, &mut tell)?;
-    Ok((restored, saved))
+    let mut restored = work.run(networks, &source.geometry, &mut tell)?;
+    let images = derived_images(stage, &mut restored, &ready.frame, &source.geometry);
+    Ok(Outputs { restored, saved, images })
 }
 
 /// The images of a stage as its networks take them.
@@ -202,7 +213,7 @@ impl<'a> Work<'a> {
     /// The images as a view sees them, after its own pre-processing.
     fn of_view(&self, pass: &Pass) -> Result<Vec<Option<Prepared<'a>>>, InferError> {
         let surroundings = Surroundings { structures: self.structures, images: self.inputs };
-        let mut seen = Vec::with_capacity(self.ready.images.len());
+        let mut seen: Vec<Option<Prepared<'a>>> = Vec::with_capacity(self.ready.images.len());
         for image in &self.ready.images {
             let Some(image) = image else {
                 seen.push(None);
@@ -214,6 +225,11 @@ impl<'a> Work<'a> {
                 image = step.apply(image, &surroundings)?;
             }
             image.frame.axes = self.ready.frame.axes;
+            if let Some(Some(first)) = seen.first() {
+                let first: &Prepared<'_> = first;
+                let input = &self.stage.inputs[seen.len()];
+                image = placed(image, &first.frame, input.by_index, &input.name)?;
+            }
             seen.push(Some(image));
         }
         Ok(seen)
@@ -321,9 +337,10 @@ fn onto(values: Array4<f32>, seen: &Frame, frame: &Frame) -> Result<Array4<f32>,
 }
 
 /// The images that a stage gives besides labels, on the grid of the first input.
-pub(super) fn derived_images(
+fn derived_images(
     stage: &Stage,
     restored: &mut Restored,
+    frame: &Frame,
     target: &Arc<VolumeGeometry>,
 ) -> Vec<DerivedImage> {
     let arrays = restored.take_images();
@@ -332,7 +349,7 @@ pub(super) fn derived_images(
             ImageKind::Image => DerivedKind::Image(Volume::new(Arc::clone(target), channels.pop()?)),
             ImageKind::Deformation => {
                 let [along_columns, along_rows, along_slices] = <[Array3<f32>; 3]>::try_from(channels).ok()?;
-                DerivedKind::Deformation(in_patient(stage, target, [&along_slices, &along_rows, &along_columns]))
+                DerivedKind::Deformation(in_patient(frame, target, [&along_slices, &along_rows, &along_columns]))
             }
         };
         Some(DerivedImage { name: image.name.clone(), kind })
@@ -340,11 +357,12 @@ pub(super) fn derived_images(
     stage.images.iter().zip(arrays).filter_map(one).collect()
 }
 
-/// Displacements in source voxels along working axes (depth, height, width), as mm along x, y and z of the patient.
-fn in_patient(stage: &Stage, target: &Arc<VolumeGeometry>, along: [&Array3<f32>; 3]) -> [Volume; 3] {
-    let axes = stage.orientation.axes(target).transposed(stage.transpose);
+/// Displacements in voxels of the network's grid along working axes (depth, height, width), as mm along x, y and z of the
+/// patient.
+fn in_patient(frame: &Frame, target: &Arc<VolumeGeometry>, along: [&Array3<f32>; 3]) -> [Volume; 3] {
+    let axes = frame.axes;
     let directions = [target.normal(), target.column_direction(), target.row_direction()];
-    let spacing = super::frame::spacing_mm(target);
+    let spacing = frame.spacing_mm();
     [0, 1, 2].map(|component: usize| {
         let mut sum = Array3::<f32>::zeros(target.shape());
         for (working, voxels) in along.into_iter().enumerate() {

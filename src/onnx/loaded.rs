@@ -2,14 +2,14 @@
 
 use std::path::Path;
 
-use ndarray::{ArrayD, ArrayViewD};
+use ndarray::ArrayViewD;
 use ort::environment::Environment;
 use ort::session::Session;
 use ort::session::builder::GraphOptimizationLevel;
 use ort::value::{DynValue, Outlet, Tensor, TensorElementType};
 
 use super::{Device, Devices, OnnxError, environment};
-use crate::infer::{self, Network, NetworkError};
+use crate::infer::{self, Network, NetworkError, Recipe, Values};
 use crate::pipeline::Model;
 
 /// One network, ready to run.
@@ -22,6 +22,8 @@ pub struct Loaded {
     outputs: Vec<String>,
     output_shape: Vec<Option<usize>>,
     device: Device,
+    /// Why it does not run where it was to run.
+    instead: Option<String>,
     file_bytes: u64,
 }
 
@@ -44,14 +46,20 @@ impl Loaded {
         let shown = file.display().to_string();
         let refused = |reason: String| OnnxError::NotANetwork { file: shown.clone(), reason };
         let bytes = std::fs::read(file).map_err(|error| refused(error.to_string()))?;
-        let (session, device) = on_device(environment, &bytes, &shown, threads, devices)?;
+        let (session, device, instead) = on_device(environment, &bytes, &shown, threads, devices)?;
         let recipe = model.recipe();
         let tensor = recipe.tensor_of(index);
         let only = session.inputs().len() == 1;
         let input = choose(&shown, "input", session.inputs(), tensor.input.as_deref(), only)?;
-        let mut outputs = Vec::new();
+        let mut outputs: Vec<Chosen> = Vec::new();
         for wanted in recipe.outputs_of(index) {
-            outputs.push(choose(&shown, "output", session.outputs(), wanted, true)?);
+            let output = choose(&shown, "output", session.outputs(), wanted, true)?;
+            if outputs.iter().any(|other| other.name == output.name) {
+                let expected = "an output of images besides the labels'; leave \"output\" away where they are one";
+                let (file, found) = (shown, output.name);
+                return Err(OnnxError::Tensor { file, side: "output", found, expected: expected.to_owned() });
+            }
+            outputs.push(output);
         }
         let output_shape = outputs.first().map(|output| output.shape.clone()).unwrap_or_default();
         let outputs = outputs.into_iter().map(|output| output.name).collect();
@@ -63,16 +71,30 @@ impl Loaded {
             outputs,
             output_shape,
             device,
+            instead,
             file_bytes: bytes.len() as u64,
         };
-        infer::check_shapes(recipe, index, &loaded)
-            .map_err(|error| OnnxError::Shapes { file: shown.clone(), reason: error.to_string() })?;
+        loaded.check(&shown, recipe, index)?;
         Ok(loaded)
+    }
+
+    /// Holds its shapes against network `index` of a recipe.
+    ///
+    /// # Errors
+    /// [`OnnxError::Shapes`].
+    pub(super) fn check(&self, file: &str, recipe: &Recipe, index: usize) -> Result<(), OnnxError> {
+        infer::check_shapes(recipe, index, self)
+            .map_err(|error| OnnxError::Shapes { file: file.to_owned(), reason: error.to_string() })
     }
 
     /// Where it runs.
     pub fn device(&self) -> Device {
         self.device
+    }
+
+    /// Why it does not run where it was to run.
+    pub(super) fn instead(&self) -> Option<&str> {
+        self.instead.as_deref()
     }
 
     /// Size of its file: most of what it holds in memory.
@@ -81,30 +103,30 @@ impl Loaded {
     }
 }
 
-/// A session on the wanted device, or on the processor where that is allowed.
+/// A session on the wanted device, or on the processor where that is allowed, and then why.
 fn on_device(
     environment: &Environment,
     bytes: &[u8],
     file: &str,
     threads: usize,
     devices: Devices,
-) -> Result<(Session, Device), OnnxError> {
-    let on_cpu = || {
+) -> Result<(Session, Device, Option<String>), OnnxError> {
+    let on_cpu = |instead: Option<String>| {
         let session = build(environment, bytes, threads, Device::Cpu);
         session
-            .map(|session| (session, Device::Cpu))
+            .map(|session| (session, Device::Cpu, instead))
             .map_err(|reason| OnnxError::NotANetwork { file: file.to_owned(), reason })
     };
     if devices.wanted == Device::Cpu {
-        return on_cpu();
+        return on_cpu(None);
     }
     let tried = match devices.wanted.missing() {
         Some(reason) => Err(reason),
         None => build(environment, bytes, threads, devices.wanted),
     };
     match tried {
-        Ok(session) => Ok((session, devices.wanted)),
-        Err(_) if devices.cpu_instead => on_cpu(),
+        Ok(session) => Ok((session, devices.wanted, None)),
+        Err(reason) if devices.cpu_instead => on_cpu(Some(format!("not {}: {reason}", devices.wanted))),
         Err(reason) => Err(OnnxError::Device {
             device: devices.wanted.to_string(),
             file: file.to_owned(),
@@ -188,10 +210,19 @@ fn tensor_of(values: ArrayViewD<'_, f32>, number: TensorElementType) -> ort::Res
     })
 }
 
-/// The values of a tensor as f32.
-fn values_of(value: &DynValue) -> ort::Result<ArrayD<f32>> {
+/// An f32 tensor where ONNX Runtime keeps it.
+struct Kept(Tensor<f32>);
+
+impl Values for Kept {
+    fn view(&self) -> ArrayViewD<'_, f32> {
+        self.0.extract_array()
+    }
+}
+
+/// The values of a tensor as f32, without a copy where they are.
+fn values_of(value: DynValue) -> ort::Result<Box<dyn Values>> {
     use TensorElementType as T;
-    Ok(match value.dtype().tensor_type() {
+    let array = match value.dtype().tensor_type() {
         Some(T::Float16) => value.try_extract_array::<half::f16>()?.mapv(half::f16::to_f32),
         Some(T::Float64) => value.try_extract_array::<f64>()?.mapv(|value| value as f32),
         Some(T::Uint8) => value.try_extract_array::<u8>()?.mapv(f32::from),
@@ -200,8 +231,9 @@ fn values_of(value: &DynValue) -> ort::Result<ArrayD<f32>> {
         Some(T::Int16) => value.try_extract_array::<i16>()?.mapv(f32::from),
         Some(T::Int32) => value.try_extract_array::<i32>()?.mapv(|value| value as f32),
         Some(T::Int64) => value.try_extract_array::<i64>()?.mapv(|value| value as f32),
-        _ => value.try_extract_array::<f32>()?.to_owned(),
-    })
+        _ => return Ok(Box::new(Kept(value.downcast()?))),
+    };
+    Ok(Box::new(array))
 }
 
 impl Network for Loaded {
@@ -213,10 +245,14 @@ impl Network for Loaded {
         &self.output_shape
     }
 
-    fn run(&mut self, input: ArrayViewD<'_, f32>) -> Result<Vec<ArrayD<f32>>, NetworkError> {
+    fn run(&mut self, input: ArrayViewD<'_, f32>) -> Result<Vec<Box<dyn Values>>, NetworkError> {
         let failed = |error: ort::Error| NetworkError(format!("ONNX Runtime: {error}"));
         let tensor = tensor_of(input, self.input_type).map_err(failed)?;
-        let outputs = self.session.run(ort::inputs![self.input.as_str() => tensor]).map_err(failed)?;
-        self.outputs.iter().map(|name| values_of(&outputs[name.as_str()]).map_err(failed)).collect()
+        let mut outputs = self.session.run(ort::inputs![self.input.as_str() => tensor]).map_err(failed)?;
+        let mut take = |name: &String| {
+            let value = outputs.remove(name).ok_or_else(|| NetworkError(format!("found no output {name}")))?;
+            values_of(value).map_err(failed)
+        };
+        self.outputs.iter().map(&mut take).collect()
     }
 }

@@ -19,8 +19,15 @@ pub struct Networks {
     loaded: Mutex<Vec<(Key, Shared)>>,
 }
 
-/// The digest of the file, and which network of which recipe it is: names of tensors belong to the recipe.
-type Key = (String, String, usize, Devices);
+/// What a network is kept under: the same file may be read by several recipes, and a recipe may change while it is warm.
+#[derive(PartialEq, Eq)]
+struct Key {
+    sha256: String,
+    /// The names that the recipe gives its tensors; `None` for the only or first one.
+    input: Option<String>,
+    outputs: Vec<Option<String>>,
+    devices: Devices,
+}
 
 impl Networks {
     /// No network yet; each will run on `threads` CPU threads. Together they keep about `budget_bytes`; those that one job
@@ -39,10 +46,22 @@ impl Networks {
         let devices = Devices { cpu_instead: self.devices.cpu_instead || cpu_instead, ..self.devices };
         let mut found = Vec::new();
         for (index, network) in model.recipe().networks().iter().enumerate() {
-            let digest = network.sha256.clone().unwrap_or_default();
-            let key = (digest, model.id().to_owned(), index, devices);
+            let recipe = model.recipe();
+            let key = Key {
+                sha256: network.sha256.clone().unwrap_or_default(),
+                input: recipe.tensor_of(index).input.clone(),
+                outputs: recipe.outputs_of(index).into_iter().map(|name| name.map(str::to_owned)).collect(),
+                devices,
+            };
             let shared = match loaded.iter().position(|(known, _)| *known == key) {
-                Some(place) => loaded.remove(place).1,
+                Some(place) => {
+                    let (key, shared) = loaded.remove(place);
+                    let checked = held(&shared).check(&network.file, recipe, index);
+                    loaded.push((key, Arc::clone(&shared)));
+                    checked?;
+                    found.push(shared);
+                    continue;
+                }
                 None => {
                     self.make_room(&mut loaded, &folder.join(&network.file));
                     let opened = Loaded::open(&folder.join(&network.file), model, index, self.threads, devices)?;
@@ -58,8 +77,8 @@ impl Networks {
     /// Lets go of the least recently used until a file fits. Those in use elsewhere stay.
     fn make_room(&self, loaded: &mut Vec<(Key, Shared)>, file: &Path) {
         let needed = std::fs::metadata(file).map_or(0, |data| data.len());
-        let held = |loaded: &[(Key, Shared)]| -> u64 { loaded.iter().map(|(_, network)| bytes_of(network)).sum() };
-        while held(loaded) + needed > self.budget_bytes {
+        let all = |loaded: &[(Key, Shared)]| -> u64 { loaded.iter().map(|(_, network)| bytes_of(network)).sum() };
+        while all(loaded) + needed > self.budget_bytes {
             let Some(place) = loaded.iter().position(|(_, network)| Arc::strong_count(network) == 1) else { return };
             loaded.remove(place);
         }
@@ -71,19 +90,26 @@ impl Networks {
     }
 }
 
-fn bytes_of(network: &Shared) -> u64 {
-    network.lock().unwrap_or_else(PoisonError::into_inner).file_bytes()
+fn held(network: &Shared) -> MutexGuard<'_, Loaded> {
+    network.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Where a network runs, in the words of the configuration.
+fn bytes_of(network: &Shared) -> u64 {
+    held(network).file_bytes()
+}
+
+/// Where a network runs, in the words of the configuration, and why not where it was to run.
 pub fn device_of(network: &Shared) -> String {
-    network.lock().unwrap_or_else(PoisonError::into_inner).device().to_string()
+    let network = held(network);
+    match network.instead() {
+        None => network.device().to_string(),
+        Some(reason) => format!("{}, {reason}", network.device()),
+    }
 }
 
 /// Locks networks for one run and hands them over, in their order.
 pub fn with_networks<T>(networks: &[Shared], work: impl FnOnce(&mut [&mut dyn Network]) -> T) -> T {
-    let mut held: Vec<MutexGuard<'_, Loaded>> =
-        networks.iter().map(|network| network.lock().unwrap_or_else(PoisonError::into_inner)).collect();
+    let mut held: Vec<MutexGuard<'_, Loaded>> = networks.iter().map(held).collect();
     let mut list: Vec<&mut dyn Network> = Vec::with_capacity(held.len());
     for network in &mut held {
         list.push(&mut **network);

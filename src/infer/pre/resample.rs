@@ -9,6 +9,7 @@ use crate::infer::grid::kernel::Kernel;
 use crate::infer::grid::lines::{self, Plan};
 use crate::infer::grid::target::{Rule, Target, separate_axis};
 use crate::infer::parameter::{Arguments, Kind, Parameter};
+use crate::infer::restore::HAIR;
 
 pub(super) const ENTRY: Operation = Operation {
     name: "resample",
@@ -74,15 +75,16 @@ fn resample<'a>(arguments: &Arguments, image: Prepared<'a>) -> Result<Prepared<'
     let target = rule.lay(&geometry, axes, spacing).map_err(|error| refused(error.to_string()))?;
     if rule == Rule::Edges && target.geometry.shape() == geometry.shape() || target.kept == [true; 3] {
         // nnU-Net returns the array as it is when its shape stays; so it keeps its place too.
+        let mut image = image;
+        image.frame.nominal_mm =
+            Some([0, 1, 2].map(|axis| if spacing[axis] > 0.0 { spacing[axis] } else { spacing_mm(&geometry)[axis] }));
         return Ok(image);
     }
+    let present = spacing_mm(&geometry);
+    let new = [0, 1, 2].map(|axis| if spacing[axis] > 0.0 { spacing[axis] } else { present[axis] });
     let apart = match arguments.choice("separate") {
         "never" => None,
-        word => {
-            let present = spacing_mm(&geometry);
-            let new = [0, 1, 2].map(|axis| if spacing[axis] > 0.0 { spacing[axis] } else { present[axis] });
-            separate_axis(present, new, word == "always")
-        }
+        word => separate_axis(present, new, word == "always"),
     };
     let kernel = Kernel::of(arguments.choice("method"));
     let kernels = [0, 1, 2].map(|axis| if apart == Some(axis) { Kernel::Nearest } else { kernel });
@@ -94,7 +96,9 @@ fn resample<'a>(arguments: &Arguments, image: Prepared<'a>) -> Result<Prepared<'
             arguments.choice("method")
         )));
     }
-    Ok(moved(image, target, kernels, apart, arguments.number_or("outside").map(|value| value as f32)))
+    let mut found = moved(image, target, kernels, apart, arguments.number_or("outside").map(|value| value as f32));
+    found.frame.nominal_mm = Some(new);
+    Ok(found)
 }
 
 fn moved(
@@ -108,7 +112,7 @@ fn moved(
     let mut positions = target.positions;
     for axis in (0..3).filter(|axis| reversed[*axis] && kernels[*axis] == Kernel::Nearest) {
         // Halves go to the voxel that the network sees later, which is the earlier one of a reversed axis.
-        positions[axis].iter_mut().for_each(|position| *position -= 4e-6);
+        positions[axis].iter_mut().for_each(|position| *position -= HAIR);
     }
     let clip = kernels.contains(&Kernel::EdgeSpline);
     let plan = Plan { positions: &positions, kept: target.kept, kernels, outside, planes: apart, clip };

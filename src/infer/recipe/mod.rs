@@ -96,6 +96,10 @@ impl Recipe {
         });
         let mut names: Vec<String> = structures_in.iter().map(|structure| structure.name.clone()).collect();
         let stage = Stage::parse(fields, &known, has_previous, &mut networks, &mut names, problems);
+        if let (Some(stage), Some(previous)) = (&stage, &previous) {
+            let channels = fields.optional("channels").unwrap_or(fields.node());
+            stage.refuse_unknown_labels(previous, channels, problems);
+        }
         let post = fields.optional("post").map_or(Vec::new(), |node| parse_post(node, &mut names, problems));
         let images = stage.as_ref().is_some_and(|stage| !stage.images.is_empty());
         let delivered = fields.required("structures", problems);

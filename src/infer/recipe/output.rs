@@ -133,6 +133,7 @@ pub(super) fn parse_output(node: &Node, problems: &mut Problems) -> Option<Outpu
     let words = [("never", Separate::Never), ("auto", Separate::Auto), ("always", Separate::Always)];
     let separate = fields.optional("separate").map_or(Some(Separate::Never), |n| n.choice(&words, problems));
     let labels = fields.required("labels", problems).map(|n| parse_labels(n, decision.as_ref(), problems));
+    let activations = fields.optional("activation").unwrap_or(node);
     fields.finish(problems);
     let (activation, activate, decision, linear) = (activation?, activate?, decision?, linear?);
     if let (Decision::LabelMap, true, Some(back)) = (&decision, linear, back) {
@@ -140,6 +141,20 @@ pub(super) fn parse_output(node: &Node, problems: &mut Problems) -> Option<Outpu
         problems.add_with_cure(back, "linear with a label map", "nearest: label numbers have no mean", cure);
     }
     let linear = linear && decision != Decision::LabelMap;
+    if decision == Decision::LabelMap && activation != Activation::None {
+        problems.add_with_cure(
+            activations,
+            "an activation of a label map",
+            "none: label numbers are no scores",
+            "remove it",
+        );
+    }
+    let alone = matches!(decision, Decision::Threshold | Decision::Regions(_));
+    if alone && activation == Activation::Softmax && activate == Activate::Restored {
+        let found = "softmax with \"activate\": \"restored\" and a decision channel by channel";
+        let cure = "set \"activate\": \"blended\"";
+        problems.add_with_cure(activations, found, "softmax where all channels are together", cure);
+    }
     let (fades, separate) = (fades?, separate?);
     Some(Output { activation, activate, decision, linear, fades, separate, labels: labels? })
 }
@@ -161,7 +176,18 @@ fn parse_labels(node: &Node, decision: Option<&Decision>, problems: &mut Problem
     if list.len() > MODEL_LABELS_MAX {
         problems.add(node, node.describe(), format!("1 to {MODEL_LABELS_MAX} labels"));
     }
-    list.iter().filter_map(|(name, item)| parse_label(name, item, decision, problems)).collect()
+    let mut labels: Vec<Label> = Vec::new();
+    for (name, item) in list {
+        let Some(label) = parse_label(name, item, decision, problems) else { continue };
+        let shared = labels.iter().find(|other| label.index <= other.last && other.index <= label.last);
+        if let Some(other) = shared.filter(|_| decision != Some(&Decision::Threshold)) {
+            let found = format!("{name} with a value that {} has", other.name);
+            let cure = "give each its own values, and join structures by \"post\"";
+            problems.add_with_cure(item, found, "one structure for each value", cure);
+        }
+        labels.push(label);
+    }
+    labels
 }
 
 fn parse_label(name: &str, node: &Node, decision: Option<&Decision>, problems: &mut Problems) -> Option<Label> {

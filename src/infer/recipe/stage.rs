@@ -1,7 +1,7 @@
 //! One stage of a model: images in, what is done to them, channels, views, networks, and how their output is read.
 
 use super::network::{NetworkFile, parse_networks};
-use super::output::{ExtraImage, Output, parse_images, parse_output};
+use super::output::{Activate, Activation, Decision, ExtraImage, ImageKind, Output, parse_images, parse_output};
 use super::window::{Tensor, View, Window, parse_tensor, parse_window};
 use crate::document::{Fields, Node, Problems, Value};
 use crate::infer::axes::Orientation;
@@ -118,18 +118,68 @@ impl Stage {
             output: output?,
             images,
         };
-        let [window, inputs] = ["window", "inputs"].map(|key| fields.optional(key).unwrap_or(fields.node()));
-        stage.refuse_contradictions(window, inputs, problems);
+        stage.refuse_contradictions(fields, problems);
         Some(stage)
     }
 
-    fn refuse_contradictions(&self, window: &Node, inputs: &Node, problems: &mut Problems) {
+    fn refuse_contradictions(&self, fields: &mut Fields<'_>, problems: &mut Problems) {
+        let [window, inputs, output, images] =
+            ["window", "inputs", "output", "images"].map(|key| fields.optional(key).unwrap_or(fields.node()));
+        self.refuse_of_images(images, problems);
+        let averaged = self.passes.len() > 1 || self.passes.iter().any(|pass| pass.networks.len() > 1);
+        let is_map = self.output.decision == Decision::LabelMap;
+        if is_map && (averaged || self.window.mirror != [false; 3]) {
+            problems.add_with_cure(
+                output,
+                "a label map of several networks, views or mirrored images",
+                "one network in one view: label numbers have no mean",
+                "let the network give one channel for each label, and set \"decision\": \"argmax\"",
+            );
+        }
         let mirrored = self.window.mirror.iter().any(|mirrored| *mirrored);
         if mirrored && self.passes.len() > 1 {
             problems.add(window, "\"mirror\" with several views", "one view, or no mirroring");
         }
         if self.inputs.iter().any(|input| input.optional) && self.inputs[0].optional {
             problems.add(inputs, "an optional first input", "a first input that is always there: it gives the grid");
+        }
+    }
+
+    fn refuse_of_images(&self, images: &Node, problems: &mut Problems) {
+        let late = self.output.activate == Activate::Restored && self.output.activation != Activation::None;
+        if late && self.images.iter().any(|image| image.output.is_none()) {
+            problems.add_with_cure(
+                images,
+                "an image from the labels' output with \"activate\": \"restored\"",
+                "one that the activation changes too",
+                "set \"activate\": \"blended\", or name another \"output\" of the network",
+            );
+        }
+        let turned = self.passes.len() > 1 || self.passes.iter().any(|pass| pass.view != View::Axial);
+        let deforms = self.images.iter().any(|image| image.kind == ImageKind::Deformation);
+        if deforms && (turned || self.window.mirror != [false; 3]) {
+            let expected = "one axial view without \"mirror\": the components of a displacement have directions";
+            problems.add(images, "a deformation with other views or mirrored images", expected);
+        }
+    }
+
+    /// Holds channels that take a label of the stage before against its labels.
+    pub(super) fn refuse_unknown_labels(&self, previous: &Stage, channels: &Node, problems: &mut Problems) {
+        for channel in &self.channels {
+            let Source::Previous(value) = channel.source else { continue };
+            let labels = &previous.output.labels;
+            if !labels.iter().any(|label| label.index == value && label.last == value) {
+                let known: Vec<String> = labels.iter().map(|label| label.index.to_string()).collect();
+                let expected = format!("a single label of \"previous\": {}", known.join(", "));
+                problems.add(channels, format!("the label {value} of the previous stage"), expected);
+            }
+            if self.passes.iter().any(|pass| !pass.pre.is_empty()) {
+                problems.add(
+                    channels,
+                    "a label of the previous stage and a view with \"pre\"",
+                    "views without \"pre\"",
+                );
+            }
         }
     }
 

@@ -122,7 +122,7 @@ pub(super) fn parse_window(node: &Node, problems: &mut Problems) -> Option<Windo
     let multiple_of = fields
         .optional("multiple_of")
         .and_then(|node| parse_triple(node, 1.0, WINDOW_SIDE_MAX as f64, problems))
-        .map_or([1; 3], |sides| sides.map(|side| side as usize));
+        .map_or([1; 3], |sides| sides.map(|side| side.ceil() as usize));
     let overlap = fields.optional("overlap").and_then(|node| node.number(0.0, 0.95, problems)).unwrap_or(0.0);
     let tilings = [("fixed", Tiling::Fixed), ("spread", Tiling::Spread)];
     let tiling = fields.optional("tiling").and_then(|n| n.choice(&tilings, problems)).unwrap_or(Tiling::Fixed);

@@ -23,6 +23,8 @@ pub(super) struct Blend {
     weights: [Vec<f32>; 3],
     least: f32,
     shape: [usize; 3],
+    /// A later window replaces what was found before: numbers of labels have no mean.
+    replaces: bool,
     /// Index of the first slice of the sums.
     start: usize,
     /// Slices below this one were handed on.
@@ -30,39 +32,38 @@ pub(super) struct Blend {
     pass_through: bool,
 }
 
-/// Sums in single precision, or in half precision where many classes would fill the memory (as nnU-Net always does).
+/// Weighted sums in single precision; or, where many classes would fill the memory, weighted means so far in half precision:
+/// sums with the least weights of a Gaussian would underflow there.
 enum Sums {
     Single(Array4<f32>),
     Half(Array4<f16>),
 }
 
-/// A number that sums are kept in.
+/// How what windows gave is kept.
 trait Kept: Copy + Default + Send + Sync {
-    fn of(value: f32) -> Self;
-    fn value(self) -> f32;
+    /// Whether shares of the weight so far are wanted, not weights.
+    const MEAN: bool;
+    fn with(self, value: f32, weight: f32) -> Self;
 }
 
 impl Kept for f32 {
-    fn of(value: f32) -> f32 {
-        value
-    }
-    fn value(self) -> f32 {
-        self
+    const MEAN: bool = false;
+    fn with(self, value: f32, weight: f32) -> f32 {
+        self + weight * value
     }
 }
 
 impl Kept for f16 {
-    fn of(value: f32) -> f16 {
-        f16::from_f32(value)
-    }
-    fn value(self) -> f32 {
-        self.to_f32()
+    const MEAN: bool = true;
+    fn with(self, value: f32, share: f32) -> f16 {
+        let before = self.to_f32();
+        f16::from_f32((before + share * (value - before)).clamp(f16::MIN.to_f32(), f16::MAX.to_f32()))
     }
 }
 
 impl Blend {
-    /// `tiles` in the order of the array.
-    pub fn new(kind: Kind, tiles: [&Tiles; 3]) -> Blend {
+    /// `tiles` in the order of the array. `slices_apart`: the network sees each slice of a window for itself.
+    pub fn new(kind: Kind, tiles: [&Tiles; 3], slices_apart: bool, replaces: bool) -> Blend {
         let whole_slices = tiles[1].starts.len() == 1 && tiles[2].starts.len() == 1;
         let firsts: Vec<usize> = tiles[0].starts.iter().map(|start| tiles[0].on_array(*start).0.start).collect();
         let apart = |firsts: &[usize]| firsts.windows(2).all(|pair| pair[1] - pair[0] >= tiles[0].patch);
@@ -76,7 +77,9 @@ impl Blend {
             shape: [tiles[0].patch.min(tiles[0].length), tiles[1].length, tiles[2].length],
             start: 0,
             emitted: 0,
-            pass_through: whole_slices && (apart(&firsts) || (last_only && kind == Kind::Constant)),
+            replaces,
+            pass_through: whole_slices
+                && (apart(&firsts) || (last_only && slices_apart && kind == Kind::Constant && !tiles[0].reversed)),
         }
     }
 
@@ -113,16 +116,16 @@ impl Blend {
                 Sums::Single(Array4::zeros(shape))
             });
         }
-        let (first, least) = (place[0].start - self.start, self.least);
+        let (first, least, replaces) = (place[0].start - self.start, self.least, self.replaces);
         let target = |channels: usize| [0..channels, first..first + own[0].len(), place[1].clone(), place[2].clone()];
         let weight_sums = part(self.weight_sums.view_mut(), &target(1));
         let weights = [0, 1, 2].map(|axis: usize| &self.weights[axis][own[axis].clone()]);
         match &mut self.sums {
             Some(Sums::Single(sums)) => {
-                add_to(part(sums.view_mut(), &target(channels)), weight_sums, values, weights, least);
+                add_to(part(sums.view_mut(), &target(channels)), weight_sums, values, weights, least, replaces);
             }
             Some(Sums::Half(sums)) => {
-                add_to(part(sums.view_mut(), &target(channels)), weight_sums, values, weights, least);
+                add_to(part(sums.view_mut(), &target(channels)), weight_sums, values, weights, least, replaces);
             }
             None => {}
         }
@@ -156,11 +159,7 @@ impl Blend {
                 // A few slices at a time: all of them in single precision would be twice the sums.
                 for from in (0..count).step_by(WINDOW_SLICES_AT_ONCE) {
                     let slices = Slice::from(from..(from + WINDOW_SLICES_AT_ONCE).min(count));
-                    let mut done = sums.slice_axis(Axis(1), slices).mapv(f16::value);
-                    let weights = weights.slice_axis(Axis(1), slices);
-                    done.axis_iter_mut(Axis(0)).into_par_iter().for_each(|mut channel| {
-                        channel /= &weights.index_axis(Axis(0), 0);
-                    });
+                    let done = sums.slice_axis(Axis(1), slices).mapv(f16::to_f32);
                     emit(self.start + from, done.view());
                 }
                 shift(sums, count);
@@ -179,6 +178,7 @@ fn add_to<T: Kept>(
     values: ArrayView4<'_, f32>,
     [wz, wy, wx]: [&[f32]; 3],
     least: f32,
+    replaces: bool,
 ) {
     let planes = sums.axis_iter_mut(Axis(1)).into_par_iter().zip(weight_sums.axis_iter_mut(Axis(1)).into_par_iter());
     planes.zip(values.axis_iter(Axis(1)).into_par_iter()).enumerate().for_each(
@@ -188,11 +188,23 @@ fn add_to<T: Kept>(
                 let outer = wz[k] * along_rows;
                 weights.iter_mut().zip(wx).for_each(|(weight, along)| *weight = (outer * along).max(least));
                 let mut row = total.index_axis_mut(Axis(0), 0);
-                row.row_mut(j).iter_mut().zip(&weights).for_each(|(total, weight)| *total += weight);
+                for (total, weight) in row.row_mut(j).iter_mut().zip(&mut weights) {
+                    if replaces {
+                        (*total, *weight) = (1.0, 1.0);
+                        continue;
+                    }
+                    *total += *weight;
+                    if T::MEAN {
+                        *weight /= *total;
+                    }
+                }
                 for (mut sums, values) in sums.outer_iter_mut().zip(values.outer_iter()) {
                     let mut row = sums.row_mut(j);
                     let pairs = row.iter_mut().zip(values.row(j));
-                    pairs.zip(&weights).for_each(|((sum, value), weight)| *sum = T::of(sum.value() + weight * value));
+                    pairs.zip(&weights).for_each(|((sum, value), weight)| {
+                        let before = if replaces { T::default() } else { *sum };
+                        *sum = before.with(*value, *weight);
+                    });
                 }
             }
         },

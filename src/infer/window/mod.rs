@@ -8,11 +8,12 @@ mod blend;
 mod shapes;
 mod tiles;
 
-use ndarray::{Array4, ArrayD, ArrayView3, ArrayView4, Axis, concatenate, parallel::prelude::*};
+use ndarray::{Array4, ArrayD, ArrayView3, ArrayView4, Axis, CowArray, Ix4, concatenate, parallel::prelude::*};
 
 use super::axes::Axes;
-use super::recipe::{Activate, Activation, ExtraImage, Stage, Window};
-use super::{InferError, Network};
+use super::recipe::{Activate, Activation, Decision, ExtraImage, Layout, Stage, Window};
+use super::{InferError, Network, Values};
+use crate::limits::WINDOW_BYTES_MAX;
 use blend::Blend;
 pub use shapes::check_shapes;
 use shapes::{in_layout, to_channels_first};
@@ -56,23 +57,38 @@ impl Slide<'_> {
         let [z, y, x] = working.map(|axis| &tiles[axis]);
         let total = (z.starts.len() * y.starts.len() * x.starts.len()) as f32;
         let mut done = 0.0;
-        let mut blend = Blend::new(self.stage.window.blend, [z, y, x]);
+        self.refuse_size(patch)?;
+        let slices_apart = working[0] == 0 && matches!(self.stage.tensor.layout, Layout::Nchw | Layout::Nhwc);
+        let replaces = self.stage.output.decision == Decision::LabelMap;
+        let mut blend = Blend::new(self.stage.window.blend, [z, y, x], slices_apart, replaces);
         for (step, &k) in z.starts.iter().enumerate() {
             for &j in &y.starts {
                 for &i in &x.starts {
                     let starts = self.axes.to_working([k, j, i]);
                     let input = self.cut(&tiles, starts);
-                    let values = self.ensemble(networks, input, patch)?;
                     let on_array = [z.on_array(k), y.on_array(j), x.on_array(i)];
                     let place = on_array.clone().map(|(place, _)| place);
                     let own = on_array.map(|(_, own)| own);
-                    blend.add(self.axes.view_back(&values), &own, &place)?;
+                    self.ensemble(networks, input, patch, &mut |values| {
+                        blend.add(self.axes.view_back(&values), &own, &place)
+                    })?;
                     done += 1.0;
                     progress(done / total);
                 }
             }
             let next = z.starts.get(step + 1).map_or(slices, |next| z.on_array(*next).0.start);
             blend.finish(next, emit);
+        }
+        Ok(())
+    }
+
+    /// Refuses a window that is larger than blending allows, before it is made.
+    fn refuse_size(&self, patch: [usize; 3]) -> Result<(), InferError> {
+        let channels = self.channels.len().max(self.stage.output.channels_least());
+        let sides = [channels, patch[0], patch[1], patch[2], size_of::<f32>()];
+        let needed = sides.into_iter().fold(1_usize, usize::saturating_mul);
+        if needed > WINDOW_BYTES_MAX {
+            return Err(InferError::Memory { needed_mib: needed >> 20, allowed_mib: WINDOW_BYTES_MAX >> 20 });
         }
         Ok(())
     }
@@ -113,44 +129,57 @@ impl Slide<'_> {
         networks: &mut [&mut dyn Network],
         input: Array4<f32>,
         patch: [usize; 3],
-    ) -> Result<Array4<f32>, InferError> {
+        take: &mut dyn FnMut(ArrayView4<'_, f32>) -> Result<(), InferError>,
+    ) -> Result<(), InferError> {
         let mirrors = mirrors(self.stage.window.mirror);
+        let count = networks.len() * mirrors.len();
+        let activates =
+            self.stage.output.activate == Activate::Window && self.stage.output.activation != Activation::None;
         let mut sum: Option<Array4<f32>> = None;
-        let count = (networks.len() * mirrors.len()) as f32;
         for network in networks.iter_mut() {
             for axes in &mirrors {
                 let mut seen = input.view();
                 axes.iter().for_each(|axis| seen.invert_axis(Axis(axis + 1)));
                 let tensor: ArrayD<f32> = in_layout(seen.to_owned(), self.stage.tensor.layout);
                 let outputs = network.run(tensor.view())?;
-                let mut values = self.joined(outputs, patch)?;
+                let mut values = self.joined(&outputs, patch)?;
                 axes.iter().for_each(|axis| values.invert_axis(Axis(axis + 1)));
                 match &mut sum {
-                    None => sum = Some(values),
+                    // Nothing to add or change: no copy of what may be a gigabyte.
+                    None if count == 1 && !activates => return take(values.view()),
+                    None => sum = Some(values.into_owned()),
                     Some(sum) => *sum += &values,
                 }
             }
         }
-        let mut values = sum.unwrap_or_else(|| Array4::zeros((0, 0, 0, 0)));
-        if count > 1.0 {
-            values.par_mapv_inplace(|value| value / count);
+        let Some(mut values) = sum else { return Ok(()) };
+        if count > 1 {
+            values.par_mapv_inplace(|value| value / count as f32);
         }
-        if self.stage.output.activate == Activate::Window {
+        if activates {
             activate(&mut values, self.stage);
         }
-        Ok(values)
+        take(values.view())
     }
 
     /// All outputs of a network as channels of one array: those of the labels, then those of images.
-    fn joined(&self, outputs: Vec<ArrayD<f32>>, patch: [usize; 3]) -> Result<Array4<f32>, InferError> {
+    fn joined<'a>(
+        &self,
+        outputs: &'a [Box<dyn Values>],
+        patch: [usize; 3],
+    ) -> Result<CowArray<'a, f32, Ix4>, InferError> {
         let mut parts = Vec::with_capacity(outputs.len());
-        for (index, values) in outputs.into_iter().enumerate() {
-            parts.push(to_channels_first(values, self.stage, patch, index == 0)?);
+        for (index, values) in outputs.iter().enumerate() {
+            let values = to_channels_first(values.view(), self.stage, patch, index == 0)?;
+            // A sum is finite when all values are; an overflow of it would need values that mean nothing either.
+            if !values.axis_iter(Axis(0)).into_par_iter().all(|channel| channel.sum().is_finite()) {
+                return Err(InferError::NotNumbers);
+            }
+            parts.push(values);
         }
         let names = self.stage.graph_outputs();
-        let of_images = self.stage.images.iter().filter(|image| image.output.is_some());
         let mut chosen = Vec::new();
-        for image in of_images {
+        for image in self.stage.images.iter().filter(|image| image.output.is_some()) {
             let part =
                 names.iter().position(|name| *name == image.output.as_deref()).and_then(|place| parts.get(place));
             let part = part.filter(|part| image.channels.iter().all(|channel| *channel < part.shape()[0]));
@@ -159,19 +188,19 @@ impl Slide<'_> {
             })?;
             chosen.push(part.select(Axis(0), &image.channels));
         }
-        parts.truncate(1);
-        parts.extend(chosen);
-        // A sum is finite when all values are; an overflow of it would need values that mean nothing either.
-        let finite =
-            |part: &Array4<f32>| part.axis_iter(Axis(0)).into_par_iter().all(|values| values.sum().is_finite());
-        if !parts.iter().all(finite) {
-            return Err(InferError::NotNumbers);
+        let of_labels = self.stage.images.iter().filter(|image| image.output.is_none());
+        let highest = of_labels.flat_map(|image| &image.channels).max();
+        if highest.zip(parts.first()).is_some_and(|(channel, part)| *channel >= part.shape()[0]) {
+            return Err(super::NetworkError(format!("found no channel {highest:?} for an image")).into());
         }
-        if parts.len() == 1 {
-            return Ok(parts.remove(0));
+        let labels = *parts.first().ok_or_else(|| super::NetworkError("found no output".to_owned()))?;
+        if chosen.is_empty() {
+            return Ok(labels.into());
         }
-        let views: Vec<ArrayView4<'_, f32>> = parts.iter().map(|part| part.view()).collect();
-        concatenate(Axis(0), &views).map_err(|error| super::NetworkError(error.to_string()).into())
+        let views: Vec<ArrayView4<'_, f32>> =
+            std::iter::once(labels).chain(chosen.iter().map(|part| part.view())).collect();
+        let joined = concatenate(Axis(0), &views).map_err(|error| super::NetworkError(error.to_string()))?;
+        Ok(joined.into())
     }
 }
 

@@ -1,6 +1,6 @@
 //! Holds the tensors of a network against what `model.json` says of them, before and after it runs.
 
-use ndarray::{Array4, ArrayD, Axis, IxDyn};
+use ndarray::{Array4, ArrayD, ArrayView4, ArrayViewD, Axis, IxDyn};
 
 use crate::infer::recipe::{Decision, Layout, Recipe, Stage};
 use crate::infer::{InferError, Network, NetworkError};
@@ -12,7 +12,9 @@ use crate::infer::{InferError, Network, NetworkError};
 pub fn check_shapes(recipe: &Recipe, network: usize, shapes: &dyn Network) -> Result<(), InferError> {
     let stage = recipe.stage_of(network);
     let layout = stage.tensor.layout;
-    let patch = stage.window.patch.map(|side| side.map_or(Side::Free, Side::Exactly));
+    let rounded =
+        |axis: usize| stage.window.patch[axis].map(|side| side.next_multiple_of(stage.window.multiple_of[axis]));
+    let patch = [0, 1, 2].map(|axis| rounded(axis).map_or(Side::Free, Side::Exactly));
     let expected = arranged(layout, patch, Side::Exactly(stage.channels.len()), Side::Exactly(1));
     compare("input", shapes.input_shape(), &expected, layout)?;
     let found = shapes.output_shape();
@@ -29,9 +31,13 @@ pub fn check_shapes(recipe: &Recipe, network: usize, shapes: &dyn Network) -> Re
 }
 
 fn least_channels(stage: &Stage) -> Side {
-    match stage.output.decision {
-        Decision::LabelMap => Side::Exactly(1),
-        _ => Side::Least(stage.output.channels_least()),
+    let of_labels = stage.images.iter().filter(|image| image.output.is_none()).flat_map(|image| &image.channels);
+    let images = of_labels.max().map_or(0, |channel| channel + 1);
+    match &stage.output.decision {
+        Decision::LabelMap if images < 2 => Side::Exactly(1),
+        // One more would shift every region by one channel.
+        Decision::Regions(order) if images <= order.len() => Side::Exactly(order.len()),
+        _ => Side::Least(stage.output.channels_least().max(images)),
     }
 }
 
@@ -105,12 +111,12 @@ pub(super) fn in_layout(values: Array4<f32>, layout: Layout) -> ArrayD<f32> {
 }
 
 /// The network's first output, or one of its images, as `[channel, depth, height, width]`, its true shape checked.
-pub(super) fn to_channels_first(
-    values: ArrayD<f32>,
+pub(super) fn to_channels_first<'a>(
+    values: ArrayViewD<'a, f32>,
     stage: &Stage,
     patch: [usize; 3],
     is_first: bool,
-) -> Result<Array4<f32>, InferError> {
+) -> Result<ArrayView4<'a, f32>, InferError> {
     let layout = stage.tensor.layout;
     let axis = channel_axis(layout);
     let full = if matches!(layout, Layout::Ncdhw | Layout::Ndhwc) { 5 } else { 4 };

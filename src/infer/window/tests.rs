@@ -35,11 +35,11 @@ impl Network for Identity {
         &self.output
     }
 
-    fn run(&mut self, input: ArrayViewD<'_, f32>) -> Result<Vec<ArrayD<f32>>, NetworkError> {
+    fn run(&mut self, input: ArrayViewD<'_, f32>) -> Result<Vec<Box<dyn Values>>, NetworkError> {
         self.calls += 1;
         let negative = input.mapv(|value| -value);
         let both = ndarray::concatenate(Axis(self.channel), &[negative.view(), input]);
-        Ok(vec![both.map_err(|error| NetworkError(error.to_string()))?])
+        Ok(vec![Box::new(both.map_err(|error| NetworkError(error.to_string()))?)])
     }
 }
 

@@ -62,12 +62,10 @@ fn neutral(planar: bool, views: &[&'static str], runs_labels: bool) -> Network {
         [_] => vec![("model.onnx", None)],
         _ => views.iter().map(|view| (file_of(view), Some(*view))).collect(),
     };
-    let decision = if runs_labels { "label_map" } else { "argmax" };
-    let read = if runs_labels {
-        "numbers of labels in one channel"
-    } else {
-        "one channel for background and one for each label"
-    };
+    let is_map = runs_labels && views.len() == 1;
+    let decision = if is_map { "label_map" } else { "argmax" };
+    let read =
+        if is_map { "numbers of labels in one channel" } else { "one channel for background and one for each label" };
     Network {
         files,
         offset: true,
