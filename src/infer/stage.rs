@@ -306,11 +306,15 @@ impl<'a> Work<'a> {
                 owned(mask.map_or_else(|| Array3::zeros(frame.shape()), |mask| mask.mapv(f32::from)))
             }
             Source::Previous(value) => {
-                let labels = self.previous.as_ref().filter(|labels| labels.shape() == frame.shape());
-                owned(labels.map_or_else(
-                    || Array3::zeros(frame.shape()),
-                    |labels| labels.mapv(|label| f32::from(usize::from(label) == *value)),
-                ))
+                let own = &self.ready.frame;
+                let Some(labels) = &self.previous else { return owned(Array3::zeros(frame.shape())) };
+                if frame.geometry != own.geometry || frame.windows != own.windows {
+                    let reason = "found a view whose operations move the image, and a label of the previous stage among \
+                                  its channels, expected views that leave it in place; move them to \"pre\" of the input"
+                        .to_owned();
+                    return Err(InferError::Operation { name: "views", reason });
+                }
+                owned(labels.mapv(|label| f32::from(usize::from(label) == *value)))
             }
         }
     }

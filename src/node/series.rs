@@ -134,8 +134,15 @@ impl Gathering {
             }
         };
         self.record.last_at = now;
-        self.associations.entry(association).or_insert(None);
+        self.sends(association);
         reopened
+    }
+
+    /// An association brings instances. What is found in the spool after a crash came by none that is still open.
+    fn sends(&mut self, association: u64) {
+        if association != 0 {
+            self.associations.entry(association).or_insert(None);
+        }
     }
 
     fn reopen(&mut self, now: Timestamp) {
@@ -155,7 +162,7 @@ impl Gathering {
             self.reopen(now);
         }
         self.record.last_at = now;
-        self.associations.entry(stored.association).or_insert(None);
+        self.sends(stored.association);
         self.instances.insert(stored.sop_instance_uid.clone(), stored);
         reopened
     }

@@ -318,7 +318,8 @@ fn in_order(node: &Node, steps: Vec<(&Node, Step)>, inputs: &[Input], problems: 
     let mut ordered: Vec<Step> = Vec::with_capacity(waiting.len());
     while !waiting.is_empty() {
         let is_there = |needed: &str| {
-            ordered.iter().any(|done| done.id == needed) || inputs.iter().any(|input| input.name == needed)
+            ordered.iter().any(|done| done.id == needed)
+                || inputs.iter().any(|input| input.name == needed && !input.is_image())
         };
         let ready = waiting.iter().position(|(_, step)| needs(step).all(is_there));
         let Some(ready) = ready else {

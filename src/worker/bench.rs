@@ -52,6 +52,14 @@ pub enum BenchError {
     Output(String),
 }
 
+impl BenchError {
+    /// Whether it may lie with this patient's images. Others are the site's to mend, and hide nothing behind a step that
+    /// may fail.
+    pub(super) fn is_of_the_images(&self) -> bool {
+        !matches!(self, Self::File { .. } | Self::Definition(_) | Self::Digest { .. } | Self::NotInstalled { .. })
+    }
+}
+
 /// Loaded models, kept between jobs.
 pub struct Bench {
     networks: Networks,
@@ -81,14 +89,15 @@ impl Bench {
         let series = clock.time("read headers", |_| read_series(&pipeline, order))?;
         let mut volumes = clock.time("load pixels", |_| load_volumes(&series, &pipeline))?;
         let primary = &series[0];
-        let drawn = clock.time("read structures", |_| read_structures(&pipeline, order, &primary.plan))?;
+        let mut warned = Vec::new();
+        let drawn = clock.time("read structures", |_| read_structures(&pipeline, order, &primary.plan, &mut warned))?;
         let grid = &primary.plan.geometry;
         let made = self.run_steps(&pipeline, order, &mut volumes, drawn, grid, &mut clock)?;
         let (chosen, left_out) = made.choose(&pipeline)?;
         let contours: Vec<Vec<Contour>> =
             clock.time("contour", |_| chosen.iter().map(|(_, made)| contour::trace(&made.mask.to_mask())).collect());
         let mut run = Run { structures: results(&chosen, &contours), warnings: warnings(&series), ..Run::default() };
-        run.warnings.extend(made.warnings.iter().cloned());
+        run.warnings.extend(warned.into_iter().chain(made.warnings.iter().cloned()));
         run.devices = made.devices.clone();
         for (rule, why) in left_out {
             run.warnings.push(format!("{} is left out: {why}", rule.style.name));

@@ -87,6 +87,18 @@ impl Made {
         Some(Obstacle { reason, inherited: false })
     }
 
+    /// Tells which structures a model runs without that it can do without.
+    fn warn_of_spared(&mut self, step: &Step, model: Option<&Model>) {
+        for (known_as, artefact) in step.structures.iter().filter(|_| model.is_some()) {
+            let name = format!("{}:{}", artefact.step, artefact.label);
+            if !self.structures.contains_key(&name) {
+                let why = self.missing.get(&name).or(self.skipped.get(&artefact.step));
+                let why = why.map_or("its step does not make it", String::as_str);
+                self.warnings.push(format!("step {} ran without {known_as}: {why}", step.id));
+            }
+        }
+    }
+
     /// The masks that a step takes, by the names that it knows them by.
     fn masks_for(&self, step: &Step) -> BTreeMap<String, Mask> {
         let mask = |name: String| self.structures.get(&name).map(|structure| structure.mask.to_mask());
@@ -146,7 +158,9 @@ impl Bench {
             let done = self.run_step(step, pipeline, order, volumes, &mut made, clock);
             let structures = match done {
                 Ok(structures) => structures,
-                Err((error, inherited)) if inherited || step.on_failure == OnFailure::Skip => {
+                Err((error, inherited))
+                    if inherited || (step.on_failure == OnFailure::Skip && error.is_of_the_images()) =>
+                {
                     // The message begins with the step already where the step is at fault.
                     let text = error.to_string();
                     let prefix = format!("step {}: ", step.id);
@@ -185,6 +199,7 @@ impl Bench {
         if let Some(Obstacle { reason, inherited }) = made.obstacle(step, model.as_ref(), pipeline, volumes) {
             return Err((BenchError::Step { step: step.id.clone(), reason }, inherited));
         }
+        made.warn_of_spared(step, model.as_ref());
         let masks = made.masks_for(step);
         match (&step.action, model) {
             (Action::Post(between), _) => {

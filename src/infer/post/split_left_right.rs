@@ -18,7 +18,7 @@ const LEAST_SHARE: f64 = 0.1;
 
 pub(super) const ENTRY: Operation = Operation {
     name: "split_left_right",
-    doc: "Keeps one side of a pair. The mask is worn away until two large parts come apart; each voxel goes to the part that reaches it first, and the part farther along the patient's +x is the left one. Where no such two lie on both sides of the middle of `body`, each part goes by its own side of it. Parts are connected by corners, sides grow through faces; the border of the image wears nothing away.",
+    doc: "Keeps one side of a pair. The mask is worn away until two large parts come apart; each voxel goes to the part that reaches it first, and the part farther along the patient's +x is the left one. Where no such two lie on both sides of the middle of `body`, each part goes by its own side of it. Parts are connected by corners, sides grow through faces; the border of the image wears nothing away. Of an empty `body` nothing is kept.",
     source: "patient coordinates of PS3.3 C.7.6.2.1.1: +x is the patient's left in every position",
     parameters: &[
         Parameter {
@@ -39,7 +39,11 @@ pub(super) const ENTRY: Operation = Operation {
     check: always_consistent,
     apply: |arguments, mask, context| {
         let left_wanted = arguments.choice("side") == "left";
-        let Some(side) = sides(mask, context, &arguments.names("body")[0]) else { return };
+        let Some(side) = sides(mask, context, &arguments.names("body")[0]) else {
+            // Without a body there is no middle: both sides in one structure would be worse than none.
+            mask.fill(false);
+            return;
+        };
         let wanted = if left_wanted { Side::Left } else { Side::Right };
         ndarray::Zip::from(mask).and(&side).par_for_each(|m, side| *m &= *side == wanted as u8);
     },
@@ -64,6 +68,13 @@ fn sides(mask: &Array3<bool>, context: &Context<'_>, body: &str) -> Option<Array
     }
     let front = frontier(mask, &side, &parts);
     flood(mask, &mut side, front);
+    // Parts that wore away altogether, apart from all others.
+    let mut rest = mask.clone();
+    ndarray::Zip::from(&mut rest).and(&side).par_for_each(|rest, side| *rest &= *side == 0);
+    let (parts, halves) = each_by_itself(&rest, middle, context);
+    for (run, component) in parts.runs.iter().zip(&parts.component) {
+        part(side.view_mut(), &run.ranges()).fill(halves[*component as usize] as u8);
+    }
     Some(side)
 }
 
@@ -173,6 +184,21 @@ mod tests {
         let body = [("B", "#########\n#########\n#########")];
         check(before, &body, left, ".....####\n.....####\n.....####");
         check(before, &body, right, "####.....\n#####....\n####.....");
+    }
+
+    #[test]
+    fn an_empty_body_keeps_nothing_of_either_side() {
+        let left = r#"{"op": "split_left_right", "side": "left", "body": "B"}"#;
+        check("###..###", &[("B", "........")], left, "........");
+    }
+
+    #[test]
+    fn a_thin_part_that_wears_away_goes_by_its_side() {
+        // The bridge parts at a radius that leaves nothing of the island on the left.
+        let before = "####...####.#\n###########..\n####...####..\n####...####..";
+        let body = [("B", "#############\n#############\n#############\n#############")];
+        let left = r#"{"op": "split_left_right", "side": "left", "body": "B"}"#;
+        check(before, &body, left, ".......####.#\n......#####..\n.......####..\n.......####..");
     }
 
     #[test]

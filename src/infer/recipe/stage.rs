@@ -173,13 +173,6 @@ impl Stage {
                 let expected = format!("a single label of \"previous\": {}", known.join(", "));
                 problems.add(channels, format!("the label {value} of the previous stage"), expected);
             }
-            if self.passes.iter().any(|pass| !pass.pre.is_empty()) {
-                problems.add(
-                    channels,
-                    "a label of the previous stage and a view with \"pre\"",
-                    "views without \"pre\"",
-                );
-            }
         }
     }
 

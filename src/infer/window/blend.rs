@@ -220,3 +220,53 @@ fn shift<T: Kept>(array: &mut Array4<T>, count: usize) {
     }
     array.slice_axis_mut(Axis(1), Slice::from(slices.saturating_sub(count)..)).fill(T::default());
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::infer::recipe::{PadSide, Tiling, Window};
+
+    /// What comes out of two windows of three slices over four, one voxel wide, with these values.
+    fn of_two(slices_apart: bool, replaces: bool, values: [f32; 2]) -> Vec<f32> {
+        let window = Window {
+            patch: [Some(3), Some(1), Some(1)],
+            multiple_of: [1; 3],
+            overlap: 0.5,
+            tiling: Tiling::Fixed,
+            blend: Kind::Constant,
+            mirror: [false; 3],
+            pad_value: None,
+            pad_side: PadSide::End,
+        };
+        let tiles = [0, 1, 2].map(|axis| Tiles::of(&window, axis, [4, 1, 1][axis], false));
+        let mut blend = Blend::new(Kind::Constant, [&tiles[0], &tiles[1], &tiles[2]], slices_apart, replaces);
+        let mut found = Vec::new();
+        for (start, value) in values.into_iter().enumerate() {
+            let window = Array4::from_elem((1, 3, 1, 1), value);
+            blend.add(window.view(), &[0..3, 0..1, 0..1], &[start..start + 3, 0..1, 0..1]).expect("it fits");
+            blend.finish([1, 4][start], &mut |_, part| found.extend(part.iter().copied()));
+        }
+        found
+    }
+
+    #[test]
+    fn overlapping_windows_are_averaged_but_numbers_of_labels_are_not() {
+        assert_eq!(of_two(false, false, [1.0, 3.0]), [1.0, 2.0, 2.0, 3.0]);
+        assert_eq!(of_two(false, true, [1.0, 3.0]), [1.0, 3.0, 3.0, 3.0]);
+        // Slices that the network sees each for itself come twice with one value.
+        assert_eq!(of_two(true, false, [1.0, 1.0]), [1.0; 4]);
+    }
+
+    #[test]
+    fn means_in_half_precision_keep_what_the_least_weights_say() {
+        // In the corner of a patch of 128 the Gaussian is 4e-11, below any half-precision number.
+        let weight = [(-0.5_f32 * 16.0).exp()];
+        let mut means = Array4::from_elem((2, 1, 1, 1), f16::ZERO);
+        let mut total = Array4::zeros((1, 1, 1, 1));
+        for window in [[-6.0_f32, 5.0], [-4.0, 9.0]] {
+            let values = Array4::from_shape_vec((2, 1, 1, 1), window.to_vec()).expect("two values");
+            add_to(means.view_mut(), total.view_mut(), values.view(), [&weight; 3].map(|w| w.as_slice()), 0.0, false);
+        }
+        assert_eq!(means.mapv(f16::to_f32).into_raw_vec_and_offset().0, [-5.0, 7.0]);
+    }
+}

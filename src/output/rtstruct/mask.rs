@@ -143,6 +143,7 @@ mod tests {
             generation_algorithm: String::new(),
             volume_cm3: None,
             contours,
+            unreadable: 0,
         }
     }
 

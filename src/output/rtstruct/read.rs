@@ -48,6 +48,8 @@ pub struct ParsedRoi {
     pub generation_algorithm: String,
     pub volume_cm3: Option<f64>,
     pub contours: Vec<ParsedContour>,
+    /// Contours whose coordinates are not triples of numbers.
+    pub unreadable: usize,
 }
 
 /// One contour as it is written, of whatever type.
@@ -111,7 +113,9 @@ pub fn read_instance(instance: &Instance) -> Result<ParsedStructureSet, ReadErro
         };
         roi.color = color(item);
         let contours: Vec<Option<ParsedContour>> = items(item, tags::CONTOUR_SEQUENCE).iter().map(contour).collect();
-        left_out += contours.iter().filter(|contour| contour.is_none()).count();
+        let unreadable = contours.iter().filter(|contour| contour.is_none()).count();
+        left_out += unreadable;
+        roi.unreadable += unreadable;
         roi.contours.extend(contours.into_iter().flatten());
     }
     for item in items(object, tags::RTROI_OBSERVATIONS_SEQUENCE) {
@@ -179,6 +183,7 @@ fn region(item: &InMemDicomObject, number: i64) -> ParsedRoi {
         generation_algorithm: text(item, tags::ROI_GENERATION_ALGORITHM).unwrap_or_default(),
         volume_cm3: f64s(item, tags::ROI_VOLUME).map(|values| values[0]),
         contours: Vec::new(),
+        unreadable: 0,
     }
 }
 
