@@ -405,7 +405,7 @@ fn step_and_result() -> Vec<Object> {
                     words(&OnFailure::ALL),
                     "`fail`",
                     "the job fails; or the step's structures, and those of steps that need them, are left out with a \
-                     warning, and the rest is delivered",
+                     warning, and the rest is delivered; weights that are missing or not those of `model.json` fail the job in any case",
                 ),
             ],
         ),

@@ -46,10 +46,17 @@ pub(super) const ENTRY: Operation = Operation {
         },
         Parameter {
             name: "separate",
-            doc: "Whether the axis of the largest spacing is taken apart, by `nearest`, the method working in its planes: `auto` where that spacing is more than 3 times the smallest, of the image or else of the new grid (nnU-Net).",
+            doc: "Whether the axis of the largest spacing is taken apart, the method working in its planes: `auto` where that spacing is more than 3 times the smallest, of the image or else of the new grid (nnU-Net).",
             unit: "",
             kind: Kind::Choice(&["never", "auto", "always"]),
             default: Some("\"never\""),
+        },
+        Parameter {
+            name: "across",
+            doc: "How values are made along an axis that is taken apart (nnU-Net's `order_z` 0 or 1).",
+            unit: "",
+            kind: Kind::Choice(&["nearest", "linear"]),
+            default: Some("\"nearest\""),
         },
     ],
     check: |arguments| {
@@ -87,7 +94,8 @@ fn resample<'a>(arguments: &Arguments, image: Prepared<'a>) -> Result<Prepared<'
         word => separate_axis(present, new, word == "always"),
     };
     let kernel = Kernel::of(arguments.choice("method"));
-    let kernels = [0, 1, 2].map(|axis| if apart == Some(axis) { Kernel::Nearest } else { kernel });
+    let across = Kernel::of(arguments.choice("across"));
+    let kernels = [0, 1, 2].map(|axis| if apart == Some(axis) { across } else { kernel });
     let (deviation, gap) = (geometry.slice_spacing_deviation_mm(), geometry.slice_spacing_mm());
     if !target.kept[0] && !kernels[0].bears_uneven_slices() && deviation > 0.01 * gap {
         return Err(refused(format!(
@@ -142,6 +150,22 @@ mod tests {
         for (index, value) in expected {
             assert!((found.pixels[*index] - value).abs() < 2e-3, "{index:?}: {} and {value}", found.pixels[*index]);
         }
+    }
+
+    #[test]
+    fn an_axis_that_is_taken_apart_may_be_linear() {
+        let origins = [0.0, 5.0, 10.0, 15.0].map(|z| [0.0, 0.0, z]).to_vec();
+        let geometry = VolumeGeometry::new((3, 3), [1.0, 1.0], [1.0, 0.0, 0.0], [0.0, 1.0, 0.0], origins);
+        let pixels = Array3::from_shape_fn((4, 3, 3), |(k, _, _)| 10.0 * k as f32);
+        let volume = Volume::new(Arc::new(geometry.expect("legal")), pixels);
+        let with = |across: &str| {
+            let json = format!(
+                r#"{{"op": "resample", "spacing_mm": [2.5, 1, 1], "grid": "edges", "method": "nnunet", "separate": "auto", "across": "{across}"}}"#
+            );
+            found(&json, &volume).pixels.axis_iter(ndarray::Axis(0)).map(|plane| plane[[1, 1]]).collect::<Vec<f32>>()
+        };
+        assert_eq!(with("linear"), [0.0, 2.5, 7.5, 12.5, 17.5, 22.5, 27.5, 30.0]);
+        assert_eq!(with("nearest"), [0.0, 0.0, 10.0, 10.0, 20.0, 20.0, 30.0, 30.0]);
     }
 
     #[test]

@@ -60,8 +60,9 @@ pub(super) enum Normalisation {
 /// How an array is brought to another number of voxels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Resampling {
-    /// `resample_data_or_seg_to_shape` of the planner: cubic splines for images, linear for logits.
-    Usual { separate: &'static str },
+    /// `resample_data_or_seg_to_shape` of the planner: cubic splines for images, linear for logits; along an axis that is
+    /// treated apart the nearest voxel, or linear (`order_z` 1).
+    Usual { separate: &'static str, linear_z: bool },
     /// `resample_torch_fornnunet`: linear.
     Torch { separate: &'static str },
     /// `no_resampling_hack`.
@@ -72,8 +73,9 @@ impl Resampling {
     /// The word for the way back.
     pub fn separate(self) -> &'static str {
         match self {
-            Resampling::Usual { separate } | Resampling::Torch { separate } => separate,
-            Resampling::None => "never",
+            // Linear in planes and then linear across them is linear in space.
+            Resampling::Usual { linear_z: true, .. } | Resampling::None => "never",
+            Resampling::Usual { separate, .. } | Resampling::Torch { separate } => separate,
         }
     }
 }
@@ -183,7 +185,7 @@ impl Configuration {
         let channels = schemes.map(|node| normalisations(root, node, masks, channels, problems)).unwrap_or_default();
         let function = |what: &str, order: f64, problems: &mut Problems| {
             let node = need(&format!("resampling_fn_{what}"), problems)?;
-            resampling(node, get(&format!("resampling_fn_{what}_kwargs")), order, problems)
+            resampling(node, get(&format!("resampling_fn_{what}_kwargs")), (order, what == "seg"), problems)
         };
         let (data, probabilities) = (function("data", 3.0, problems), function("probabilities", 1.0, problems));
         let mut quiet = Problems::of("");
@@ -321,7 +323,12 @@ fn normalisations(
 }
 
 /// A function with its arguments. `order` is that of the planner's: another one is another method.
-fn resampling(node: &Node, arguments: Option<&Node>, order: f64, problems: &mut Problems) -> Option<Resampling> {
+fn resampling(
+    node: &Node,
+    arguments: Option<&Node>,
+    (order, is_labels): (f64, bool),
+    problems: &mut Problems,
+) -> Option<Resampling> {
     let name = node.text(problems)?;
     let mut fields = match arguments {
         Some(arguments) => Some(arguments.object(problems)?),
@@ -340,13 +347,23 @@ fn resampling(node: &Node, arguments: Option<&Node>, order: f64, problems: &mut 
     }
     match name {
         "resample_data_or_seg_to_shape" => {
-            for (key, wanted) in [("order", order), ("order_z", 0.0)] {
-                if let Some(node) = get(key).filter(|node| !matches!(node.value, Read::Number(v, _) if v == wanted)) {
-                    problems.add(node, node.describe(), format!("{wanted}, as the planner of nnU-Net writes it"));
+            if let Some(node) = get("order").filter(|node| !matches!(node.value, Read::Number(v, _) if v == order)) {
+                problems.add(node, node.describe(), format!("{order}, as the planner of nnU-Net writes it"));
+                return None;
+            }
+            let across = get("order_z");
+            let linear_z = match across.map(|node| &node.value) {
+                None => false,
+                Some(Read::Number(across, _)) if *across == 0.0 => false,
+                Some(Read::Number(across, _)) if *across == 1.0 && !is_labels => true,
+                _ => {
+                    let node = across.unwrap_or(node);
+                    let expected = if is_labels { "0 for segmentations" } else { "0 or 1" };
+                    problems.add(node, node.describe(), expected);
                     return None;
                 }
-            }
-            Some(Resampling::Usual { separate })
+            };
+            Some(Resampling::Usual { separate, linear_z })
         }
         "resample_torch_fornnunet" => Some(Resampling::Torch { separate }),
         "no_resampling_hack" => Some(Resampling::None),

@@ -88,7 +88,13 @@ fn pre(configuration: &Configuration, how: Normalisation, separate: Option<&str>
     }
     let separate = |own| separate.unwrap_or(own);
     match configuration.data {
-        Resampling::Usual { separate: own } => pre.push(op::resample_nnunet(&spacing_mm, "nnunet", separate(own))),
+        Resampling::Usual { separate: own, linear_z } => {
+            let mut step = op::resample_nnunet(&spacing_mm, "nnunet", separate(own));
+            if linear_z {
+                step["across"] = json!("linear");
+            }
+            pre.push(step);
+        }
         Resampling::Torch { separate: own } => pre.push(op::resample_nnunet(&spacing_mm, "linear", separate(own))),
         Resampling::None => {}
     }
