@@ -81,11 +81,17 @@ const _: () = assert!(IMAGE_SIDE_MAX * IMAGE_SIDE_MAX <= VOXELS_MAX);
 /// scanner recurses and dies on a thread's 2 MiB stack between 1,600 and 1,800 levels.
 pub const NESTING_MAX: usize = 63;
 
-/// Most elements and items in one data set: an enhanced image of 5,000 frames with 100 elements each.
+/// Most elements and items in one data set from the network: an enhanced image of 5,000 frames with 100 elements each.
 pub const ELEMENTS_MAX: usize = 500_000;
 
-/// Longest header (all before the pixel data). Structure sets and enhanced images reach tens of megabytes.
+/// Longest header (all before the pixel data) from the network. Structure sets and enhanced images reach tens of megabytes.
 pub const HEADER_BYTES_MAX: u64 = 128 << 20;
+
+/// Most elements and items in a file, which may be one of ours: 150 structures on 1,000 slices are 1.4 million.
+pub const FILE_ELEMENTS_MAX: usize = 8_000_000;
+
+/// Longest header of a file, which may be a structure set of ours.
+pub const FILE_HEADER_BYTES_MAX: u64 = 1 << 30;
 
 /// Longest file meta group; a usual one has 200 bytes.
 pub const META_BYTES_MAX: u64 = 64 << 10;

@@ -372,6 +372,22 @@ fn every_component_of_contour_data_is_a_short_plain_decimal() {
     }
 }
 
+/// More elements than a data set from the network may have: 150 structures on 500 slices.
+#[test]
+fn a_set_of_many_structures_on_many_slices_is_written_and_read() {
+    let steps = (0..500).map(|slice| 1.5 * f64::from(slice)).collect();
+    let recipe = Recipe::axial("many", [500, 8, 8], ["1", "1"], steps);
+    let geometry = recipe.geometry();
+    let mut job = Job::of(recipe.name, recipe.instances(), Arc::clone(&geometry), Vec::new());
+    let voxels = Array3::from_shape_fn((500, 8, 8), |(_, j, i)| (2..6).contains(&j) && (2..6).contains(&i));
+    let one = roi("Organ", &Mask::new(geometry, voxels));
+    job.rois = (0..150)
+        .map(|number| Roi { style: RoiStyle { name: format!("Organ_{number}"), ..one.style.clone() }, ..one.clone() })
+        .collect();
+    let set = parsed(&job.encoded());
+    assert_eq!(set.rois.iter().map(|roi| roi.contours.len()).sum::<usize>(), 75_000);
+}
+
 #[test]
 fn an_empty_region_is_listed_without_contours() {
     let set = parsed(&Job::new(recipes().remove(1)).encoded());

@@ -8,7 +8,7 @@ use dicom_object::InMemDicomObject;
 use dicom_object::mem::InMemElement;
 use thiserror::Error;
 
-use super::scan::{Element, PixelData, Scan, ScanError, scan};
+use super::scan::{Bounds, Element, PixelData, Scan, ScanError, scan};
 use super::{SeriesKey, Syntax, Uid, UidError, header, part10};
 
 /// One SOP instance without its pixels. Its data set was walked to the last byte and is complete.
@@ -72,7 +72,7 @@ impl Instance {
     pub fn read_data_set(reader: impl Read, transfer_syntax_uid: &Uid) -> Result<Instance, InstanceError> {
         let syntax =
             Syntax::of(transfer_syntax_uid).ok_or_else(|| ScanError::TransferSyntax(transfer_syntax_uid.clone()))?;
-        Instance::from_scan(scan(reader, syntax)?, transfer_syntax_uid.clone())
+        Instance::from_scan(scan(reader, syntax, Bounds::RECEIVED)?, transfer_syntax_uid.clone())
     }
 
     fn from_scan(scan: Scan, transfer_syntax_uid: Uid) -> Result<Instance, InstanceError> {

@@ -6,7 +6,7 @@ use std::io::{self, Cursor, Read};
 use dicom_core::Tag;
 use flate2::read::DeflateDecoder;
 
-use super::scan::{Scan, ScanError, scan};
+use super::scan::{Bounds, Scan, ScanError, scan};
 use super::{Syntax, Uid};
 use crate::limits::META_BYTES_MAX;
 
@@ -64,7 +64,7 @@ pub fn read_part10(mut reader: impl Read) -> Result<Part10, ScanError> {
     let syntax =
         Syntax::of(&transfer_syntax_uid).ok_or_else(|| ScanError::TransferSyntax(transfer_syntax_uid.clone()))?;
     let data_set_offset = skipped as u64 + meta.length;
-    let scan = scan(Cursor::new(ahead).chain(rest), syntax)?;
+    let scan = scan(Cursor::new(ahead).chain(rest), syntax, Bounds::FILE)?;
     Ok(Part10 { transfer_syntax_uid, scan, data_set_offset })
 }
 

@@ -13,7 +13,10 @@ use thiserror::Error;
 
 use super::walk::Walker;
 use super::{Syntax, Uid};
-use crate::limits::{ELEMENTS_MAX, FRAGMENTS_MAX, HEADER_BYTES_MAX, INFLATED_BYTES_MAX, NESTING_MAX};
+use crate::limits::{
+    ELEMENTS_MAX, FILE_ELEMENTS_MAX, FILE_HEADER_BYTES_MAX, FRAGMENTS_MAX, HEADER_BYTES_MAX, INFLATED_BYTES_MAX,
+    NESTING_MAX,
+};
 
 /// What one data set consists of. It exists only for a data set that is complete to its last byte.
 ///
@@ -79,10 +82,10 @@ pub enum ScanError {
     Empty,
     #[error("{tag} at byte {offset} is nested {NESTING_MAX} sequences deep, expected less")]
     Depth { tag: Tag, offset: u64 },
-    #[error("data set has more than {ELEMENTS_MAX} elements and items before byte {offset}")]
-    Elements { offset: u64 },
-    #[error("header is longer than {HEADER_BYTES_MAX} bytes at {tag}, byte {offset}, length {length}")]
-    HeaderBytes { tag: Tag, offset: u64, length: u64 },
+    #[error("data set has more than {most} elements and items before byte {offset}")]
+    Elements { offset: u64, most: usize },
+    #[error("header is longer than {most} bytes at {tag}, byte {offset}, length {length}")]
+    HeaderBytes { tag: Tag, offset: u64, length: u64, most: u64 },
     #[error("pixel data has more than {FRAGMENTS_MAX} fragments")]
     Fragments,
     #[error(
@@ -115,14 +118,30 @@ pub enum ScanError {
 /// should be buffered.
 ///
 /// # Errors
-/// [`ScanError`] for a data set that is truncated anywhere, exceeds a bound of [`crate::limits`] or is not built as
+/// [`ScanError`] for a data set that is truncated anywhere, exceeds a bound or is not built as
 /// PS3.5 7 says.
-pub fn scan(reader: impl Read, syntax: Syntax) -> Result<Scan, ScanError> {
+pub fn scan(reader: impl Read, syntax: Syntax, bounds: Bounds) -> Result<Scan, ScanError> {
     if syntax.deflated {
         let inflated = io::BufReader::with_capacity(64 << 10, DeflateDecoder::new(reader));
-        return Walker::new(inflated, syntax, INFLATED_BYTES_MAX).walk();
+        return Walker::new(inflated, syntax, bounds, INFLATED_BYTES_MAX).walk();
     }
-    Walker::new(reader, syntax, u64::MAX).walk()
+    Walker::new(reader, syntax, bounds, u64::MAX).walk()
+}
+
+/// How much a data set may hold.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// Elements and items.
+    pub elements: usize,
+    /// Bytes before the pixel data, all of which are held in memory.
+    pub header_bytes: u64,
+}
+
+impl Bounds {
+    /// From the network, where anybody may send anything, on many associations at once.
+    pub const RECEIVED: Bounds = Bounds { elements: ELEMENTS_MAX, header_bytes: HEADER_BYTES_MAX };
+    /// From a file, which was received before, was made by this program, or was named by who runs it.
+    pub const FILE: Bounds = Bounds { elements: FILE_ELEMENTS_MAX, header_bytes: FILE_HEADER_BYTES_MAX };
 }
 
 #[cfg(test)]

@@ -9,8 +9,8 @@ use dicom_core::{Tag, VR};
 use dicom_dictionary_std::StandardDataDictionary;
 
 use super::Syntax;
-use super::scan::{Element, PixelData, PixelValue, Scan, ScanError};
-use crate::limits::{ELEMENTS_MAX, FRAGMENTS_MAX, HEADER_BYTES_MAX, NESTING_MAX};
+use super::scan::{Bounds, Element, PixelData, PixelValue, Scan, ScanError};
+use crate::limits::{FRAGMENTS_MAX, NESTING_MAX};
 
 pub(super) const ITEM: Tag = Tag(0xfffe, 0xe000);
 pub(super) const ITEM_END: Tag = Tag(0xfffe, 0xe00d);
@@ -37,6 +37,7 @@ struct Head {
 pub(super) struct Walker<R> {
     reader: R,
     syntax: Syntax,
+    bounds: Bounds,
     limit: u64,
     position: u64,
     keeps: bool,
@@ -63,10 +64,11 @@ impl io::Write for Digest {
 }
 
 impl<R: Read> Walker<R> {
-    pub fn new(reader: R, syntax: Syntax, limit: u64) -> Walker<R> {
+    pub fn new(reader: R, syntax: Syntax, bounds: Bounds, limit: u64) -> Walker<R> {
         Walker {
             reader,
             syntax,
+            bounds,
             limit,
             position: 0,
             keeps: true,
@@ -85,8 +87,8 @@ impl<R: Read> Walker<R> {
             let Some(tag) = self.tag()? else { break };
             self.check_room(tag, self.position - 4, 0)?;
             self.count += 1;
-            if self.count > ELEMENTS_MAX {
-                return Err(ScanError::Elements { offset: self.position });
+            if self.count > self.bounds.elements {
+                return Err(ScanError::Elements { offset: self.position, most: self.bounds.elements });
             }
             match self.stack.last() {
                 Some(open) if !open.is_item => self.in_sequence(tag)?,
@@ -342,8 +344,8 @@ impl<R: Read> Walker<R> {
         if length > room || end.is_some_and(|end| end < self.position) {
             return Err(ScanError::BeyondItem { tag, offset, length, room });
         }
-        if self.keeps && self.position.saturating_add(length) > HEADER_BYTES_MAX {
-            return Err(ScanError::HeaderBytes { tag, offset, length });
+        if self.keeps && self.position.saturating_add(length) > self.bounds.header_bytes {
+            return Err(ScanError::HeaderBytes { tag, offset, length, most: self.bounds.header_bytes });
         }
         if self.position.saturating_add(length) > self.limit {
             return Err(ScanError::Inflated);
@@ -396,8 +398,13 @@ impl<R: Read> Walker<R> {
         }
         if self.keeps {
             self.header.extend_from_slice(&buffer[..found]);
-            if self.position > HEADER_BYTES_MAX {
-                return Err(ScanError::HeaderBytes { tag: Tag(0, 0), offset: self.position, length: 0 });
+            if self.position > self.bounds.header_bytes {
+                return Err(ScanError::HeaderBytes {
+                    tag: Tag(0, 0),
+                    offset: self.position,
+                    length: 0,
+                    most: self.bounds.header_bytes,
+                });
             }
         }
         Ok(found)

@@ -12,7 +12,7 @@ const SEQUENCE: Tag = Tag(0x0008, 0x1140);
 const NAME: Tag = Tag(0x0010, 0x0010);
 
 fn message(bytes: &[u8], syntax: Syntax) -> String {
-    match scan(bytes, syntax) {
+    match scan(bytes, syntax, Bounds::RECEIVED) {
         Ok(_) => "complete".to_owned(),
         Err(error) => error.to_string(),
     }
@@ -45,7 +45,7 @@ fn finds_elements_and_pixel_data() {
     let header = bytes.len();
     bytes.extend(long(PIXEL_DATA, "OW", 4, &[1, 2, 3, 4]));
     bytes.extend(long(Tag(0xfffc, 0xfffc), "OB", 2, &[0, 0]));
-    let found = scan(bytes.as_slice(), EXPLICIT).unwrap_or_else(|error| panic!("{error}"));
+    let found = scan(bytes.as_slice(), EXPLICIT, Bounds::RECEIVED).unwrap_or_else(|error| panic!("{error}"));
     assert_eq!((found.header.len(), found.length), (header, bytes.len() as u64));
     assert_eq!(found.elements.iter().map(|e| (e.tag, e.vr)).collect::<Vec<_>>(), [(NAME, VR::PN), (SEQUENCE, VR::SQ)]);
     assert_eq!(&found.header[found.elements[0].value.clone()], b"A^B ");
@@ -59,7 +59,11 @@ fn finds_elements_and_pixel_data() {
 fn equal_pixels_have_one_digest_and_others_another() {
     let digest = |pixels: &[u8]| {
         let bytes = long(PIXEL_DATA, "OW", pixels.len() as u32, pixels);
-        scan(bytes.as_slice(), EXPLICIT).ok().and_then(|scan| scan.pixel_data).expect("pixel data").digest
+        scan(bytes.as_slice(), EXPLICIT, Bounds::RECEIVED)
+            .ok()
+            .and_then(|scan| scan.pixel_data)
+            .expect("pixel data")
+            .digest
     };
     assert_eq!(digest(&[1, 2]), digest(&[1, 2]));
     assert_ne!(digest(&[1, 2]), digest(&[1, 3]));
@@ -154,7 +158,7 @@ fn unknown_of_undefined_length_holds_implicit_elements() {
     inner.extend(item(ITEM_END, 0, &[]));
     inner.extend(item(SEQUENCE_END, 0, &[]));
     let bytes = long(Tag(0x0009, 0x1001), "UN", UNDEFINED, &inner);
-    let found = scan(bytes.as_slice(), EXPLICIT).unwrap_or_else(|error| panic!("{error}"));
+    let found = scan(bytes.as_slice(), EXPLICIT, Bounds::RECEIVED).unwrap_or_else(|error| panic!("{error}"));
     assert!(found.elements[0].unknown_inside);
     assert_eq!(found.elements[0].whole, 0..bytes.len());
 }
