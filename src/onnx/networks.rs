@@ -23,6 +23,8 @@ pub struct Networks {
 #[derive(PartialEq, Eq)]
 struct Key {
     sha256: String,
+    /// Which network of its recipe: one file may stand there twice, and a run locks each of its networks.
+    index: usize,
     /// The names that the recipe gives its tensors; `None` for the only or first one.
     input: Option<String>,
     outputs: Vec<Option<String>>,
@@ -49,6 +51,7 @@ impl Networks {
             let recipe = model.recipe();
             let key = Key {
                 sha256: network.sha256.clone().unwrap_or_default(),
+                index,
                 input: recipe.tensor_of(index).input.clone(),
                 outputs: recipe.outputs_of(index).into_iter().map(|name| name.map(str::to_owned)).collect(),
                 devices,
