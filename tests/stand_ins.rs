@@ -250,3 +250,32 @@ fn every_imported_configuration_runs_with_a_stand_in() {
         }
     }
 }
+
+/// A run locks all networks of its model: the same file twice must be two of them, or it waits for itself for ever.
+#[test]
+fn one_file_may_stand_twice_in_a_model_and_changed_names_are_looked_for_anew() {
+    if !has_runtime() {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let text = fs::read_to_string(Path::new(ROOT).join("models/ct-hn-larynx/model.json")).expect("a bundle");
+    let model = installed(&text, folder.path());
+    let networks = Networks::new(2, 1 << 30, Devices::CPU);
+    let first = networks.get(&model, folder.path(), false).expect("loaded");
+    assert_eq!(first.len(), 3);
+    assert!(!std::sync::Arc::ptr_eq(&first[0], &first[1]) && !std::sync::Arc::ptr_eq(&first[1], &first[2]));
+    let again = networks.get(&model, folder.path(), false).expect("warm");
+    assert!(std::sync::Arc::ptr_eq(&first[0], &again[0]));
+    // The same files, read by a definition that was changed meanwhile.
+    let mut changed = json(&text);
+    changed["tensor"]["output"] = Value::from("logits");
+    for (network, known) in changed["networks"].as_array_mut().expect("three").iter_mut().zip(model.recipe().networks())
+    {
+        network["sha256"] = known.sha256.as_deref().into();
+    }
+    let mut problems = Problems::of("model.json");
+    let node = document::parse(&changed.to_string(), &mut problems).expect("JSON");
+    let changed = Model::parse(&node, &mut problems).expect("a definition");
+    let told = networks.get(&changed, folder.path(), false).err().map(|error| error.to_string()).unwrap_or_default();
+    assert!(told.contains("logits"), "{told}");
+}

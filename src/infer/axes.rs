@@ -19,6 +19,10 @@ pub struct Axes {
     reversed: [bool; 3],
 }
 
+/// What a position of a reversed axis is lowered by before the nearest voxel is taken, in voxels: halves go to the voxel that
+/// the network sees later, which is the earlier one of the array. More than rounding, less than any distance that counts.
+pub const REVERSED_HAIR: f64 = 4e-6;
+
 /// What `"orientation"` asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Orientation {
@@ -141,6 +145,11 @@ impl Axes {
     /// The array axis of a working axis.
     pub fn array_axis(self, working: usize) -> usize {
         self.order[working]
+    }
+
+    /// For each axis of the array, whether the network sees it reversed.
+    pub fn reversed_on_array(self) -> [bool; 3] {
+        self.to_array(self.reversed)
     }
 
     /// Whether a working axis runs against its array axis.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use ndarray::{Array3, ArrayView3, ArrayView4, ArrayViewMut2, Axis, Slice, parallel::prelude::*};
 
 use super::InferError;
+use super::axes::REVERSED_HAIR;
 use super::frame::{Frame, Windows, spacing_mm};
 use super::grid::{Method, Taps, positions_between};
 use super::recipe::{Activate, Activation, Decision, ExtraImage, Label, Output, Separate, Stage};
@@ -300,9 +301,6 @@ impl Restored {
     }
 }
 
-/// Less than any distance that counts, in voxels, and more than rounding.
-pub(super) const HAIR: f64 = 4e-6;
-
 /// Taps from the network's grid onto the target. What lies in padding is not taken. Up to half a voxel beyond what shows
 /// the image the outermost voxel is; with `fades`, where a crop ended, values fade over one voxel, because what lies beyond
 /// counts as 0 (MONAI inverts a crop by padding with zeros, and interpolates then).
@@ -319,14 +317,13 @@ fn taps_back(
             .to_owned(),
     })?;
     let separate = separate_axis(output.separate, frame.nominal_mm(), spacing_mm(target));
-    let reversed = frame.axes.to_array([0, 1, 2].map(|working| frame.axes.is_reversed(working)));
+    let reversed = frame.axes.reversed_on_array();
     let along = |axis: usize| {
         let linear = output.linear && separate != Some(axis);
         if linear {
             return taps_along(&positions[axis], frame.real[axis], Method::Linear, output.fades);
         }
-        // Halves go to the voxel that the network sees later, as on the way to it.
-        let hair = if reversed[axis] { HAIR } else { 0.0 };
+        let hair = if reversed[axis] { REVERSED_HAIR } else { 0.0 };
         let positions: Vec<f64> = positions[axis].iter().map(|position| position - hair).collect();
         taps_along(&positions, frame.real[axis], Method::Nearest, false)
     };

@@ -46,7 +46,7 @@ impl Rule {
     /// [`GeometryError::Size`] when the new grid would be too large.
     pub fn lay(self, source: &VolumeGeometry, axes: Axes, spacing: [f64; 3]) -> Result<Target, GeometryError> {
         let (shape, old) = (source.shape(), spacing_mm(source));
-        let reversed = axes.to_array([0, 1, 2].map(|working| axes.is_reversed(working)));
+        let reversed = axes.reversed_on_array();
         let mut new = old;
         let mut positions: [Vec<f64>; 3] = shape.map(|length| (0..length).map(|index| index as f64).collect());
         for axis in (0..3).filter(|axis| spacing[*axis] > 0.0) {

@@ -63,19 +63,22 @@ fn sides(mask: &Array3<bool>, context: &Context<'_>, body: &str) -> Option<Array
         .find_map(|&radius| two_parts(mask, radius, middle, context))
         .unwrap_or_else(|| each_by_itself(mask, middle, context));
     let mut side = Array3::<u8>::zeros(mask.raw_dim());
-    for (run, component) in parts.runs.iter().zip(&parts.component) {
-        part(side.view_mut(), &run.ranges()).fill(halves[*component as usize] as u8);
-    }
+    paint(&mut side, &parts, &halves);
     let front = frontier(mask, &side, &parts);
     flood(mask, &mut side, front);
     // Parts that wore away altogether, apart from all others.
     let mut rest = mask.clone();
     ndarray::Zip::from(&mut rest).and(&side).par_for_each(|rest, side| *rest &= *side == 0);
     let (parts, halves) = each_by_itself(&rest, middle, context);
+    paint(&mut side, &parts, &halves);
+    Some(side)
+}
+
+/// Gives the voxels of each part its side.
+fn paint(side: &mut Array3<u8>, parts: &Components, halves: &[Side]) {
     for (run, component) in parts.runs.iter().zip(&parts.component) {
         part(side.view_mut(), &run.ranges()).fill(halves[*component as usize] as u8);
     }
-    Some(side)
 }
 
 /// The parts of the worn mask, each with its side, when the two largest are large enough and on the two sides of the

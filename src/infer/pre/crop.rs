@@ -121,7 +121,7 @@ fn padded_box<'a>(
 ) -> Result<Prepared<'a>, String> {
     let axes = image.frame.axes;
     let multiple = axes.to_array(arguments.triple("divisible_by"));
-    let reversed = axes.to_array([0, 1, 2].map(|working| axes.is_reversed(working)));
+    let reversed = axes.reversed_on_array();
     let mut start = [0_isize; 3];
     let mut size = [0_usize; 3];
     for axis in 0..3 {

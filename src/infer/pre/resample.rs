@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use super::{Operation, failed};
 use crate::infer::InferError;
-use crate::infer::frame::{Prepared, spacing_mm};
+use crate::infer::axes::REVERSED_HAIR;
+use crate::infer::frame::{Frame, Prepared, spacing_mm};
 use crate::infer::grid::kernel::Kernel;
 use crate::infer::grid::lines::{self, Plan};
 use crate::infer::grid::target::{Rule, Target, separate_axis};
 use crate::infer::parameter::{Arguments, Kind, Parameter};
-use crate::infer::restore::HAIR;
 
 pub(super) const ENTRY: Operation = Operation {
     name: "resample",
@@ -80,15 +80,13 @@ fn resample<'a>(arguments: &Arguments, image: Prepared<'a>) -> Result<Prepared<'
     let refused = |reason: String| failed("resample")(format!("at {spacing:?} mm: {reason}"));
     let rule = Rule::of(arguments.choice("grid"));
     let target = rule.lay(&geometry, axes, spacing).map_err(|error| refused(error.to_string()))?;
-    if rule == Rule::Edges && target.geometry.shape() == geometry.shape() || target.kept == [true; 3] {
-        // nnU-Net returns the array as it is when its shape stays; so it keeps its place too.
-        let mut image = image;
-        image.frame.nominal_mm =
-            Some([0, 1, 2].map(|axis| if spacing[axis] > 0.0 { spacing[axis] } else { spacing_mm(&geometry)[axis] }));
-        return Ok(image);
-    }
     let present = spacing_mm(&geometry);
     let new = [0, 1, 2].map(|axis| if spacing[axis] > 0.0 { spacing[axis] } else { present[axis] });
+    if rule == Rule::Edges && target.geometry.shape() == geometry.shape() || target.kept == [true; 3] {
+        // nnU-Net returns the array as it is when its shape stays; so it keeps its place too.
+        let frame = Frame { nominal_mm: Some(new), ..image.frame };
+        return Ok(Prepared { frame, ..image });
+    }
     let apart = match arguments.choice("separate") {
         "never" => None,
         word => separate_axis(present, new, word == "always"),
@@ -116,11 +114,10 @@ fn moved(
     apart: Option<usize>,
     outside: Option<f32>,
 ) -> Prepared<'_> {
-    let reversed = image.frame.axes.to_array([0, 1, 2].map(|working| image.frame.axes.is_reversed(working)));
+    let reversed = image.frame.axes.reversed_on_array();
     let mut positions = target.positions;
     for axis in (0..3).filter(|axis| reversed[*axis] && kernels[*axis] == Kernel::Nearest) {
-        // Halves go to the voxel that the network sees later, which is the earlier one of a reversed axis.
-        positions[axis].iter_mut().for_each(|position| *position -= HAIR);
+        positions[axis].iter_mut().for_each(|position| *position -= REVERSED_HAIR);
     }
     let clip = kernels.contains(&Kernel::EdgeSpline);
     let plan = Plan { positions: &positions, kept: target.kept, kernels, outside, planes: apart, clip };

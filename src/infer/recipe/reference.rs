@@ -338,7 +338,7 @@ fn output() -> Table {
             "decision",
             Shape::Words(vec!["argmax", "threshold", "label_map", "regions"]),
             "required",
-            "`argmax`: the channel with the highest value; `threshold`: each channel where it reaches its threshold, labels may overlap; `label_map`: the only channel holds the label as a number; `regions`: channel by channel, above a half, later ones win (nnU-Net)",
+            "`argmax`: the channel with the highest value; `threshold`: each channel where it reaches its threshold, labels may overlap; `label_map`: the only channel holds the label as a number (one network, one view, no `mirror`; where windows overlap the later one decides); `regions`: channel by channel, above a half, later ones win (nnU-Net)",
         ),
         key(
             "region_order",
@@ -368,7 +368,7 @@ fn output() -> Table {
             "labels",
             Shape::map(labels, 1, MODEL_LABELS_MAX),
             "required",
-            "name to channel (`argmax`, `threshold`) or label value (`label_map`, `regions`)",
+            "name to channel (`argmax`, `threshold`) or label value (`label_map`, `regions`); but for `threshold` no two share one",
         ),
     ];
     let decides = |word: &str| json!({"properties": {"decision": {"const": word}}, "required": ["decision"]});

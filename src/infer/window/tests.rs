@@ -239,3 +239,73 @@ fn with(window: &str, extra: &str) -> Recipe {
     let mut fields = node.object(&mut problems).expect("an object");
     Recipe::parse(&mut fields, &mut problems).expect("a recipe")
 }
+
+/// A recipe of one label with these further keys, each followed by a comma.
+fn with_keys(keys: &str, pre: &str) -> Recipe {
+    let text = format!(
+        r#"{{"file": "m.onnx", "sha256": null, {keys} "inputs": {{"ct": {{"pre": [{pre}]}}}}, "tensor": {{"layout": "NCDHW"}},
+            "output": {{"decision": "argmax", "labels": {{"plus": 1}}}}, "structures": ["plus"]}}"#
+    );
+    let mut problems = Problems::of("m.json");
+    let node = document::parse(&text, &mut problems).expect("JSON");
+    let mut fields = node.object(&mut problems).expect("an object");
+    let recipe = Recipe::parse(&mut fields, &mut problems);
+    recipe.unwrap_or_else(|| panic!("{:?}", problems.into_vec()))
+}
+
+/// Says one voxel everywhere, along all three axes.
+struct OneVoxel;
+
+impl Network for OneVoxel {
+    fn input_shape(&self) -> &[Option<usize>] {
+        &[None; 5]
+    }
+
+    fn output_shape(&self) -> &[Option<usize>] {
+        &[]
+    }
+
+    fn run(&mut self, input: ArrayViewD<'_, f32>) -> Result<Vec<Box<dyn Values>>, NetworkError> {
+        let mut shape = input.shape().to_vec();
+        shape[1] = 3;
+        Ok(vec![Box::new(ArrayD::from_elem(shape, 1.0))])
+    }
+}
+
+const DEFORMATION: &str =
+    r#""window": {"patch": ["all", "all", "all"]}, "images": {"DVF": {"kind": "deformation", "channels": [0, 1, 2]}},"#;
+
+#[test]
+fn displacements_are_in_voxels_of_the_networks_grid() {
+    let origins = (0..8).map(|k| [0.0, 0.0, f64::from(k)]).collect();
+    let geometry = VolumeGeometry::new((12, 12), [1.0, 1.0], [1.0, 0.0, 0.0], [0.0, 1.0, 0.0], origins);
+    let volume = Volume::new(Arc::new(geometry.expect("legal")), Array3::zeros((8, 12, 12)));
+    let recipe = with_keys(DEFORMATION, r#"{"op": "resample", "spacing_mm": [4, 3, 2]}"#);
+    let inputs = BTreeMap::from([("ct".to_owned(), volume)]);
+    let outcome = infer::run(&recipe, &inputs, &BTreeMap::new(), &mut [&mut OneVoxel], &mut |_, _| {}).expect("runs");
+    let infer::DerivedKind::Deformation(components) = &outcome.images[0].kind else { panic!("no deformation") };
+    let found: Vec<f32> = components.iter().map(|component| component.pixels[[4, 6, 6]]).collect();
+    assert_eq!(found, [2.0, 3.0, 4.0]);
+}
+
+#[test]
+fn refuses_a_network_without_the_channels_of_an_image() {
+    let (recipe, volume) = (with_keys(DEFORMATION, ""), random_volume([4, 8, 8], 1));
+    let told = run(&recipe, &volume, &mut Identity::of(5, 1)).err().map(|error| error.to_string()).unwrap_or_default();
+    assert!(told.contains("found no channel") || told.contains("expected [1, >=3, "), "{told}");
+}
+
+#[test]
+fn refuses_a_window_that_no_memory_holds_before_it_is_made() {
+    let (recipe, volume) = (with_keys(r#""window": {"patch": [8192, 8192, 8192]},"#, ""), random_volume([4, 8, 8], 1));
+    let told = run(&recipe, &volume, &mut Identity::of(5, 1)).err().map(|error| error.to_string()).unwrap_or_default();
+    assert!(told.contains("make window.patch smaller"), "{told}");
+}
+
+#[test]
+fn shapes_are_held_against_the_patch_as_it_is_rounded() {
+    let recipe = with_keys(r#""window": {"patch": [100, 100, 100], "multiple_of": [16, 16, 16]},"#, "");
+    let network = |side: usize| Identity { shape: [1, 1, side, side, side].map(Some).to_vec(), ..Identity::of(5, 1) };
+    assert!(check_shapes(&recipe, 0, &network(112)).is_ok());
+    assert!(check_shapes(&recipe, 0, &network(100)).is_err());
+}
