@@ -462,3 +462,6 @@ fn for_each_pixel<T>(
 fn lanes_of<'a>(values: &'a ArrayView3<'_, f32>, row: usize) -> Option<Vec<&'a [f32]>> {
     values.axis_iter(Axis(0)).map(|plane| plane.index_axis_move(Axis(0), row).to_slice()).collect()
 }
+
+#[cfg(test)]
+mod tests;

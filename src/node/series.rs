@@ -400,3 +400,20 @@ impl Gathering {
         vec![Effect::Record(Record::Series(self.record.clone())), self.note(now, format!("{}: {note}", state.name()))]
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_found_after_a_crash_keeps_no_sender_busy() {
+        let uid = |name: &str| Uid::derived([name]);
+        let key = SeriesKey { study_instance_uid: uid("study"), series_instance_uid: uid("series") };
+        let mut series = Gathering::new(key, Timestamp::UNIX_EPOCH);
+        series.repeated(0, Timestamp::UNIX_EPOCH);
+        series.repeated(7, Timestamp::UNIX_EPOCH);
+        assert!(matches!(series.sender(), Sender::Sending));
+        series.closed(7, false);
+        assert!(matches!(series.sender(), Sender::Aborted));
+    }
+}
