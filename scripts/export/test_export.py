@@ -1,6 +1,6 @@
 """Tries every script of this folder on tiny networks of random weights: onnxruntime must give what torch gives.
 
-    integration/oracles/run.sh --only nnunet_2d /tmp/oracles    # makes the environment, once
+    integration/oracles/run.sh FOLDER --only nnunet_2d    # makes the environment, once
     target/oracles-venv/bin/python -m pytest scripts/export
 
 Architectures: PlainConvUNet and ResidualEncoderUNet as nnU-Net builds them from plans, UNet, SegResNet, DynUNet and
