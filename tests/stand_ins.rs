@@ -279,3 +279,61 @@ fn one_file_may_stand_twice_in_a_model_and_changed_names_are_looked_for_anew() {
     let told = networks.get(&changed, folder.path(), false).err().map(|error| error.to_string()).unwrap_or_default();
     assert!(told.contains("logits"), "{told}");
 }
+
+/// Copies a folder with all that is below it.
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("made");
+    for entry in fs::read_dir(from).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        let target = to.join(path.file_name().expect("a name"));
+        if path.is_dir() {
+            copy(&path, &target);
+        } else {
+            fs::copy(&path, &target).expect("copied");
+        }
+    }
+}
+
+#[test]
+fn every_pipeline_of_ct_makes_a_structure_set_of_files() {
+    if !has_runtime() {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    for part in ["ae-config", "pipelines", "models"] {
+        copy(&Path::new(ROOT).join(part), &folder.path().join(part));
+    }
+    for id in BUNDLES {
+        let place = folder.path().join("models").join(id);
+        let text = fs::read_to_string(place.join("model.json")).expect("a bundle");
+        installed(&text, &place);
+        // The digest goes where `contourd model install` writes it.
+        let digest = |bytes: &[u8]| {
+            use sha2::{Digest, Sha256};
+            Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect::<String>()
+        };
+        let text = text.replace("\"sha256\": null", &format!("\"sha256\": \"{}\"", digest(&network_for(&json(&text)))));
+        fs::write(place.join("model.json"), text).expect("written");
+    }
+    let thorax = Thorax::standard().coarser(4).with_slice_spacing(8.0);
+    let phantom = phantom::render(&thorax, |_| {}).expect("legal");
+    let identity = phantom::Identity::of(&thorax);
+    let series = folder.path().join("series");
+    fs::create_dir(&series).expect("made");
+    for (number, instance) in phantom::instances(&phantom, &identity).enumerate() {
+        fs::write(series.join(format!("{number}.dcm")), instance.expect("encoded").1).expect("written");
+    }
+    for id in ["ct-hn-swallowing", "ct-hn-oar", "ct-heart", "ct-lung-nodule", "ct-lung-oar"] {
+        let file = folder.path().join("pipelines").join(format!("{id}.json"));
+        let text = fs::read_to_string(&file).expect("a pipeline");
+        fs::write(&file, text.replace("\"mode\": \"off\"", "\"mode\": \"shadow\"")).expect("written");
+        let results = folder.path().join(format!("results-{id}"));
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_contourd"));
+        command.current_dir(ROOT).arg("segment").arg(&series).args(["--pipeline", id, "--output"]).arg(&results);
+        let output = command.arg("--config").arg(folder.path()).output().expect("it runs");
+        let told = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() && told.contains("1 results, 0 failures"), "{id}: {told}");
+        assert!(!told.contains("was skipped"), "{id}: {told}");
+        println!("{told}");
+    }
+}
