@@ -9,9 +9,8 @@ use std::process::Command;
 use contourd::contour::trace;
 use contourd::dicom::{Instance, Uid};
 use contourd::node::SeriesState;
-use contourd::output::rtstruct::{
-    Algorithm, AlgorithmFamily, Equipment, Options, Provenance, Roi, SliceReference, StructureSet, encode,
-};
+use contourd::output::object::{Algorithm, AlgorithmFamily, Equipment, Provenance, SliceReference, Source};
+use contourd::output::rtstruct::{Options, Roi, StructureSet, encode};
 use contourd::phantom::{Identity, render};
 use contourd::structure::{Color, RoiStyle, RoiType};
 use contourd::volume::Mask;
@@ -144,18 +143,20 @@ fn drawn(play: &Play, images: &[PathBuf], side: usize, hour: i8) -> PathBuf {
         institution_name: None,
     };
     let bytes = encode(&StructureSet {
-        instances: &instances.iter().collect::<Vec<_>>(),
-        slices: &instances.iter().map(reference).collect::<Vec<_>>(),
-        geometry: &geometry,
+        source: Source {
+            instances: &instances.iter().collect::<Vec<_>>(),
+            slices: &instances.iter().map(reference).collect::<Vec<_>>(),
+            geometry: &geometry,
+            provenance: &provenance,
+            created: jiff::civil::date(2026, 1, 1).at(hour, 0, 0, 0),
+            equipment: &equipment,
+        },
         rois: &[roi],
         label: "PLAN",
         name: "",
         description: "",
         series_number: 7,
         series_description: "",
-        provenance: &provenance,
-        created: jiff::civil::date(2026, 1, 1).at(hour, 0, 0, 0),
-        equipment: &equipment,
         options: Options::default(),
     });
     let path = play.path(&format!("drawn-{side}.dcm"));

@@ -9,10 +9,8 @@ use std::sync::Arc;
 use contourd::contour::{Contour, rasterise, trace};
 use contourd::dicom::Instance;
 use contourd::output::nifti;
-use contourd::output::rtstruct::{
-    Algorithm, AlgorithmFamily, Equipment, Options, ParsedStructureSet, Provenance, Roi, RtstructError, SliceReference,
-    StructureSet, encode, read,
-};
+use contourd::output::object::{Algorithm, AlgorithmFamily, Equipment, Provenance, SliceReference, Source};
+use contourd::output::rtstruct::{Options, ParsedStructureSet, Roi, RtstructError, StructureSet, encode, read};
 use contourd::structure::{Color, RoiStyle, RoiType, lookup};
 use contourd::volume::{Mask, VolumeGeometry};
 use dicom_dictionary_std::tags;
@@ -77,18 +75,20 @@ impl Job {
     fn encode(&self) -> Result<Vec<u8>, RtstructError> {
         let instances: Vec<&Instance> = self.instances.iter().collect();
         encode(&StructureSet {
-            instances: &instances,
-            slices: &self.slices,
-            geometry: &self.geometry,
+            source: Source {
+                instances: &instances,
+                slices: &self.slices,
+                geometry: &self.geometry,
+                provenance: &self.provenance,
+                created: jiff::civil::date(2026, 1, 2).at(3, 4, 5, 0),
+                equipment: &self.equipment,
+            },
             rois: &self.rois,
             label: "AUTO",
             name: "ct-basic 1",
             description: "Made by an algorithm, not reviewed",
             series_number: 9001,
             series_description: "contourd ct-basic (not reviewed)",
-            provenance: &self.provenance,
-            created: jiff::civil::date(2026, 1, 2).at(3, 4, 5, 0),
-            equipment: &self.equipment,
             options: self.options,
         })
     }
@@ -503,7 +503,7 @@ fn refuses_what_is_no_structure_set() {
     let mut job = Job::new(recipes().remove(1));
     job.instances.push(other().instances().remove(0));
     let error = job.encode().expect_err("two series");
-    assert!(matches!(error, RtstructError::Disagreement { name: "Study Instance UID", .. }), "{error}");
+    assert!(error.to_string().starts_with("Study Instance UID of image "), "{error}");
 }
 
 #[test]

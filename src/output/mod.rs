@@ -1,6 +1,7 @@
 //! What a job hands on: RT Structure Sets, and masks for people with other tools; it writes no files.
 
 pub mod nifti;
+pub mod object;
 pub mod picture;
 pub mod report;
 pub mod rtstruct;

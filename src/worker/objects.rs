@@ -17,11 +17,10 @@ use crate::dicom::Instance;
 use crate::infer::{DerivedImage, DerivedKind, Structure};
 use crate::job::{Run, StructureResult};
 use crate::output::nifti;
+use crate::output::object::{Algorithm, AlgorithmFamily, Equipment, Provenance, SliceReference, Source};
 use crate::output::picture::{Outline, PictureError};
 use crate::output::report::{Fact, Figure, Report, StructureRow, figures, geometry_facts, html};
-use crate::output::rtstruct::{
-    Algorithm, AlgorithmFamily, Equipment, Options, Provenance, Roi, SliceReference, StructureSet, Uids, encode,
-};
+use crate::output::rtstruct::{Options, Roi, StructureSet, encode};
 use crate::pipeline::{self, Model, Output, Pipeline, RtStructOutput, StructureRule};
 use crate::structure::{Structure as Tg263, lookup};
 use crate::volume::Volume;
@@ -167,10 +166,22 @@ fn write_rtstruct(job: &Finished<'_>, output: &RtStructOutput) -> Result<String,
         model_digests: made.models.values().map(Model::digests).collect(),
         program_version: env!("CARGO_PKG_VERSION").to_owned(),
     };
-    let set = StructureSet {
+    let source = Source {
         instances: &ordered,
         slices: &slices,
         geometry: &plan.geometry,
+        provenance: &provenance,
+        created: order.created_at.to_zoned(jiff::tz::TimeZone::system()).datetime(),
+        equipment: &Equipment {
+            manufacturer: "contourd".to_owned(),
+            model_name: "contourd".to_owned(),
+            software_versions: vec![env!("CARGO_PKG_VERSION").to_owned()],
+            station_name: None,
+            institution_name: None,
+        },
+    };
+    let set = StructureSet {
+        source,
         rois: &rois,
         label: &output.label,
         name: &format!("{} revision {}", pipeline.id(), pipeline.revision()),
@@ -181,19 +192,10 @@ fn write_rtstruct(job: &Finished<'_>, output: &RtStructOutput) -> Result<String,
         ),
         series_number: RTSTRUCT_SERIES_NUMBER,
         series_description: &format!("contourd {} (unreviewed)", pipeline.id()),
-        provenance: &provenance,
-        created: order.created_at.to_zoned(jiff::tz::TimeZone::system()).datetime(),
-        equipment: &Equipment {
-            manufacturer: "contourd".to_owned(),
-            model_name: "contourd".to_owned(),
-            software_versions: vec![env!("CARGO_PKG_VERSION").to_owned()],
-            station_name: None,
-            institution_name: None,
-        },
         options: Options::default(),
     };
     let bytes = encode(&set).map_err(|error| BenchError::Output(error.to_string()))?;
-    let name = format!("RS.{}.dcm", Uids::of(&set).sop_instance_uid);
+    let name = format!("RS.{}.dcm", set.uids().sop_instance_uid);
     write(&order.folder.join(&name), &bytes)?;
     Ok(name)
 }

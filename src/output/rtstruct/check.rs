@@ -2,11 +2,10 @@
 
 use std::collections::HashSet;
 
-use super::patient::Common;
 use super::read::{ParsedContour, ParsedRoi, read};
-use super::text::plain;
-use super::{Roi, RtstructError, StructureSet, Uids};
+use super::{Roi, RtstructError, StructureSet};
 use crate::limits::CONTOUR_POINTS_MAX;
+use crate::output::object::{Common, Uids, plain};
 use crate::structure::{RoiStyle, check_names};
 use crate::volume::dot;
 
@@ -21,12 +20,13 @@ pub fn input(set: &StructureSet<'_>) -> Result<(), RtstructError> {
     if plain(set.label, 16).is_empty() {
         return Err(RtstructError::Label);
     }
-    let slices = set.geometry.slices();
-    if set.slices.len() != slices {
-        return Err(RtstructError::SliceReferences { references: set.slices.len(), slices });
+    let slices = set.source.geometry.slices();
+    if set.source.slices.len() != slices {
+        return Err(RtstructError::SliceReferences { references: set.source.slices.len(), slices });
     }
-    let images: HashSet<&str> = set.instances.iter().map(|instance| instance.sop_instance_uid.as_str()).collect();
-    for (slice, reference) in set.slices.iter().enumerate() {
+    let images: HashSet<&str> =
+        set.source.instances.iter().map(|instance| instance.sop_instance_uid.as_str()).collect();
+    for (slice, reference) in set.source.slices.iter().enumerate() {
         if !images.contains(reference.sop_instance_uid.as_str()) {
             return Err(RtstructError::UnknownImage { slice, sop_instance_uid: reference.sop_instance_uid.clone() });
         }
@@ -49,7 +49,7 @@ fn region(set: &StructureSet<'_>, roi: &Roi) -> Result<(), RtstructError> {
         return Err(RtstructError::Algorithm { roi: name() });
     }
     for contour in &roi.contours {
-        let (slice, slices) = (contour.slice, set.geometry.slices());
+        let (slice, slices) = (contour.slice, set.source.geometry.slices());
         if slice >= slices {
             return Err(RtstructError::Slice { roi: name(), slice, slices });
         }
@@ -66,7 +66,7 @@ fn region(set: &StructureSet<'_>, roi: &Roi) -> Result<(), RtstructError> {
 
 /// Largest distance of points from the plane of a slice.
 fn off_plane_mm(set: &StructureSet<'_>, slice: usize, points: &[[f64; 3]]) -> f64 {
-    let (normal, here) = (set.geometry.normal(), set.geometry.positions_mm()[slice]);
+    let (normal, here) = (set.source.geometry.normal(), set.source.geometry.positions_mm()[slice]);
     points.iter().map(|&point| (dot(normal, point) - here).abs()).fold(0.0, f64::max)
 }
 
@@ -81,7 +81,7 @@ pub fn output(set: &StructureSet<'_>, common: &Common, uids: &Uids, bytes: &[u8]
         return wrong("frame of reference".to_owned());
     }
     if parsed.referenced_series_uid.as_ref() != Some(&common.series_instance_uid)
-        || parsed.referenced_images != set.instances.len()
+        || parsed.referenced_images != set.source.instances.len()
     {
         return wrong("references to the images of the series".to_owned());
     }
@@ -108,7 +108,7 @@ fn same_region(found: &ParsedRoi, meant: &Roi, index: usize) -> bool {
 }
 
 fn same_contour(set: &StructureSet<'_>, found: &ParsedContour, slice: usize) -> bool {
-    let image = &set.slices[slice];
+    let image = &set.source.slices[slice];
     found.geometric_type == "CLOSED_PLANAR"
         && found.number_of_points == Some(found.points.len())
         && found.points.len() >= 3

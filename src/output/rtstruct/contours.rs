@@ -4,12 +4,10 @@ use std::collections::HashMap;
 
 use dicom_dictionary_std::tags;
 
-use super::encode::DataSet;
-use super::items::image_reference;
-use super::text::{decimal, repeated_decimal};
-use super::{Roi, RtstructError, SliceReference, StructureSet};
+use super::{Roi, RtstructError, StructureSet};
 use crate::contour::{Contour, simplify};
 use crate::dicom::{Instance, Uid};
+use crate::output::object::{DataSet, SliceReference, decimal, image_reference, repeated_decimal};
 use crate::volume::VolumeGeometry;
 
 /// Decimals of a coordinate that varies within the plane: a micrometre.
@@ -31,8 +29,8 @@ pub type Planes = Vec<[Option<String>; 3]>;
 /// The constant coordinates of every slice, as the images spell them.
 pub fn planes(set: &StructureSet<'_>) -> Planes {
     let images: HashMap<&Uid, &Instance> =
-        set.instances.iter().map(|image| (&image.sop_instance_uid, *image)).collect();
-    let slices = set.slices.iter().zip(set.geometry.slice_origins());
+        set.source.instances.iter().map(|image| (&image.sop_instance_uid, *image)).collect();
+    let slices = set.source.slices.iter().zip(set.source.geometry.slice_origins());
     let plane = |(reference, origin): (&SliceReference, &[f64; 3])| {
         let position =
             images.get(&reference.sop_instance_uid).and_then(|image| image.raw(tags::IMAGE_POSITION_PATIENT));
@@ -41,7 +39,7 @@ pub fn planes(set: &StructureSet<'_>) -> Planes {
             let here = origin[axis];
             let same = |text: &String| text.parse::<f64>().is_ok_and(|mm| (mm - here).abs() < CONSTANT_MM);
             let repeated = written.get(axis).and_then(|bytes| repeated_decimal(bytes)).filter(same);
-            let constant = extent_mm(set.geometry, axis) <= CONSTANT_MM;
+            let constant = extent_mm(set.source.geometry, axis) <= CONSTANT_MM;
             constant.then(|| repeated.or_else(|| decimal(here, DECIMALS_CONSTANT))).flatten()
         })
     };
@@ -53,7 +51,7 @@ pub fn items(set: &StructureSet<'_>, roi: &Roi, planes: &Planes) -> Result<Vec<D
     let mut items = Vec::with_capacity(roi.contours.len());
     for contour in &roi.contours {
         let (count, data) = contour_data(set, roi, contour, &planes[contour.slice])?;
-        let image = &set.slices[contour.slice];
+        let image = &set.source.slices[contour.slice];
         let reference = image_reference(&image.sop_class_uid, &image.sop_instance_uid, image.frame_number);
         let mut item = DataSet::default();
         item.sequence(tags::CONTOUR_IMAGE_SEQUENCE, [reference])

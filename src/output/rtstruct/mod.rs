@@ -15,25 +15,22 @@
 
 mod check;
 mod contours;
-mod encode;
 mod items;
 mod mask;
-mod patient;
 mod read;
-mod text;
 
 use dicom_dictionary_std::tags;
-use jiff::civil::DateTime;
 use thiserror::Error;
 
+use super::object::{
+    Algorithm, Common, DataSet, ObjectError, SeriesOf, Source, Uids, common, date_time, image_reference, part10, plain,
+    put_if_any,
+};
 use crate::contour::Contour;
-use crate::dicom::{Instance, Uid, UidError};
-use crate::structure::{Code, NameProblem, NameRules, RoiStyle, Structure};
-use crate::volume::VolumeGeometry;
-use encode::DataSet;
-use items::{equipment_item, observation, structure_set_roi};
+use crate::dicom::Uid;
+use crate::structure::{NameProblem, NameRules, RoiStyle, Structure};
+use items::{observation, structure_set_roi};
 pub use read::{ParsedContour, ParsedRoi, ParsedStructureSet, ReadError, read, read_instance};
-use text::plain;
 
 /// RT Structure Set Storage (PS3.4 B.5).
 pub const SOP_CLASS_UID: &str = "1.2.840.10008.5.1.4.1.1.481.3";
@@ -43,12 +40,8 @@ const STUDY_CLASS_UID: &str = "1.2.840.10008.3.1.2.3.1";
 
 /// Everything that makes one RT Structure Set. It borrows images of a patient, so it derives no `Debug`.
 pub struct StructureSet<'a> {
-    /// All images of the series, in the order of their positions; of multi-frame images there may be only one.
-    pub instances: &'a [&'a Instance],
-    /// The image (or frame) of each slice of `geometry`, in its order.
-    pub slices: &'a [SliceReference],
-    /// The grid of the images, on which the contours lie.
-    pub geometry: &'a VolumeGeometry,
+    /// The images, on whose planes the contours lie.
+    pub source: Source<'a>,
     pub rois: &'a [Roi],
     /// Structure Set Label, at most 16 characters; planning systems take it as the ID of the structure set.
     pub label: &'a str,
@@ -59,20 +52,7 @@ pub struct StructureSet<'a> {
     pub series_number: u32,
     /// Series Description, at most 64 characters; may be empty.
     pub series_description: &'a str,
-    pub provenance: &'a Provenance,
-    /// When it was made, in the local time of the site; frozen with the job, so that a repetition has the same bytes.
-    pub created: DateTime,
-    pub equipment: &'a Equipment,
     pub options: Options,
-}
-
-/// The image that a slice comes from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SliceReference {
-    pub sop_class_uid: Uid,
-    pub sop_instance_uid: Uid,
-    /// Frame number (1-based) of a multi-frame image; none for an image of one frame.
-    pub frame_number: Option<u32>,
 }
 
 /// One region of interest.
@@ -91,63 +71,6 @@ pub struct Roi {
     /// ROI Generation Description: what made it, at most 64 characters; may be empty.
     pub generation_description: String,
     pub algorithm: Algorithm,
-}
-
-/// What made a region: the Algorithm Identification Macro (PS3.3 10.16).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Algorithm {
-    pub family: AlgorithmFamily,
-    /// At most 64 characters, never empty.
-    pub name: String,
-    /// At most 64 characters, never empty.
-    pub version: String,
-    /// Who made it; may be empty.
-    pub source: String,
-    /// Digest of the model, thresholds and the like, at most 10240 characters; may be empty.
-    pub parameters: String,
-}
-
-/// The family of an algorithm (PS3.16 CID 7162).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AlgorithmFamily {
-    /// A model with trained weights.
-    ArtificialIntelligence,
-    /// Thresholds and classes of pixel values.
-    HistogramAnalysis,
-    /// Margins, unions, opening and closing of other structures.
-    MorphologicalOperations,
-}
-
-impl AlgorithmFamily {
-    /// The code of the family.
-    pub const fn code(self) -> Code {
-        match self {
-            AlgorithmFamily::ArtificialIntelligence => Code::new("123110", "DCM", "Artificial Intelligence"),
-            AlgorithmFamily::HistogramAnalysis => Code::new("123105", "DCM", "Histogram Analysis"),
-            AlgorithmFamily::MorphologicalOperations => Code::new("123104", "DCM", "Morphological Operations"),
-        }
-    }
-}
-
-/// What the UIDs are derived from besides the images. Whatever can change the contours has to be part of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Provenance {
-    pub pipeline_id: String,
-    /// Revision of the pipeline definition; a text that changes whenever the definition does.
-    pub pipeline_revision: String,
-    /// SHA-256 of every model file, in the order of the steps.
-    pub model_digests: Vec<String>,
-    pub program_version: String,
-}
-
-/// Who we are: General Equipment (PS3.3 C.7.5.1), not the scanner.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Equipment {
-    pub manufacturer: String,
-    pub model_name: String,
-    pub software_versions: Vec<String>,
-    pub station_name: Option<String>,
-    pub institution_name: Option<String>,
 }
 
 /// What differs between destinations.
@@ -174,18 +97,12 @@ impl Default for Options {
 pub enum RtstructError {
     #[error("the structure set has no structures, expected at least one")]
     Empty,
-    #[error("there are no images, expected those of the series")]
-    NoInstances,
+    #[error(transparent)]
+    Object(#[from] ObjectError),
     #[error(
         "the label is empty, expected 1 to 16 characters of ASCII: planning systems take it as the ID of the structure set"
     )]
     Label,
-    #[error(
-        "{name} of image {sop_instance_uid} differs from that of the first image, expected one for all of a series"
-    )]
-    Disagreement { name: &'static str, sop_instance_uid: Uid },
-    #[error("the images name no Frame of Reference, without which coordinates mean nothing: {0}")]
-    FrameOfReference(#[source] UidError),
     #[error("found {references} references to images for {slices} slices, expected one for each")]
     SliceReferences { references: usize, slices: usize },
     #[error("slice {slice} refers to image {sop_instance_uid}, which is not among the images of the series")]
@@ -218,68 +135,36 @@ pub enum RtstructError {
 /// [`RtstructError`] for input that is no structure set, and when the finished bytes do not read back as the input.
 pub fn encode(set: &StructureSet<'_>) -> Result<Vec<u8>, RtstructError> {
     check::input(set)?;
-    let common = patient::common(set.instances)?;
+    let common = common(set.source.instances)?;
     let planes = contours::planes(set);
     let contours = set.rois.iter().map(|roi| contours::items(set, roi, &planes)).collect::<Result<Vec<_>, _>>()?;
-    let uids = Uids::of(set);
-    let mut data = DataSet::default();
-    patient::copy(set.instances, &mut data);
-    put_series(&mut data, set, &common, &uids);
+    let uids = set.uids();
+    let series = SeriesOf {
+        sop_class_uid: SOP_CLASS_UID,
+        modality: "RTSTRUCT",
+        number: set.series_number,
+        description: set.series_description,
+    };
+    let mut data = set.source.begin(series, &uids)?;
+    // RT Series (PS3.3 C.8.8.1) asks for it besides; no person operated.
+    data.text(tags::OPERATORS_NAME, "");
     put_structure_set(&mut data, set, &common);
     put_rois(&mut data, set, &common, contours);
-    let bytes = encode::part10(SOP_CLASS_UID, &uids.sop_instance_uid, &data);
+    let bytes = part10(SOP_CLASS_UID, &uids.sop_instance_uid, &data);
     check::output(set, &common, &uids, &bytes)?;
     Ok(bytes)
 }
 
-/// The UIDs of a structure set before it exists: those of [`encode()`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Uids {
-    pub sop_instance_uid: Uid,
-    pub series_instance_uid: Uid,
-}
-
-impl Uids {
-    /// Derives both from the images (whatever order they came in), the pipeline, its models and the program.
-    pub fn of(set: &StructureSet<'_>) -> Uids {
-        let from = set.provenance;
-        let mut images: Vec<&str> = set.instances.iter().map(|instance| instance.sop_instance_uid.as_str()).collect();
-        images.sort_unstable();
-        let derive = |what: &'static str| {
-            let who = [what, &from.program_version, &from.pipeline_id, &from.pipeline_revision];
-            Uid::derived(who.into_iter().chain(from.model_digests.iter().map(String::as_str)).chain(images.clone()))
-        };
-        Uids {
-            sop_instance_uid: derive("contourd rtstruct instance"),
-            series_instance_uid: derive("contourd rtstruct series"),
-        }
+impl StructureSet<'_> {
+    /// The UIDs of the structure set before it exists: those of [`encode()`].
+    pub fn uids(&self) -> Uids {
+        self.source.uids("rtstruct")
     }
 }
 
-/// SOP Common, RT Series, General Equipment, Frame of Reference (PS3.3 C.12.1, C.8.8.1, C.7.5.1, C.7.4.1).
-fn put_series(data: &mut DataSet, set: &StructureSet<'_>, common: &patient::Common, uids: &Uids) {
-    let (date, time) = date_time(set.created);
-    data.uid_text(tags::SOP_CLASS_UID, SOP_CLASS_UID)
-        .text(tags::INSTANCE_CREATION_DATE, &date)
-        .text(tags::INSTANCE_CREATION_TIME, &time)
-        .text(tags::SERIES_DATE, &date)
-        .text(tags::SERIES_TIME, &time)
-        .text(tags::MODALITY, "RTSTRUCT")
-        .text(tags::SERIES_NUMBER, &set.series_number.to_string())
-        .text(tags::INSTANCE_NUMBER, "1")
-        .text(tags::OPERATORS_NAME, "");
-    data.uid(tags::SOP_INSTANCE_UID, &uids.sop_instance_uid)
-        .uid(tags::SERIES_INSTANCE_UID, &uids.series_instance_uid)
-        .uid(tags::STUDY_INSTANCE_UID, &common.study_instance_uid)
-        .uid(tags::FRAME_OF_REFERENCE_UID, &common.frame_of_reference_uid);
-    put_if_any(data, tags::SERIES_DESCRIPTION, set.series_description, 64);
-    items::put_equipment(data, set.equipment);
-    data.sequence(tags::CONTRIBUTING_EQUIPMENT_SEQUENCE, [equipment_item(set)]);
-}
-
 /// Structure Set and Approval (PS3.3 C.8.8.5, C.8.8.16).
-fn put_structure_set(data: &mut DataSet, set: &StructureSet<'_>, common: &patient::Common) {
-    let (date, time) = date_time(set.created);
+fn put_structure_set(data: &mut DataSet, set: &StructureSet<'_>, common: &Common) {
+    let (date, time) = date_time(set.source.created);
     data.text(tags::STRUCTURE_SET_LABEL, &plain(set.label, 16))
         .text(tags::STRUCTURE_SET_DATE, &date)
         .text(tags::STRUCTURE_SET_TIME, &time)
@@ -287,9 +172,10 @@ fn put_structure_set(data: &mut DataSet, set: &StructureSet<'_>, common: &patien
     put_if_any(data, tags::STRUCTURE_SET_NAME, set.name, 64);
     put_if_any(data, tags::STRUCTURE_SET_DESCRIPTION, set.description, 1024);
     let images = set
+        .source
         .instances
         .iter()
-        .map(|instance| items::image_reference(&instance.sop_class_uid, &instance.sop_instance_uid, None));
+        .map(|instance| image_reference(&instance.sop_class_uid, &instance.sop_instance_uid, None));
     let mut series = DataSet::default();
     series.uid(tags::SERIES_INSTANCE_UID, &common.series_instance_uid).sequence(tags::CONTOUR_IMAGE_SEQUENCE, images);
     let mut study = DataSet::default();
@@ -305,7 +191,7 @@ fn put_structure_set(data: &mut DataSet, set: &StructureSet<'_>, common: &patien
 }
 
 /// Structure Set ROI, ROI Contour and RT ROI Observations: one item each for every region, numbered from 1.
-fn put_rois(data: &mut DataSet, set: &StructureSet<'_>, common: &patient::Common, contours: Vec<Vec<DataSet>>) {
+fn put_rois(data: &mut DataSet, set: &StructureSet<'_>, common: &Common, contours: Vec<Vec<DataSet>>) {
     let frame = &common.frame_of_reference_uid;
     let numbered = || set.rois.iter().zip(1_usize..);
     data.sequence(
@@ -315,17 +201,4 @@ fn put_rois(data: &mut DataSet, set: &StructureSet<'_>, common: &patient::Common
     let outlined = numbered().zip(contours).map(|((roi, number), contours)| items::roi_contour(roi, number, contours));
     data.sequence(tags::ROI_CONTOUR_SEQUENCE, outlined);
     data.sequence(tags::RTROI_OBSERVATIONS_SEQUENCE, numbered().map(|(roi, number)| observation(roi, number)));
-}
-
-/// Values of VR DA and TM.
-fn date_time(at: DateTime) -> (String, String) {
-    (at.strftime("%Y%m%d").to_string(), at.strftime("%H%M%S").to_string())
-}
-
-/// Sets an attribute of Type 3 when there is something to say.
-fn put_if_any(data: &mut DataSet, tag: dicom_core::Tag, value: &str, length_max: usize) {
-    let value = plain(value, length_max);
-    if !value.is_empty() {
-        data.text(tag, &value);
-    }
 }

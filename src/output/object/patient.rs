@@ -1,4 +1,4 @@
-//! What an RT Structure Set takes over from the images: patient, study, frame of reference; byte for byte.
+//! What an object takes over from the images: patient, study, frame of reference; byte for byte.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use dicom_core::Tag;
 use dicom_dictionary_std::tags;
 use dicom_object::InMemDicomObject;
 
-use super::RtstructError;
+use super::ObjectError;
 use super::encode::DataSet;
 use crate::dicom::instance::items;
 use crate::dicom::{Instance, Uid};
@@ -95,12 +95,12 @@ pub struct Common {
 }
 
 /// Checks that the images are of one patient, study, series and frame of reference.
-pub fn common(instances: &[&Instance]) -> Result<Common, RtstructError> {
-    let first = instances.first().ok_or(RtstructError::NoInstances)?;
+pub fn common(instances: &[&Instance]) -> Result<Common, ObjectError> {
+    let first = instances.first().ok_or(ObjectError::NoInstances)?;
     let same = |name: &'static str, value: fn(&Instance) -> &[u8]| {
         let differs = |other: &&&Instance| trimmed(value(other)) != trimmed(value(first));
         match instances.iter().find(differs) {
-            Some(other) => Err(RtstructError::Disagreement { name, sop_instance_uid: other.sop_instance_uid.clone() }),
+            Some(other) => Err(ObjectError::Disagreement { name, sop_instance_uid: other.sop_instance_uid.clone() }),
             None => Ok(()),
         }
     };
@@ -109,7 +109,7 @@ pub fn common(instances: &[&Instance]) -> Result<Common, RtstructError> {
     same("Patient ID", |i| i.raw(tags::PATIENT_ID).unwrap_or_default())?;
     same("Frame of Reference UID", |i| i.raw(tags::FRAME_OF_REFERENCE_UID).unwrap_or_default())?;
     let frame = first.raw(tags::FRAME_OF_REFERENCE_UID).and_then(|bytes| std::str::from_utf8(bytes).ok());
-    let frame_of_reference_uid = frame.unwrap_or("").parse().map_err(RtstructError::FrameOfReference)?;
+    let frame_of_reference_uid = frame.unwrap_or("").parse().map_err(ObjectError::FrameOfReference)?;
     Ok(Common {
         study_instance_uid: first.study_instance_uid.clone(),
         series_instance_uid: first.series_instance_uid.clone(),
