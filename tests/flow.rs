@@ -175,6 +175,13 @@ fn structures_that_come_later_start_the_pipeline_and_newer_ones_start_it_again()
     play.wait("the images do not wait", |jobs, series| {
         jobs.is_empty() && series.iter().any(|s| s.note == "margin: waits for rs")
     });
+    // The newest of all was drawn on images of the same Frame of Reference which never come: another phase.
+    let phase = Identity { series_instance_uid: Uid::derived(["another phase"]), ..identity };
+    let elsewhere = drawn(&play, &write_series(&play.path("phase"), &thorax(), &phase), 8, 13);
+    play.send(&[elsewhere]);
+    play.wait("a structure set of other images does not wait", |jobs, series| {
+        jobs.is_empty() && series.iter().any(|s| s.note.contains("drawn on another series of images"))
+    });
     play.send(&[newer.clone(), older]);
     let uid = |path: &PathBuf| {
         Instance::read_part10(fs::File::open(path).expect("a file")).expect("an instance").sop_instance_uid

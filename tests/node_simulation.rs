@@ -350,6 +350,7 @@ fn pair_rules() -> InputRules {
         wait_s: 60.0,
         picking: Picking::default(),
         frame: Frame::Same,
+        drawn_on: None,
     };
     InputRules { same: Same::Study, slots: SLOTS.iter().map(slot).collect(), settle_s: 30.0 }
 }

@@ -356,6 +356,14 @@ fn input() -> Vec<Object> {
                         "Frame of Reference: that of the primary input, or any, which is then told as an error when it \
                          is another, because no registration is read yet",
                     ),
+                    key(
+                        "drawn_on",
+                        "`primary`, `any` or an input",
+                        "`primary`",
+                        "beside `structures`: the images that they must have been drawn on. Structure sets and \
+                         segmentations name their series; the phases of a 4D CT share a Frame of Reference, and what is \
+                         drawn on one does not lie on the other. An object that names none is taken",
+                    ),
                 ])
                 .collect(),
         ),

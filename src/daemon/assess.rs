@@ -95,6 +95,7 @@ fn rules(pipeline: &Pipeline, longest_s: f64) -> InputRules {
         wait_s: input.wait_s.unwrap_or(longest_s),
         picking: input.picking,
         frame: input.frame,
+        drawn_on: input.drawn_on.clone(),
     };
     let slots = pipeline.inputs().iter().map(slot).collect();
     InputRules { same: pipeline.same(), slots, settle_s: longest_s }

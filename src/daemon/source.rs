@@ -33,6 +33,7 @@ fn source(header: &InMemDicomObject, instances: Vec<Uid>, frame: Option<Uid>, ma
         patient: hashed(header, tags::PATIENT_ID, "patient"),
         issuer: hashed(header, tags::ISSUER_OF_PATIENT_ID, "issuer of patient"),
         frame_of_reference_uid: frame,
+        drawn_on: series_drawn_on(header),
         series_date,
         study_date,
     }
@@ -49,6 +50,17 @@ fn frame_of_reference(header: &InMemDicomObject) -> Option<Uid> {
     uid(header, tags::FRAME_OF_REFERENCE_UID)
         .or_else(|| inside(tags::REFERENCED_FRAME_OF_REFERENCE_SEQUENCE, tags::FRAME_OF_REFERENCE_UID))
         .or_else(|| inside(tags::STRUCTURE_SET_ROI_SEQUENCE, tags::REFERENCED_FRAME_OF_REFERENCE_UID))
+}
+
+/// The series that a structure set (PS3.3 C.8.8.5) or a segmentation (PS3.3 C.12.2) refers to.
+fn series_drawn_on(header: &InMemDicomObject) -> Vec<Uid> {
+    let of_structure_set = items(header, tags::REFERENCED_FRAME_OF_REFERENCE_SEQUENCE)
+        .iter()
+        .flat_map(|frame| items(frame, tags::RT_REFERENCED_STUDY_SEQUENCE))
+        .flat_map(|study| items(study, tags::RT_REFERENCED_SERIES_SEQUENCE));
+    let of_segmentation = items(header, tags::REFERENCED_SERIES_SEQUENCE);
+    let uid = |series: &InMemDicomObject| text(series, tags::SERIES_INSTANCE_UID)?.parse().ok();
+    of_structure_set.chain(of_segmentation).filter_map(uid).collect()
 }
 
 /// What is not dated counts as the earliest of all (CERR's identifier).

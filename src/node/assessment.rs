@@ -76,6 +76,9 @@ pub struct SlotRule {
     pub wait_s: f64,
     pub picking: Picking,
     pub frame: Frame,
+    /// The slot whose series structures must refer to; none for any, and for images.
+    #[serde(default)]
+    pub drawn_on: Option<String>,
 }
 
 impl InputRules {
@@ -96,6 +99,9 @@ pub struct Source {
     #[serde(default)]
     pub issuer: Option<Uid>,
     pub frame_of_reference_uid: Option<Uid>,
+    /// Of structures: the series of images that they were drawn on, as they say; empty when they do not.
+    #[serde(default)]
+    pub drawn_on: Vec<Uid>,
     /// `YYYYMMDDHHMMSS.FFFFFF`, zeros for what is not said, so that texts sort as times.
     pub series_date: String,
     pub study_date: String,

@@ -1,6 +1,7 @@
 //! Which series fill the slots of a pipeline together; it knows no time and keeps nothing.
 //!
-//! Slots are filled one after the other, the primary first, then in the order of the file, each with the series that
+//! Slots are filled one after the other, the primary first, then in the order of the file, structures that must be drawn on
+//! certain images last, each with the series that
 //! its `pick` prefers among those that leave the others a way to be filled. One series fills one slot. The same
 //! candidates give the same answer, in whatever order they came.
 
@@ -39,8 +40,9 @@ pub enum Joined {
 
 /// Fills the slots of `rules` from candidates of one study (or patient).
 pub fn join(rules: &InputRules, candidates: &[Candidate<'_>]) -> Joined {
+    // Structures come after the images that they are drawn on.
     let mut slots: Vec<&SlotRule> = rules.slots.iter().collect();
-    slots.sort_by_key(|slot| !slot.primary);
+    slots.sort_by_key(|slot| (!slot.primary, slot.drawn_on.is_some()));
     let fitting = slots.iter().map(|slot| in_order(slot, candidates)).collect();
     let mut search = Search { rules, slots, candidates, fitting, steps: 0 };
     let Some(found) = search.assign(None) else {
@@ -116,7 +118,7 @@ impl Search<'_> {
             if self.steps > JOIN_STEPS_MAX || !allowed || found.contains(&Some(candidate)) {
                 continue;
             }
-            if self.obstacle(slot, candidate, found.first().copied().flatten()).is_some() {
+            if self.obstacle(slot, candidate, found).is_some() {
                 continue;
             }
             found.push(Some(candidate));
@@ -135,20 +137,29 @@ impl Search<'_> {
         false
     }
 
-    /// Why a candidate cannot stand beside a primary one.
-    fn obstacle(&self, slot: usize, candidate: usize, primary: Option<usize>) -> Option<&'static str> {
+    /// Why a candidate cannot stand beside what fills the slots before, of which the primary is the first.
+    fn obstacle(&self, slot: usize, candidate: usize, found: &[Option<usize>]) -> Option<&'static str> {
         let source = self.candidates[candidate].source;
         if self.rules.same == Same::Patient && source.patient.is_none() {
             return Some("it has no Patient ID");
         }
-        let primary = self.candidates[primary?].source;
+        let primary = self.candidates[found.first().copied().flatten()?].source;
         let issuers = source.issuer.as_ref().zip(primary.issuer.as_ref());
         if source.patient != primary.patient || issuers.is_some_and(|(one, other)| one != other) {
             return Some("it is of another patient");
         }
         let apart =
             source.frame_of_reference_uid.is_none() || source.frame_of_reference_uid != primary.frame_of_reference_uid;
-        (self.slots[slot].frame == Frame::Same && apart).then_some("it has another Frame of Reference")
+        if self.slots[slot].frame == Frame::Same && apart {
+            return Some("it has another Frame of Reference");
+        }
+        // Phases of a 4D CT, and a CT before and after an injection, share a Frame of Reference; what is drawn on one
+        // does not lie on the other.
+        let rule = self.slots[slot].drawn_on.as_ref()?;
+        let on = self.slots.iter().position(|slot| slot.name == *rule)?;
+        let series = &self.candidates[found.get(on).copied().flatten()?].series.series_instance_uid;
+        let elsewhere = !source.drawn_on.is_empty() && !source.drawn_on.contains(series);
+        elsewhere.then_some("it was drawn on another series of images (\"drawn_on\")")
     }
 
     /// Whether another candidate could be here with the same right.
@@ -203,7 +214,7 @@ impl Search<'_> {
             };
             let obstacles = |candidate: usize| {
                 let of_each = primaries.iter().filter(|primary| **primary != Some(candidate));
-                let of_each: Option<Vec<&str>> = of_each.map(|p| self.obstacle(slot, candidate, *p)).collect();
+                let of_each: Option<Vec<&str>> = of_each.map(|p| self.obstacle(slot, candidate, &[*p])).collect();
                 of_each.and_then(|reasons| reasons.first().copied())
             };
             let reasons: Option<Vec<&str>> = fitting.iter().map(|&candidate| obstacles(candidate)).collect();
@@ -236,7 +247,7 @@ mod tests {
         text.parse().expect("a UID")
     }
 
-    /// `name: slots; date; frame; patient; issuer of the patient's ID`
+    /// `name: slots; date; frame; patient; issuer of the patient's ID; series that it was drawn on`
     fn item(text: &str) -> Item {
         let (name, rest) = text.split_once(": ").expect("a name");
         let parts: Vec<&str> = rest.split("; ").collect();
@@ -245,15 +256,16 @@ mod tests {
         let source = Source {
             instances: Vec::new(),
             patient: Some(uid(parts.get(3).unwrap_or(&"7"))),
-            issuer: parts.get(4).map(|text| uid(text)),
+            issuer: parts.get(4).filter(|text| !text.is_empty()).map(|text| uid(text)),
             frame_of_reference_uid: Some(uid(parts.get(2).unwrap_or(&"9"))),
+            drawn_on: parts.get(5).map(|text| text.split(' ').map(uid).collect()).unwrap_or_default(),
             series_date: date.clone(),
             study_date: date,
         };
         Item { key, source, fills: parts[0].split(' ').map(str::to_owned).collect() }
     }
 
-    /// `name flags...`, such as `pet optional any first`.
+    /// `name flags...`, such as `pet optional any first` and `rs on:ct`.
     fn slot(text: &str) -> SlotRule {
         let words: Vec<&str> = text.split(' ').collect();
         let pick = Pick::ALL.iter().find(|(word, _)| words.contains(word)).map_or(Pick::Newest, |(_, pick)| *pick);
@@ -264,6 +276,7 @@ mod tests {
             wait_s: 0.0,
             picking: Picking { pick, by: By::SeriesDate },
             frame: if words.contains(&"any") { Frame::Any } else { Frame::Same },
+            drawn_on: words.iter().find_map(|word| word.strip_prefix("on:")).map(str::to_owned),
         }
     }
 
@@ -334,6 +347,28 @@ mod tests {
         check(&["a primary", "b"], &["1: a; 1", "2: a b; 5"], "a=1 b=2");
         // The newest CT has no PET in its Frame of Reference.
         check(&["ct primary", "pet"], &["1: ct; 1; 8", "2: ct; 5; 9", "3: pet; 1; 8"], "ct=1 pet=3");
+    }
+
+    #[test]
+    fn structures_lie_on_the_images_that_they_were_drawn_on() {
+        // Two phases of one study and Frame of Reference, with a structure set each.
+        let phases = ["1: ct; 1", "2: ct; 2", "3: rs; 5; 9; 7; ; 1", "4: rs; 4; 9; 7; ; 2"].map(str::to_owned).to_vec();
+        let of = |which: &[usize]| which.iter().map(|&index| phases[index].as_str()).collect::<Vec<_>>();
+        check(&["rs on:ct", "ct primary"], &of(&[0, 1, 2, 3]), "ct=2 rs=4");
+        check(&["ct primary", "rs"], &of(&[0, 1, 2, 3]), "ct=2 rs=3");
+        // The newest images that have one.
+        check(&["ct primary", "rs on:ct"], &of(&[0, 1, 2]), "ct=1 rs=3");
+        check(
+            &["ct primary", "rs on:ct"],
+            &of(&[0, 3]),
+            "missing: waits for rs: a series fits, but it was drawn on another",
+        );
+        check(&["ct primary", "rs on:ct optional"], &of(&[0, 3]), "ct=1");
+        // On the images of another slot; of several series, one is enough; who says nothing is believed.
+        let pet = ["1: ct; 1", "2: pet; 1", "3: rs; 1; 9; 7; ; 2", "4: rs; 2; 9; 7; ; 1"];
+        check(&["ct primary", "rs on:pet", "pet"], &pet, "ct=1 pet=2 rs=3");
+        check(&["ct primary", "rs on:ct"], &["1: ct; 1", "2: rs; 1; 9; 7; ; 8 1"], "ct=1 rs=2");
+        check(&["ct primary", "rs on:ct"], &["1: ct; 1", "2: rs; 1"], "ct=1 rs=2");
     }
 
     #[test]

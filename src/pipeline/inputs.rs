@@ -37,6 +37,8 @@ pub struct Input {
     pub wait_s: Option<f64>,
     pub picking: Picking,
     pub frame: Frame,
+    /// Structures only: the input on whose images they must have been drawn; none for any.
+    pub drawn_on: Option<String>,
 }
 
 /// What fills a slot.
@@ -117,6 +119,11 @@ impl Frame {
     /// Every one with its word.
     pub const ALL: [(&'static str, Frame); 2] = [("same", Frame::Same), ("any", Frame::Any)];
 }
+
+/// The word for structures drawn on the primary input, which is what counts when nothing is said.
+pub const PRIMARY: &str = "primary";
+/// The word for structures drawn on whatever images.
+pub const ANY: &str = "any";
 
 /// How many slices (or frames) the stack must have, both bounds included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -205,6 +212,7 @@ pub(super) fn parse_inputs(node: &Node, problems: &mut Problems) -> Vec<Input> {
     if problems.count() == before && !inputs.is_empty() {
         let slot = |name: &str| list.iter().find(|(key, _)| key == name).map_or(node, |(_, slot)| slot);
         check_primary(&mut inputs, node, slot, problems);
+        check_drawn_on(&mut inputs, slot, problems);
     }
     inputs
 }
@@ -232,6 +240,25 @@ fn check_primary<'a>(inputs: &mut [Input], node: &Node, slot: impl Fn(&str) -> &
     }
 }
 
+/// Structures are drawn on an input of images.
+fn check_drawn_on<'a>(inputs: &mut [Input], slot: impl Fn(&str) -> &'a Node, problems: &mut Problems) {
+    let images = inputs.iter().filter(|input| input.is_image());
+    let (primary, others): (Vec<&Input>, Vec<&Input>) = images.partition(|input| input.primary);
+    let primary = primary.first().map(|input| input.name.clone());
+    let known: Vec<String> = primary.iter().cloned().chain(others.iter().map(|input| input.name.clone())).collect();
+    for input in inputs {
+        let Some(name) = &mut input.drawn_on else { continue };
+        match &primary {
+            Some(primary) if name == PRIMARY => name.clone_from(primary),
+            _ if known.contains(name) => {}
+            _ => {
+                let expected = format!("{PRIMARY}, {ANY} or an input of images: {}", known.join(", "));
+                problems.add(slot(&input.name), format!("\"drawn_on\": {name:?}"), expected);
+            }
+        }
+    }
+}
+
 fn parse_input(name: &str, node: &Node, problems: &mut Problems) -> Option<Input> {
     let named = Node { value: Value::String(name.to_owned()), line: node.line, path: node.path.clone() };
     parse_id(&named, problems)?;
@@ -247,11 +274,18 @@ fn parse_input(name: &str, node: &Node, problems: &mut Problems) -> Option<Input
     let wait_s = wait.and_then(|wait| wait.number(0.0, WAIT_S_MAX, problems));
     let picking = parse_picking(&mut fields, problems);
     let frame = fields.optional("frame").and_then(|frame| frame.choice(&Frame::ALL, problems)).unwrap_or_default();
+    let drawn_on = fields.optional("drawn_on");
     fields.finish(problems);
     if let (Some(wait), false) = (wait, optional) {
         let cure = "add \"optional\": true, or remove it";
         problems.add_with_cure(wait, "a wait for an input that must come", "one for an optional input", cure);
     }
+    if let (Some(drawn_on), None) = (drawn_on, structures) {
+        problems.add_with_cure(drawn_on, "\"drawn_on\" of images", "it beside \"structures\" only", "remove it");
+    }
+    // Which input is the primary one is known when all are read.
+    let drawn_on = drawn_on.and_then(|node| node.text(problems)).unwrap_or(PRIMARY).to_owned();
+    let drawn_on = (structures.is_some() && drawn_on != ANY).then_some(drawn_on);
     let wants = match structures {
         Some(list) => {
             for only in [slices, geometry].into_iter().flatten() {
@@ -268,7 +302,7 @@ fn parse_input(name: &str, node: &Node, problems: &mut Problems) -> Option<Input
             }
         }
     };
-    Some(Input { name: name.to_owned(), predicate, wants, primary, optional, wait_s, picking, frame })
+    Some(Input { name: name.to_owned(), predicate, wants, primary, optional, wait_s, picking, frame, drawn_on })
 }
 
 fn parse_picking<'a>(fields: &mut Fields<'a>, problems: &mut Problems) -> Picking {

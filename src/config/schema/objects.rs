@@ -218,6 +218,7 @@ fn input(key: &str) -> Option<Shape> {
         "pick" => Shape::words(&Pick::ALL),
         "by" => Shape::words(&By::ALL),
         "frame" => Shape::words(&Frame::ALL),
+        "drawn_on" => name(),
         "orientation" => Shape::words(&Orientation::ALL),
         "max_gap" => whole(0, SLICES_MAX as u64),
         _ => return None,

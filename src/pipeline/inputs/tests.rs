@@ -68,7 +68,15 @@ fn tells_what_is_wrong_and_what_to_do() {
         ),
         (
             r#"{"ct": {}, "pet": {"optionl": true}}"#,
-            r#"p.json:1: pet.optionl: found the unknown key "optionl", expected only the keys all, any, none, slices, geometry, structures, primary, optional, wait_s, pick, by, frame; did you mean "optional"?"#,
+            r#"p.json:1: pet.optionl: found the unknown key "optionl", expected only the keys all, any, none, slices, geometry, structures, primary, optional, wait_s, pick, by, frame, drawn_on; did you mean "optional"?"#,
+        ),
+        (
+            r#"{"ct": {}, "pet": {}, "rs": {"structures": {"A": ["a"]}, "drawn_on": "pett"}}"#,
+            r#"p.json:1: rs: found "drawn_on": "pett", expected primary, any or an input of images: ct, pet"#,
+        ),
+        (
+            r#"{"ct": {}, "pet": {"drawn_on": "ct"}}"#,
+            r#"p.json:1: pet.drawn_on: found "drawn_on" of images, expected it beside "structures" only; remove it"#,
         ),
         (
             r#"{"ct": {}, "rs": {"structures": {"A": "a"}}}"#,
