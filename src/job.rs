@@ -17,7 +17,7 @@ use thiserror::Error;
 
 use crate::dicom::{SeriesKey, Uid};
 use crate::limits::LOST_WORKER_WAIT_S;
-pub use crate::output::run::{Run, Stage, StructureResult};
+pub use crate::output::run::{ProducedObject, Run, Stage, StructureResult};
 pub use input::JobInput;
 pub use name::JobId;
 

@@ -189,7 +189,7 @@ impl World {
                     self.answers.push(Event::Assessed { series, revision, assessment });
                 }
                 Effect::Infer { job } => self.infer(&job),
-                Effect::Send { job, to } => self.deliver(job, to),
+                Effect::Send { job, to, .. } => self.deliver(job, to),
                 Effect::Remove { .. } => unreachable!("nothing expires in these lives"),
             }
             if self.rng.u64(0..1000) < self.crash {

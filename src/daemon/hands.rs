@@ -50,8 +50,8 @@ impl Hands {
                         return; // The workers are gone: the gateway ends.
                     }
                 }
-                Effect::Send { job, to } => {
-                    tokio::spawn(self.clone().send(job, to));
+                Effect::Send { job, to, files } => {
+                    tokio::spawn(self.clone().send(job, to, files));
                 }
                 Effect::Remove { series, jobs } => {
                     let spool = Arc::clone(&self.spool);
@@ -80,7 +80,7 @@ impl Hands {
         self.tell(Event::Assessed { series, revision, assessment: Box::new(assessment) }).await;
     }
 
-    async fn send(self, job: JobId, to: String) {
+    async fn send(self, job: JobId, to: String, files: Option<Vec<String>>) {
         let own = {
             let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
             Arc::clone(places.entry(to.clone()).or_insert_with(|| Arc::new(Semaphore::new(DELIVERIES_EACH_MAX))))
@@ -89,7 +89,7 @@ impl Hands {
         let _own_place = own.acquire().await;
         let _place = self.deliveries.acquire().await;
         let (hands, id, name) = (self.clone(), job.clone(), to.clone());
-        let work = async move { hands.deliver(&id, &name).await };
+        let work = async move { hands.deliver(&id, &name, files.as_deref()).await };
         let work = tokio::spawn(timeout(Duration::from_secs(DELIVERY_S_MAX), work));
         let answer = match work.await {
             Ok(Ok(answer)) => answer,
@@ -99,14 +99,17 @@ impl Hands {
         self.tell(Event::Answered { job, to, answer }).await;
     }
 
-    async fn deliver(&self, job: &JobId, to: &str) -> Answer {
+    async fn deliver(&self, job: &JobId, to: &str, files: Option<&[String]>) -> Answer {
         let configuration = self.configuration.borrow().clone();
         let Some(destination) = configuration.destination(to) else {
             let reason =
                 format!("no peer {to:?} with an address in ae-config/peers; add it or retry after naming another");
             return Answer::Again { reason };
         };
-        let objects = match self.spool.objects(job) {
+        if files.is_some_and(<[String]>::is_empty) {
+            return Answer::Refused { reason: "the run made no object that is for it".to_owned() };
+        }
+        let objects = match self.spool.objects_named(job, files) {
             Ok(objects) if !objects.is_empty() => objects,
             Ok(_) => return Answer::Refused { reason: "its objects are gone; retry runs the job again".to_owned() },
             Err(error) => return Answer::Again { reason: error.to_string() },

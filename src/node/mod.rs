@@ -71,8 +71,8 @@ pub enum Effect {
     Assess { series: SeriesKey, revision: u32, instances: Vec<Uid>, arrivals: Vec<Arrival> },
     /// Give the job to a free worker.
     Infer { job: Box<Job> },
-    /// Send the objects of the job to one destination.
-    Send { job: JobId, to: String },
+    /// Send the objects of the job to one destination: these files, or all where the run did not say whom they are for.
+    Send { job: JobId, to: String, files: Option<Vec<String>> },
     /// Remove the instances of a series and the objects of its jobs: they are older than the site keeps them.
     Remove { series: SeriesKey, jobs: Vec<JobId> },
 }
@@ -408,7 +408,8 @@ impl Node {
         for job in self.jobs.values().filter(|job| job.state == JobState::Delivering) {
             for delivery in job.deliveries.iter().filter(due) {
                 if self.sending.insert((job.id.clone(), delivery.to.clone())) {
-                    effects.push(Effect::Send { job: job.id.clone(), to: delivery.to.clone() });
+                    let files = job.run.as_ref().and_then(|run| run.objects_for(&delivery.to));
+                    effects.push(Effect::Send { job: job.id.clone(), to: delivery.to.clone(), files });
                 }
             }
         }

@@ -12,12 +12,40 @@ pub struct Run {
     pub structures: Vec<StructureResult>,
     /// Files in the job's folder of the spool.
     pub files: Vec<String>,
+    /// Those of them that are delivered, each with whom it is for. Empty in a ledger that sent all DICOM files to all.
+    #[serde(default)]
+    pub objects: Vec<ProducedObject>,
     pub warnings: Vec<String>,
     /// Largest resident memory of the worker up to the end of this run.
     pub memory_peak_bytes: u64,
     /// Where the networks of each step ran.
     #[serde(default)]
     pub devices: BTreeMap<String, String>,
+}
+
+/// A DICOM object that a run made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProducedObject {
+    /// Its name in the job's folder of the spool.
+    pub file: String,
+    /// What it is, in the word of the pipeline's `outputs`: `rtstruct`.
+    pub kind: String,
+    /// The dialect that it was written in, for people; none for a kind that has no dialects.
+    #[serde(default)]
+    pub dialect: Option<String>,
+    /// The peers that it is for; none for all destinations of the job.
+    #[serde(default)]
+    pub to: Option<Vec<String>>,
+}
+
+impl Run {
+    /// The files that one destination gets, which may be none; `None` when the run said nothing of whom its objects are
+    /// for.
+    pub fn objects_for(&self, to: &str) -> Option<Vec<String>> {
+        let wanted = |object: &&ProducedObject| object.to.as_ref().is_none_or(|peers| peers.iter().any(|p| p == to));
+        let files = self.objects.iter().filter(wanted).map(|object| object.file.clone());
+        (!self.objects.is_empty()).then(|| files.collect())
+    }
 }
 
 /// One stage of a run.
@@ -36,4 +64,33 @@ pub struct StructureResult {
     pub contours: usize,
     /// Why it is empty, or what to look at; empty when there is nothing to say.
     pub note: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_destination_gets_what_is_for_all_and_what_is_for_it() {
+        let object = |file: &str, to: Option<&[&str]>| ProducedObject {
+            file: file.to_owned(),
+            kind: "rtstruct".to_owned(),
+            dialect: None,
+            to: to.map(|peers| peers.iter().map(|peer| (*peer).to_owned()).collect()),
+        };
+        let mut run = Run::default();
+        assert_eq!(run.objects_for("tps"), None);
+        run.objects = vec![object("a", Some(&["tps", "pacs"])), object("b", Some(&["mim"])), object("c", None)];
+        let files = |to| run.objects_for(to).expect("a record").join(" ");
+        assert_eq!([files("tps"), files("mim"), files("other")], ["a c", "b c", "c"]);
+        run.objects.truncate(2);
+        assert_eq!(run.objects_for("other"), Some(Vec::new()));
+    }
+
+    #[test]
+    fn a_run_of_an_older_ledger_is_read() {
+        let text = r#"{"stages": [], "structures": [], "files": ["RS.dcm"], "warnings": [], "memory_peak_bytes": 0}"#;
+        let run: Run = serde_json::from_str(text).expect("a run");
+        assert_eq!((run.files.len(), run.objects_for("tps")), (1, None));
+    }
 }

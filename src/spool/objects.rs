@@ -58,6 +58,20 @@ impl Spool {
         Ok(objects)
     }
 
+    /// Those of the DICOM objects of a job that have these names, or all; empty when one of them is gone.
+    ///
+    /// # Errors
+    /// The folder cannot be read.
+    pub fn objects_named(&self, job: &JobId, names: Option<&[String]>) -> Result<Vec<PathBuf>, SpoolError> {
+        let mut objects = self.objects(job)?;
+        let Some(names) = names else { return Ok(objects) };
+        objects.retain(|path| names.iter().any(|name| path.file_name().is_some_and(|file| file == name.as_str())));
+        if objects.len() < names.len() {
+            objects.clear();
+        }
+        Ok(objects)
+    }
+
     /// Where the objects of a job lie, or would lie.
     pub fn objects_folder(&self, job: &JobId) -> PathBuf {
         self.root.join("objects").join(job.as_str())

@@ -138,6 +138,13 @@ fn takes_over_objects_once() {
     assert_eq!(produce(b"second"), objects);
     assert_eq!(fs::read(&objects[0]).expect("a file"), b"result");
     assert_eq!(files(&folder.path().join("work")), 0);
+    let named = |names: &[&str]| {
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        spool.objects_named(&job, Some(&names)).expect("a list")
+    };
+    assert_eq!(spool.objects_named(&job, None).expect("a list"), objects);
+    assert_eq!(named(&["rtstruct.dcm"]), objects);
+    assert!(named(&["rtstruct.dcm", "gone.dcm"]).is_empty(), "all of them or none");
     spool.remove_objects(&job).expect("removed");
     assert!(spool.objects(&job).expect("a list").is_empty());
 }

@@ -107,7 +107,7 @@ impl Bench {
         let (plan, instances, volume) = (&primary.plan, &primary.instances, &volumes[primary.slot]);
         let made = &made;
         let job = Finished { order, pipeline: &pipeline, plan, instances, volume, made, chosen, contours };
-        run.files = clock.time("write", |_| job.write_objects())?;
+        clock.time("write", |_| job.write_objects(&mut run))?;
         let drawn = clock.time("draw", |_| job.draw());
         run.stages = clock.list.clone();
         clock.time("report", |_| job.write_report(&mut run, drawn))?;

@@ -15,7 +15,7 @@ use crate::assemble::{Modality, SeriesPlan};
 use crate::contour::Contour;
 use crate::dicom::Instance;
 use crate::infer::{DerivedImage, DerivedKind, Structure};
-use crate::job::{Run, StructureResult};
+use crate::job::{ProducedObject, Run, StructureResult};
 use crate::output::nifti;
 use crate::output::object::{Algorithm, AlgorithmFamily, Equipment, Provenance, SliceReference, Source};
 use crate::output::picture::{Outline, PictureError};
@@ -42,16 +42,17 @@ pub(super) struct Finished<'a> {
 }
 
 impl Finished<'_> {
-    /// Writes what is delivered, and masks where the order asks for them; the names of the files.
-    pub fn write_objects(&self) -> Result<Vec<String>, BenchError> {
-        let mut files = Vec::new();
+    /// Writes what is delivered, and masks where the order asks for them, and says so in the run.
+    pub fn write_objects(&self, run: &mut Run) -> Result<(), BenchError> {
         for output in self.pipeline.outputs() {
             let Output::RtStruct(output) = output;
-            files.push(write_rtstruct(self, output)?);
+            let file = write_rtstruct(self, output)?;
+            run.objects.push(ProducedObject { file, kind: "rtstruct".to_owned(), dialect: None, to: None });
         }
-        files.extend(write_masks(self.order, &self.chosen)?);
-        files.extend(write_images(self.order, &self.made.images)?);
-        Ok(files)
+        run.files.extend(run.objects.iter().map(|object| object.file.clone()));
+        run.files.extend(write_masks(self.order, &self.chosen)?);
+        run.files.extend(write_images(self.order, &self.made.images)?);
+        Ok(())
     }
 
     /// Draws the pictures of the report.
