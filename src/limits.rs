@@ -258,6 +258,13 @@ pub const JOIN_STEPS_MAX: usize = 10_000;
 /// Most frames of one segmentation: a hundred segments on a thousand slices.
 pub const SEGMENT_FRAMES_MAX: usize = 1 << 17;
 
+/// Most segments of one segmentation: their number has 16 bits, and 0 is the background of a label map.
+pub const SEGMENT_LABELS_MAX: usize = 65_535;
+
+/// Most bytes of pixels, or of a registration's vectors, in an object that we write: a length has 32 bits, and many
+/// readers take it as a signed number.
+pub const OBJECT_VALUE_BYTES_MAX: usize = 1 << 31;
+
 /// How often a pipeline of several series looks whether others of the study are still arriving.
 pub const SETTLE_POLL_S: i64 = 1;
 

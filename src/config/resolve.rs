@@ -6,7 +6,7 @@ use std::path::Path;
 use super::loader::{Digests, Kind, stem};
 use super::{Gateway, Loaded, Peer};
 use crate::document::{Node, Problem, Problems, Value, nearest};
-use crate::pipeline::{Action, Mode, Model, OnFailure, Pipeline, Reference, Step};
+use crate::pipeline::{Action, Mode, Model, OnFailure, Output, Pipeline, Reference, Step};
 
 type Chosen<T> = BTreeMap<String, Loaded<T>>;
 
@@ -139,6 +139,7 @@ pub(super) fn check_pipelines(
         check_titles(loaded, gateway, peers, told);
         check_destinations(&loaded.value, peers, bad, told);
         check_steps(&loaded.value, models, bad, told);
+        check_images(&loaded.value, models, told);
         check_weights(&loaded.value, models, told);
     })
 }
@@ -239,6 +240,27 @@ fn check_steps(pipeline: &Pipeline, models: &Chosen<Model>, bad: &[String], told
         if !labels.contains(&artefact.label.as_str()) {
             let node = Node { value: Value::Null, line: artefact.line, path: artefact.path.clone() };
             unknown(&node, &artefact.label, &labels, &format!("a structure of {whose}"), told);
+        }
+    }
+}
+
+/// Outputs that are images of a model: that it makes them, and of the right kind.
+fn check_images(pipeline: &Pipeline, models: &Chosen<Model>, told: &mut Problems) {
+    for output in pipeline.outputs() {
+        let (of, wanted) = match output {
+            Output::Registration(output) => (&output.of, true),
+            Output::DerivedImage(output) => (&output.of, false),
+            _ => continue,
+        };
+        let step = pipeline.steps().iter().find(|step| step.id == of.step);
+        let Some(reference) = step.and_then(|step| step.action.model()) else { continue };
+        let Some(model) = models.values().find(|model| model.value.id() == reference.name) else { continue };
+        let of_kind = |(name, deforms)| (deforms == wanted).then_some(name);
+        let names: Vec<&str> = model.value.recipe().images().filter_map(of_kind).collect();
+        if !names.contains(&of.label.as_str()) {
+            let node = Node { value: Value::Null, line: of.line, path: of.path.clone() };
+            let what = if wanted { "a deformation" } else { "an image" };
+            unknown(&node, &of.label, &names, &format!("{what} that {} makes (\"images\")", model.file), told);
         }
     }
 }

@@ -76,7 +76,8 @@ impl Engine {
         let mut effects = Vec::new();
         for job in jobs {
             let names = job.run.as_ref().map(|run| run.objects.iter().map(|object| object.file.clone()).collect());
-            let named = |names: Vec<String>| spool.objects_named(&job.id, (!names.is_empty()).then_some(names.as_slice()));
+            let named =
+                |names: Vec<String>| spool.objects_named(&job.id, (!names.is_empty()).then_some(names.as_slice()));
             let objects = names.is_some_and(|names| named(names).is_ok_and(|objects| !objects.is_empty()));
             effects.extend(self.node.handle(Event::Retry { job: Box::new(job), objects }, now));
         }

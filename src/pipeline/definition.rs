@@ -2,6 +2,9 @@
 
 use super::completeness::CompletenessOverride;
 use super::inputs::{Input, Same, parse_inputs};
+use super::outputs::{
+    DerivedOutput, OUTPUT_KINDS, RegistrationOutput, SegOutput, parse_derived, parse_registration, parse_seg,
+};
 use super::steps::{ArtefactRef, Step, parse_steps, unknown};
 use crate::dicom::AeTitle;
 use crate::document::{Fields, Node, Problems, Value};
@@ -57,10 +60,26 @@ pub struct StructureRule {
 }
 
 /// An object that is made from the structures.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Output {
     RtStruct(RtStructOutput),
+    Seg(SegOutput),
+    Registration(RegistrationOutput),
+    DerivedImage(DerivedOutput),
+}
+
+impl Output {
+    /// Its word in the file, one of [`OUTPUT_KINDS`].
+    pub fn kind(&self) -> &'static str {
+        let [rtstruct, seg, registration, derived_image] = OUTPUT_KINDS;
+        match self {
+            Output::RtStruct(_) => rtstruct,
+            Output::Seg(_) => seg,
+            Output::Registration(_) => registration,
+            Output::DerivedImage(_) => derived_image,
+        }
+    }
 }
 
 /// How the RT Structure Set is written.
@@ -87,6 +106,8 @@ impl Holes {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Deliver {
     pub to: Reference,
+    /// The kinds of outputs that it gets; none for all.
+    pub outputs: Option<Vec<String>>,
 }
 
 /// A pipeline, checked; only [`Pipeline::parse`] makes one.
@@ -122,11 +143,19 @@ impl Pipeline {
         let inputs = inputs.unwrap_or_default();
         let complete = fields.optional("complete").and_then(|node| CompletenessOverride::parse(node, problems));
         let steps = fields.required("steps", problems).and_then(|steps| parse_steps(steps, &inputs, problems));
-        let structures = fields.required("structures", problems);
-        let structures = structures.map(|list| parse_structures(list, steps.as_deref(), problems)).unwrap_or_default();
-        let outputs = fields.required("outputs", problems).map(|list| parse_outputs(list, problems));
+        let listed = fields.optional("structures");
+        let structures = listed.map(|list| parse_structures(list, steps.as_deref(), problems)).unwrap_or_default();
+        let outputs = fields.required("outputs", problems);
+        let outputs = outputs.map(|list| parse_outputs(list, steps.as_deref().unwrap_or_default(), &inputs, problems));
+        let holds_structures = |output: &Output| matches!(output, Output::RtStruct(_) | Output::Seg(_));
+        if listed.is_none() && outputs.as_ref().is_none_or(|outputs| outputs.iter().any(holds_structures)) {
+            problems.add(node, "no \"structures\"", "the structures that the outputs hold");
+        }
         let cpu_instead = fields.optional("cpu_instead").and_then(|flag| flag.bool(problems)).unwrap_or(false);
-        let deliver = fields.optional("deliver").map(|list| parse_deliver(list, problems)).unwrap_or_default();
+        let deliver = fields
+            .optional("deliver")
+            .map(|list| parse_deliver(list, outputs.as_deref(), problems))
+            .unwrap_or_default();
         fields.finish(problems);
         if mode == Some(Mode::Live) && deliver.is_empty() && problems.count() == before {
             let cure = "name a peer, or set \"mode\" to \"shadow\"";
@@ -201,7 +230,7 @@ impl Pipeline {
         &self.steps
     }
 
-    /// What the result holds, in the order of the file; at least one.
+    /// What the result holds, in the order of the file; at least one, unless it is made of images alone.
     pub fn structures(&self) -> &[StructureRule] {
         &self.structures
     }
@@ -209,6 +238,12 @@ impl Pipeline {
     /// At least one.
     pub fn outputs(&self) -> &[Output] {
         &self.outputs
+    }
+
+    /// The peers that get outputs of a kind.
+    pub fn peers_for(&self, kind: &str) -> Vec<String> {
+        let gets = |deliver: &&Deliver| deliver.outputs.as_ref().is_none_or(|kinds| kinds.iter().any(|k| k == kind));
+        self.deliver.iter().filter(gets).map(|deliver| deliver.to.name.clone()).collect()
     }
 
     /// At least one for a live pipeline.
@@ -308,7 +343,7 @@ fn parse_structure(key: &str, node: &Node, steps: Option<&[Step]>, problems: &mu
     Some(StructureRule { source: source?, style, optional })
 }
 
-fn parse_short_text(node: &Node, longest: usize, problems: &mut Problems) -> Option<String> {
+pub(super) fn parse_short_text(node: &Node, longest: usize, problems: &mut Problems) -> Option<String> {
     let text = node.text(problems)?;
     let printable = text.bytes().all(|byte| (0x20..0x7f).contains(&byte) && byte != b'\\');
     if text.is_empty() || text.len() > longest || !printable || text.trim() != text {
@@ -334,25 +369,38 @@ fn parse_color(node: &Node, problems: &mut Problems) -> Option<Color> {
     }
 }
 
-fn parse_outputs(node: &Node, problems: &mut Problems) -> Vec<Output> {
+fn parse_outputs(node: &Node, steps: &[Step], inputs: &[Input], problems: &mut Problems) -> Vec<Output> {
     let Some(items) = node.array(problems) else { return Vec::new() };
     if items.is_empty() {
         problems.add(node, "no output", "at least one, such as {\"rtstruct\": {\"label\": \"AUTO\"}}");
     }
-    if items.len() > 1 {
-        problems.add(
-            node,
-            format!("{} outputs", items.len()),
-            "one: a second structure set is not part of this version",
-        );
+    let is_other_image = |input: &&Input| input.is_image() && !input.primary;
+    let images: Vec<&str> = inputs.iter().filter(is_other_image).map(|input| input.name.as_str()).collect();
+    let mut outputs: Vec<Output> = Vec::new();
+    for item in items {
+        let Some(output) = parse_output(item, steps, &images, problems) else { continue };
+        let is_single = matches!(output, Output::RtStruct(_) | Output::Seg(_));
+        if is_single && outputs.iter().any(|other| other.kind() == output.kind()) {
+            problems.add(item, format!("a second {}", output.kind()), "one of all structures");
+        }
+        outputs.push(output);
     }
-    let outputs = items.iter().filter_map(|item| {
-        let mut fields = item.object(problems)?;
-        let output = fields.required("rtstruct", problems).and_then(|node| parse_rtstruct(node, problems));
-        fields.finish(problems);
-        output.map(Output::RtStruct)
-    });
-    outputs.collect()
+    outputs
+}
+
+fn parse_output(item: &Node, steps: &[Step], images: &[&str], problems: &mut Problems) -> Option<Output> {
+    let mut fields = item.object(problems)?;
+    let output = if let Some(node) = fields.optional("seg") {
+        parse_seg(node, problems).map(Output::Seg)
+    } else if let Some(node) = fields.optional("registration") {
+        parse_registration(node, steps, images, problems).map(Output::Registration)
+    } else if let Some(node) = fields.optional("derived_image") {
+        parse_derived(node, steps, problems).map(Output::DerivedImage)
+    } else {
+        fields.required("rtstruct", problems).and_then(|node| parse_rtstruct(node, problems)).map(Output::RtStruct)
+    };
+    fields.finish(problems);
+    output
 }
 
 fn parse_rtstruct(node: &Node, problems: &mut Problems) -> Option<RtStructOutput> {
@@ -363,18 +411,38 @@ fn parse_rtstruct(node: &Node, problems: &mut Problems) -> Option<RtStructOutput
     Some(RtStructOutput { label: label?, holes: holes.unwrap_or(Some(Holes::Keyhole))? })
 }
 
-fn parse_deliver(node: &Node, problems: &mut Problems) -> Vec<Deliver> {
+/// `outputs` are those of the pipeline, where they could be read.
+fn parse_deliver(node: &Node, outputs: Option<&[Output]>, problems: &mut Problems) -> Vec<Deliver> {
     let Some(items) = node.array(problems) else { return Vec::new() };
     let mut destinations: Vec<Deliver> = Vec::new();
     for item in items {
         let Some(mut fields) = item.object(problems) else { continue };
         let to = fields.required("to", problems).and_then(|to| Reference::parse(to, problems));
+        let kinds = fields.optional("outputs").map(|kinds| parse_kinds(kinds, outputs, problems));
         fields.finish(problems);
         let Some(to) = to else { continue };
         if destinations.iter().any(|other| other.to.name == to.name) {
             problems.add(item, format!("the peer {:?} a second time", to.name), "each destination once");
         }
-        destinations.push(Deliver { to });
+        destinations.push(Deliver { to, outputs: kinds });
     }
     destinations
+}
+
+/// The kinds of outputs that one destination gets.
+fn parse_kinds(node: &Node, outputs: Option<&[Output]>, problems: &mut Problems) -> Vec<String> {
+    let items = node.array(problems).unwrap_or_default();
+    if items.is_empty() {
+        problems.add(node, node.describe(), "at least one kind of output; leave the key out for all");
+    }
+    let mut kinds: Vec<String> = Vec::new();
+    for item in items {
+        let Some(kind) = item.choice(&OUTPUT_KINDS.map(|kind| (kind, kind)), problems) else { continue };
+        if outputs.is_some_and(|outputs| !outputs.iter().any(|output| output.kind() == kind)) {
+            let expected = "a kind that stands in \"outputs\" of the pipeline";
+            problems.add(item, format!("{kind:?}, which the pipeline does not make"), expected);
+        }
+        kinds.push(kind.to_owned());
+    }
+    kinds
 }

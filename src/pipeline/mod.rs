@@ -9,6 +9,7 @@ mod definition;
 pub mod import;
 mod inputs;
 mod model;
+mod outputs;
 mod predicate;
 mod steps;
 mod tag_path;
@@ -22,6 +23,7 @@ pub use definition::{
 };
 pub use inputs::{AliasRule, By, Frame, GeometryCondition, Input, Orientation, Pick, Picking, Same, SliceCount, Wants};
 pub use model::{Algorithm, Model};
+pub use outputs::{DerivedOutput, OUTPUT_KINDS, RegistrationOutput, SegOutput};
 pub use predicate::{Every, Group, Predicate, Test, Which};
 pub use steps::{Action, ArtefactRef, OnFailure, Step};
 pub use tag_path::{PathTag, TagPath, TagPathError};

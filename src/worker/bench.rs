@@ -106,7 +106,8 @@ impl Bench {
         }
         let (plan, instances, volume) = (&primary.plan, &primary.instances, &volumes[primary.slot]);
         let made = &made;
-        let job = Finished { order, pipeline: &pipeline, plan, instances, volume, made, chosen, contours };
+        let (pipeline, series) = (&pipeline, series.as_slice());
+        let job = Finished { order, pipeline, plan, instances, series, volume, made, chosen, contours };
         clock.time("write", |_| job.write_objects(&mut run))?;
         let drawn = clock.time("draw", |_| job.draw());
         run.stages = clock.list.clone();

@@ -6,6 +6,7 @@
 
 mod bench;
 mod child;
+mod images;
 mod inputs;
 mod objects;
 mod steps;

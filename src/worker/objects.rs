@@ -9,12 +9,13 @@ use sha2::{Digest, Sha256};
 
 use super::WorkOrder;
 use super::bench::{BenchError, hex};
-use super::inputs::unreadable;
+use super::images::{write_derived, write_nifti, write_registration, write_seg};
+use super::inputs::{Series, unreadable};
 use super::steps::{Delivered, Made};
-use crate::assemble::{Modality, SeriesPlan};
+use crate::assemble::{Modality, SeriesPlan, SliceSource};
 use crate::contour::Contour;
 use crate::dicom::Instance;
-use crate::infer::{DerivedImage, DerivedKind, Structure};
+use crate::infer::Structure;
 use crate::job::{ProducedObject, Run, StructureResult};
 use crate::output::nifti;
 use crate::output::object::{Algorithm, AlgorithmFamily, Equipment, Provenance, SliceReference, Source};
@@ -34,6 +35,8 @@ pub(super) struct Finished<'a> {
     pub pipeline: &'a Pipeline,
     pub plan: &'a SeriesPlan,
     pub instances: &'a [Instance],
+    /// Every series of images that came, the primary first.
+    pub series: &'a [Series<'a>],
     pub volume: &'a Volume,
     pub made: &'a Made,
     /// The structures that are delivered, in the order of the pipeline, with their contours.
@@ -44,14 +47,32 @@ pub(super) struct Finished<'a> {
 impl Finished<'_> {
     /// Writes what is delivered, and masks where the order asks for them, and says so in the run.
     pub fn write_objects(&self, run: &mut Run) -> Result<(), BenchError> {
+        let ordered: Vec<&Instance> = in_order_of_slices(self.plan, self.instances);
+        let (slices, provenance, equipment) = (self.slices(), self.provenance_of_objects(), equipment());
+        let source = Source {
+            instances: &ordered,
+            slices: &slices,
+            geometry: &self.plan.geometry,
+            provenance: &provenance,
+            created: self.order.created_at.to_zoned(jiff::tz::TimeZone::system()).datetime(),
+            equipment: &equipment,
+        };
+        let mut derived = 0..;
         for output in self.pipeline.outputs() {
-            let Output::RtStruct(output) = output;
-            let file = write_rtstruct(self, output)?;
-            run.objects.push(ProducedObject { file, kind: "rtstruct".to_owned(), dialect: None, to: None });
+            let files = match output {
+                Output::RtStruct(output) => vec![write_rtstruct(self, source, output)?],
+                Output::Seg(output) => write_seg(self, source, output)?,
+                Output::Registration(output) => write_registration(self, source, output)?,
+                Output::DerivedImage(output) => write_derived(self, source, output, derived.next().unwrap_or(0))?,
+            };
+            let to = self.pipeline.peers_for(output.kind());
+            let object =
+                |file| ProducedObject { file, kind: output.kind().to_owned(), dialect: None, to: Some(to.clone()) };
+            run.objects.extend(files.into_iter().map(object));
         }
         run.files.extend(run.objects.iter().map(|object| object.file.clone()));
         run.files.extend(write_masks(self.order, &self.chosen)?);
-        run.files.extend(write_images(self.order, &self.made.images)?);
+        run.files.extend(write_nifti(self.order, &self.made.images)?);
         Ok(())
     }
 
@@ -130,6 +151,30 @@ impl Finished<'_> {
         missing.filter_map(row).collect()
     }
 
+    /// The image of each slice.
+    fn slices(&self) -> Vec<SliceReference> {
+        let reference = |slice: &SliceSource| SliceReference {
+            sop_class_uid: slice.sop_class_uid.clone(),
+            sop_instance_uid: slice.sop_instance_uid.clone(),
+            frame_number: slice.frame_number,
+        };
+        self.plan.slices.iter().map(reference).collect()
+    }
+
+    /// What the UIDs of objects are derived from.
+    fn provenance_of_objects(&self) -> Provenance {
+        let (order, pipeline) = (self.order, self.pipeline);
+        let digest = hex(&Sha256::digest(order.pipeline_source.as_bytes()));
+        Provenance {
+            pipeline_id: pipeline.id().to_owned(),
+            // The job names all instances and the models' definitions; its time stands in the object. Whatever changes
+            // the bytes changes the UID.
+            pipeline_revision: format!("{} {digest} {} {}", pipeline.revision(), order.job, order.created_at),
+            model_digests: self.made.models.values().map(Model::digests).collect(),
+            program_version: env!("CARGO_PKG_VERSION").to_owned(),
+        }
+    }
+
     fn provenance(&self, run: &Run) -> Vec<Fact> {
         let mut facts = vec![("contourd".to_owned(), env!("CARGO_PKG_VERSION").to_owned())];
         for (step, model) in &self.made.models {
@@ -144,43 +189,10 @@ impl Finished<'_> {
     }
 }
 
-fn write_rtstruct(job: &Finished<'_>, output: &RtStructOutput) -> Result<String, BenchError> {
-    let Finished { order, pipeline, plan, instances, made, chosen, contours, .. } = job;
-    let rois: Vec<Roi> = chosen
-        .iter()
-        .zip(contours)
-        .map(|((rule, structure), contours)| roi(rule, structure, contours, made.models.get(&rule.source.step)))
-        .collect();
-    let ordered: Vec<&Instance> = in_order_of_slices(plan, instances);
-    let references = plan.slices.iter().map(|slice| SliceReference {
-        sop_class_uid: slice.sop_class_uid.clone(),
-        sop_instance_uid: slice.sop_instance_uid.clone(),
-        frame_number: slice.frame_number,
-    });
-    let slices: Vec<SliceReference> = references.collect();
-    let digest = hex(&Sha256::digest(order.pipeline_source.as_bytes()));
-    let provenance = Provenance {
-        pipeline_id: pipeline.id().to_owned(),
-        // The job names all instances and the models' definitions; its time stands in the object. Whatever changes
-        // the bytes changes the UID.
-        pipeline_revision: format!("{} {digest} {} {}", pipeline.revision(), order.job, order.created_at),
-        model_digests: made.models.values().map(Model::digests).collect(),
-        program_version: env!("CARGO_PKG_VERSION").to_owned(),
-    };
-    let source = Source {
-        instances: &ordered,
-        slices: &slices,
-        geometry: &plan.geometry,
-        provenance: &provenance,
-        created: order.created_at.to_zoned(jiff::tz::TimeZone::system()).datetime(),
-        equipment: &Equipment {
-            manufacturer: "contourd".to_owned(),
-            model_name: "contourd".to_owned(),
-            software_versions: vec![env!("CARGO_PKG_VERSION").to_owned()],
-            station_name: None,
-            institution_name: None,
-        },
-    };
+fn write_rtstruct(job: &Finished<'_>, source: Source<'_>, output: &RtStructOutput) -> Result<String, BenchError> {
+    let Finished { order, pipeline, chosen, contours, .. } = job;
+    let rois: Vec<Roi> =
+        chosen.iter().zip(contours).map(|((rule, structure), contours)| roi(job, rule, structure, contours)).collect();
     let set = StructureSet {
         source,
         rois: &rois,
@@ -201,6 +213,16 @@ fn write_rtstruct(job: &Finished<'_>, output: &RtStructOutput) -> Result<String,
     Ok(name)
 }
 
+fn equipment() -> Equipment {
+    Equipment {
+        manufacturer: "contourd".to_owned(),
+        model_name: "contourd".to_owned(),
+        software_versions: vec![env!("CARGO_PKG_VERSION").to_owned()],
+        station_name: None,
+        institution_name: None,
+    }
+}
+
 /// Far above the numbers of scanners, so that the series stands after the images in every list.
 const RTSTRUCT_SERIES_NUMBER: u32 = 9_001;
 
@@ -216,19 +238,35 @@ fn in_order_of_slices<'a>(plan: &SeriesPlan, instances: &'a [Instance]) -> Vec<&
     ordered
 }
 
-fn roi(rule: &StructureRule, structure: &Structure, contours: &[Contour], model: Option<&Model>) -> Roi {
-    let known: Option<&'static Tg263> = lookup(&rule.source.label).or_else(|| lookup(&rule.style.name));
-    Roi {
-        style: rule.style.clone(),
-        structure: known,
-        contours: contours.to_vec(),
-        volume_cm3: (!contours.is_empty()).then(|| structure.mask.volume_cm3()),
-        description: structure.reason.clone().unwrap_or_default(),
-        generation_description: match model {
+/// What an object says of a structure besides its voxels.
+pub(super) struct Described {
+    pub structure: Option<&'static Tg263>,
+    pub algorithm: Algorithm,
+    generation: String,
+}
+
+pub(super) fn described(job: &Finished<'_>, rule: &StructureRule) -> Described {
+    let model = job.made.models.get(&rule.source.step);
+    Described {
+        structure: lookup(&rule.source.label).or_else(|| lookup(&rule.style.name)),
+        algorithm: model.map_or_else(operations, algorithm_of),
+        generation: match model {
             Some(model) => format!("contourd {} {}", model.id(), model.version()),
             None => format!("contourd operations, step {}", rule.source.step),
         },
-        algorithm: model.map_or_else(operations, algorithm_of),
+    }
+}
+
+fn roi(job: &Finished<'_>, rule: &StructureRule, structure: &Structure, contours: &[Contour]) -> Roi {
+    let said = described(job, rule);
+    Roi {
+        style: rule.style.clone(),
+        structure: said.structure,
+        contours: contours.to_vec(),
+        volume_cm3: (!contours.is_empty()).then(|| structure.mask.volume_cm3()),
+        description: structure.reason.clone().unwrap_or_default(),
+        generation_description: said.generation,
+        algorithm: said.algorithm,
     }
 }
 
@@ -272,30 +310,8 @@ fn write_masks(order: &WorkOrder, chosen: &[Delivered<'_>]) -> Result<Vec<String
     chosen.par_iter().map(write_one).collect()
 }
 
-/// The images that models gave besides structures, as NIfTI; a deformation has one file for each component.
-fn write_images(order: &WorkOrder, images: &[(String, DerivedImage)]) -> Result<Vec<String>, BenchError> {
-    let mut files = Vec::new();
-    let mut write_one = |name: String, volume: &Volume| {
-        let bytes = nifti::encode_image(volume).map_err(|error| BenchError::Output(error.to_string()))?;
-        write(&order.folder.join(&name), &nifti::gzip(&bytes))?;
-        files.push(name);
-        Ok(())
-    };
-    for (step, image) in images {
-        match &image.kind {
-            DerivedKind::Image(volume) => write_one(format!("{step}.{}.nii.gz", image.name), volume)?,
-            DerivedKind::Deformation(components) => {
-                for (axis, volume) in ["x", "y", "z"].iter().zip(components) {
-                    write_one(format!("{step}.{}.{axis}_mm.nii.gz", image.name), volume)?;
-                }
-            }
-        }
-    }
-    Ok(files)
-}
-
 /// Writes a file and makes its bytes durable; the daemon makes its name durable when it adopts the folder.
-fn write(file: &Path, bytes: &[u8]) -> Result<(), BenchError> {
+pub(super) fn write(file: &Path, bytes: &[u8]) -> Result<(), BenchError> {
     let written = File::create(file).and_then(|mut out| {
         out.write_all(bytes)?;
         out.sync_data()

@@ -131,7 +131,7 @@ impl Made {
             }
             left_out.push((rule, skipped.cloned().unwrap_or_else(|| "its step does not make it".to_owned())));
         }
-        if chosen.is_empty() {
+        if chosen.is_empty() && !pipeline.structures().is_empty() {
             let reasons = left_out.iter().map(|(rule, why)| format!("{}: {why}", rule.style.name));
             return Err(BenchError::Nothing(reasons.collect()));
         }

@@ -52,7 +52,9 @@ fn pipeline() -> (Value, Map<String, Value>) {
     let mut root = table("pipelines/ID.json").schema();
     root["properties"]["structures"]["propertyNames"] = artefact().schema();
     root["properties"]["inputs"]["propertyNames"] = name().schema();
-    let mut inside = definitions(["complete", "input", "geometry", "structure", "rtstruct"].map(table));
+    let mut inside = definitions(
+        ["complete", "input", "geometry", "structure", "rtstruct", "seg", "registration", "derived_image"].map(table),
+    );
     inside.extend(definitions(small_objects()));
     inside.insert("condition".to_owned(), operations::condition());
     inside.insert("near".to_owned(), operations::near());

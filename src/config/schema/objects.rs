@@ -10,12 +10,19 @@ use crate::limits::{
     PIPELINE_STEPS_MAX, ROI_NAME_LENGTH_MAX, SETTING_COUNT_MAX, SETTING_MB_MAX, SLICES_MAX, STRUCTURE_ALIASES_MAX,
     WAIT_S_MAX,
 };
-use crate::pipeline::{By, Frame, Holes, Mode, OnFailure, OnTimeout, Orientation, Pick, Same};
+use crate::output::derived::As;
+use crate::output::seg::Kind;
+use crate::pipeline::{By, Frame, Holes, Mode, OUTPUT_KINDS, OnFailure, OnTimeout, Orientation, Pick, Same};
 use crate::structure::RoiType;
 
 /// A name of a pipeline, step, slot, model or peer.
 pub(in crate::config) fn name() -> Shape {
     Shape::Text { least: 1, most: ID_LENGTH_MAX, pattern: Some("^[A-Za-z0-9_-][A-Za-z0-9_.-]*$".to_owned()) }
+}
+
+/// Printable ASCII without backslash, and without space at the ends.
+fn short_text(most: usize) -> Shape {
+    Shape::Text { least: 1, most, pattern: Some(r"^[!-\[\]-~]([ -\[\]-~]*[!-\[\]-~])?$".to_owned()) }
 }
 
 /// A structure of a step or input, `step:Label`.
@@ -56,6 +63,7 @@ fn rules(title: &str) -> Value {
             {"if": {"required": ["wait_s"]}, "then": {"properties": {"optional": {"const": true}}, "required": ["optional"]}},
             {"if": {"required": ["by"]}, "then": {"properties": {"pick": {"enum": ["first", "last"]}}, "required": ["pick"]}},
         ]}),
+        "result" => json!({"minProperties": 1, "maxProperties": 1}),
         _ => json!({}),
     }
 }
@@ -155,7 +163,7 @@ fn pipeline(key: &str) -> Option<Shape> {
         "complete" => Shape::Object("complete"),
         "steps" => Shape::list_of(Shape::Object("step"), 1, PIPELINE_STEPS_MAX),
         "structures" => Shape::map(Shape::Object("structure"), 1, usize::MAX),
-        "outputs" => Shape::list_of(Shape::Object("result"), 1, 1),
+        "outputs" => Shape::list_of(Shape::Object("result"), 1, usize::MAX),
         "cpu_instead" => Shape::Flag,
         "deliver" => Shape::list(Shape::Object("destination")),
         _ => return None,
@@ -173,7 +181,7 @@ pub(super) fn small_objects() -> Vec<Table> {
     let titles = || Shape::list_of(title_of_entity(), 1, usize::MAX);
     let count = || whole(1, SLICES_MAX as u64);
     let names = || Shape::list_of(Shape::text_of(1, ROI_NAME_LENGTH_MAX), 1, STRUCTURE_ALIASES_MAX);
-    let table = |title, lead, keys| Table { title, lead, keys, rules: json!({}) };
+    let table = |title, lead, keys| Table { title, lead, keys, rules: rules(title) };
     vec![
         table(
             "when",
@@ -196,12 +204,25 @@ pub(super) fn small_objects() -> Vec<Table> {
         table(
             "result",
             "An object that is made.",
-            vec![key("rtstruct", Shape::Object("rtstruct"), "required", "An RT Structure Set.")],
+            vec![
+                key("rtstruct", Shape::Object("rtstruct"), "none", "An RT Structure Set."),
+                key("seg", Shape::Object("seg"), "none", "A segmentation."),
+                key("registration", Shape::Object("registration"), "none", "A deformation that a model makes."),
+                key("derived_image", Shape::Object("derived_image"), "none", "An image that a model makes."),
+            ],
         ),
         table(
             "destination",
             "A peer that receives the results.",
-            vec![key("to", name(), "required", "Its name: that of its file in ae-config/peers.")],
+            vec![
+                key("to", name(), "required", "Its name: that of its file in ae-config/peers."),
+                key(
+                    "outputs",
+                    Shape::list_of(Shape::Words(OUTPUT_KINDS.to_vec()), 1, OUTPUT_KINDS.len()),
+                    "all",
+                    "The kinds of outputs that it gets.",
+                ),
+            ],
         ),
     ]
 }
@@ -240,10 +261,13 @@ fn step_or_result(title: &str, key: &str) -> Option<Shape> {
         ("structure", "type") => Shape::words(&RoiType::ALL),
         ("structure", "color") => Shape::three(Shape::Integer { low: 0, high: COLOR_COMPONENT_MAX }),
         ("structure", "optional") => Shape::Flag,
-        ("rtstruct", "label") => {
-            Shape::Text { least: 1, most: 16, pattern: Some(r"^[!-\[\]-~]([ -\[\]-~]*[!-\[\]-~])?$".to_owned()) }
-        }
+        ("rtstruct" | "seg", "label") => short_text(16),
+        ("derived_image", "description") => short_text(64),
         ("rtstruct", "holes") => Shape::words(&Holes::ALL),
+        ("seg", "kind") => Shape::words(&Kind::ALL),
+        ("registration" | "derived_image", "of") => artefact(),
+        ("registration", "moving") => name(),
+        ("derived_image", "as") => Shape::words(&As::ALL),
         _ => return None,
     })
 }

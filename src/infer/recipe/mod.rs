@@ -59,6 +59,11 @@ impl Recipe {
         &self.structures
     }
 
+    /// Images that it makes besides, by name, and whether each is a deformation.
+    pub fn images(&self) -> impl Iterator<Item = (&str, bool)> {
+        self.stage.images.iter().map(|image| (image.name.as_str(), image.kind == output::ImageKind::Deformation))
+    }
+
     /// The files of its networks, in the order in which [`super::run`] takes them.
     pub fn networks(&self) -> &[NetworkFile] {
         &self.networks

@@ -29,6 +29,11 @@ impl DataSet {
         self.insert(tag, value.to_vec(), b' ')
     }
 
+    /// Sets bytes of a binary value; an odd length is filled with 0 (PS3.5 8.1.1).
+    pub fn bytes(&mut self, tag: Tag, value: &[u8]) -> &mut DataSet {
+        self.insert(tag, value.to_vec(), 0)
+    }
+
     /// Sets a UID; an odd length is filled with NUL (PS3.5 9.1).
     pub fn uid(&mut self, tag: Tag, uid: &Uid) -> &mut DataSet {
         self.uid_text(tag, uid.as_str())

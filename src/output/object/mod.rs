@@ -1,6 +1,7 @@
 //! What all DICOM objects that we make have in common: patient, study, equipment, UIDs, bytes; no kind of object.
 
 mod encode;
+pub mod frames;
 mod patient;
 mod text;
 

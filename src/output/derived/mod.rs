@@ -1,0 +1,81 @@
+//! Images that a model makes, as DICOM: a synthetic CT or MR as a series that planning systems read, anything else as a
+//! parametric map (PS3.3 A.75) whose pixels are the numbers themselves.
+
+mod map;
+mod series;
+
+use thiserror::Error;
+
+use super::object::{ObjectError, Source, Uids};
+use crate::volume::Volume;
+
+/// What the image is written as.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum As {
+    /// CT Image Storage, an object for each slice; the values are HU.
+    Ct,
+    /// MR Image Storage, an object for each slice.
+    Mr,
+    /// Parametric Map Storage, one object of 32-bit floats.
+    #[default]
+    ParametricMap,
+}
+
+impl As {
+    /// Every one with its word.
+    pub const ALL: [(&'static str, As); 3] = [("ct", As::Ct), ("mr", As::Mr), ("parametric_map", As::ParametricMap)];
+}
+
+/// Everything that makes one derived image. It borrows images of a patient, so it derives no `Debug`.
+pub struct DerivedImage<'a> {
+    pub source: Source<'a>,
+    /// On the grid of the images.
+    pub volume: &'a Volume,
+    /// What made it, in the UIDs: `step.name`.
+    pub name: &'a str,
+    pub series_number: u32,
+    /// Series Description, at most 64 characters.
+    pub series_description: &'a str,
+}
+
+/// Why there is no derived image.
+#[derive(Debug, Error)]
+pub enum DerivedError {
+    #[error(transparent)]
+    Object(#[from] ObjectError),
+    #[error("found {0} values that are no numbers, expected none")]
+    NotANumber(usize),
+    #[error("found {0} bytes of pixels, expected fewer: they do not fit into one value of an object")]
+    Size(usize),
+}
+
+/// A Part 10 file and its SOP Instance UID.
+pub struct Encoded {
+    pub sop_instance_uid: crate::dicom::Uid,
+    pub bytes: Vec<u8>,
+}
+
+impl DerivedImage<'_> {
+    fn uids(&self) -> Uids {
+        self.source.uids(&format!("derived image {}", self.name))
+    }
+}
+
+/// Encodes an image, as one object or as one for each slice. The same input gives the same bytes.
+///
+/// # Errors
+/// [`DerivedError`].
+pub fn encode(image: &DerivedImage<'_>, kind: As) -> Result<Vec<Encoded>, DerivedError> {
+    match image.volume.pixels.iter().filter(|value| !value.is_finite()).count() {
+        0 => {}
+        count => return Err(DerivedError::NotANumber(count)),
+    }
+    match kind {
+        As::Ct => series::encode(image, series::CT),
+        As::Mr => series::encode(image, series::MR),
+        As::ParametricMap => map::encode(image).map(|encoded| vec![encoded]),
+    }
+}
+
+#[cfg(test)]
+mod tests;

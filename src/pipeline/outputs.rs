@@ -1,0 +1,86 @@
+//! What is made of a result besides the structure set, and which peer gets what; it writes none of it.
+
+use super::definition::parse_short_text;
+use super::steps::{ArtefactRef, Step};
+use crate::document::{Node, Problems};
+use crate::output::{derived, seg};
+
+/// Kinds of outputs, in the words of a pipeline.
+pub const OUTPUT_KINDS: [&str; 4] = ["rtstruct", "seg", "registration", "derived_image"];
+
+/// A DICOM Segmentation of all structures.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SegOutput {
+    /// Content Label (0070,0080): 1 to 16 characters.
+    pub label: String,
+    pub kind: seg::Kind,
+}
+
+/// A DICOM Deformable Spatial Registration.
+#[derive(Clone, Debug)]
+pub struct RegistrationOutput {
+    /// The deformation of a model.
+    pub of: ArtefactRef,
+    /// The input of images that the displacements lead to.
+    pub moving: String,
+}
+
+/// An image that a model makes, as DICOM.
+#[derive(Clone, Debug)]
+pub struct DerivedOutput {
+    pub of: ArtefactRef,
+    pub written_as: derived::As,
+    /// Series Description, at most 64 characters; none for what the pipeline is called.
+    pub description: Option<String>,
+}
+
+pub(super) fn parse_seg(node: &Node, problems: &mut Problems) -> Option<SegOutput> {
+    let mut fields = node.object(problems)?;
+    let label = fields.required("label", problems).and_then(|label| parse_short_text(label, 16, problems));
+    let kind = fields.optional("kind").map_or(Some(seg::Kind::Binary), |kind| kind.choice(&seg::Kind::ALL, problems));
+    fields.finish(problems);
+    Some(SegOutput { label: label?, kind: kind? })
+}
+
+/// `images` are the inputs of images besides the primary one.
+pub(super) fn parse_registration(
+    node: &Node,
+    steps: &[Step],
+    images: &[&str],
+    problems: &mut Problems,
+) -> Option<RegistrationOutput> {
+    let mut fields = node.object(problems)?;
+    let of = fields.required("of", problems).and_then(|of| parse_of(of, steps, problems));
+    let moving = fields.required("moving", problems).and_then(|moving| {
+        let name = moving.text(problems)?;
+        if !images.contains(&name) {
+            let expected = format!("an input of images that is not the primary one: {}", images.join(", "));
+            problems.add(moving, format!("{name:?}"), expected);
+            return None;
+        }
+        Some(name.to_owned())
+    });
+    fields.finish(problems);
+    Some(RegistrationOutput { of: of?, moving: moving? })
+}
+
+pub(super) fn parse_derived(node: &Node, steps: &[Step], problems: &mut Problems) -> Option<DerivedOutput> {
+    let mut fields = node.object(problems)?;
+    let of = fields.required("of", problems).and_then(|of| parse_of(of, steps, problems));
+    let written_as =
+        fields.optional("as").map_or(Some(derived::As::default()), |kind| kind.choice(&derived::As::ALL, problems));
+    let description = fields.optional("description").and_then(|text| parse_short_text(text, 64, problems));
+    fields.finish(problems);
+    Some(DerivedOutput { of: of?, written_as: written_as?, description })
+}
+
+/// An image of a step. That the model makes it is checked where models are known.
+fn parse_of(node: &Node, steps: &[Step], problems: &mut Problems) -> Option<ArtefactRef> {
+    let of = ArtefactRef::parse(node.text(problems)?, node, problems)?;
+    let ids: Vec<&str> = steps.iter().map(|step| step.id.as_str()).collect();
+    if !ids.contains(&of.step.as_str()) {
+        problems.add(node, format!("the step {:?}", of.step), format!("one of the steps {}", ids.join(", ")));
+        return None;
+    }
+    Some(of)
+}
