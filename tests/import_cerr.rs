@@ -251,6 +251,26 @@ fn with(scan: &str, map: &str) -> String {
 }
 
 #[test]
+fn uptake_values_and_images_reach_the_pipeline() {
+    let text = r#"{"input": {"scan": [
+        {"identifier": {"imageType": "PT SCAN"}, "channels": {"imageType": {"suv": {"suvType": {"val": "BW"}}}}},
+        {"identifier": {"imageType": "CT SCAN"}}]},
+        "output": {"labelMap": {"strNameToLabelMap": [{"structureName": "GTV", "value": 1}]},
+                   "DVF": {"outputFormat": "H5"}, "derivedImage": {"outputFormat": "H5", "imageType": "TBR"}}}"#;
+    let imported = one("X_config.json", text).unwrap_or_else(|told| panic!("{told:#?}"));
+    assert_eq!((imported.not_expressed.as_slice(), problems_of(&imported)), ([].as_slice(), Vec::new()));
+    let parts = [
+        r#""unit": "suv_bw""#,
+        r#"{ "registration": { "moving": "ct", "of": "x:DVF" } }"#,
+        r#"{ "derived_image": { "of": "x:TBR" } }"#,
+    ];
+    holds(&flat(&imported, 1), &parts);
+    let body = text.replace("BW", "LBM");
+    let imported = one("X_config.json", &body).unwrap_or_else(|told| panic!("{told:#?}"));
+    assert_eq!(imported.not_expressed, ["suv LBM: only SUV by body weight (BW) is known"]);
+}
+
+#[test]
 fn every_method_of_the_vocabulary_is_an_operation() {
     let crop = |method: &str, params: &str| format!(r#", "crop": {{"method": "{method}", "params": {params}}}"#);
     let cases = [

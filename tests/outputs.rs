@@ -5,7 +5,7 @@
 mod gateway;
 mod onnx_stand_in;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -140,6 +140,8 @@ fn every_output_holds_what_the_network_gave() {
     let slices = images.len();
     assert_eq!(counts, [("CT", slices), ("MR", slices), ("PM", 1), ("REG", 1), ("RS", 1), ("SEG", 1)]);
     let original = load(&images);
+    let uids: BTreeSet<Uid> = found.values().flatten().map(|file| instance(file).sop_instance_uid).collect();
+    assert_eq!(uids.len(), 2 * slices + 4, "every object has its own UID");
 
     let bytes = fs::read(&found["SEG"][0]).expect("a file");
     let segments = seg::read(&bytes).unwrap_or_else(|error| panic!("{error}"));

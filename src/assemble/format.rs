@@ -13,7 +13,7 @@ pub enum Modality {
     Ct,
     /// Values in the arbitrary unit of the scanner.
     Mr,
-    /// Values in the unit that Units (0054,1001) states; not yet SUV.
+    /// Values in the unit that Units (0054,1001) states, until [`super::to_suv_bw`].
     Pet,
 }
 

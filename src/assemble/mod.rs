@@ -12,6 +12,7 @@ mod native;
 mod placement;
 mod plan;
 mod series;
+mod suv;
 #[cfg(test)]
 mod tests;
 
@@ -21,3 +22,4 @@ pub use format::Modality;
 pub use load::{AssembleError, load};
 pub use placement::{COINCIDENT_MM, Placement, Spacing, placement, spacing};
 pub use plan::{Allowed, SeriesPlan, SliceSource, plan, plan_with};
+pub use suv::to_suv_bw;

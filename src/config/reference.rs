@@ -9,7 +9,7 @@ use super::{Dialect, Limits, RETRY_DEFAULT, WorkerSettings};
 use crate::output::derived::As;
 use crate::output::seg::Kind;
 use crate::pipeline::{
-    By, Completeness, Frame, Group, Holes, Mode, OPERATORS, OnFailure, OnTimeout, Orientation, Pick, Same,
+    By, Completeness, Frame, Group, Holes, Mode, OPERATORS, OnFailure, OnTimeout, Orientation, Pick, Same, Unit,
 };
 use crate::structure::RoiType;
 
@@ -362,6 +362,13 @@ fn input() -> Vec<Object> {
                         "`same`",
                         "Frame of Reference: that of the primary input, or any, which is then told as an error when it \
                          is another, because no registration is read yet",
+                    ),
+                    key(
+                        "unit",
+                        words(&Unit::ALL),
+                        "`rescaled`",
+                        "the values of images: HU of CT and as stored otherwise; or standardised uptake by body weight \
+                         (g/ml) of PET in BQML, GML or Philips' CNTS. Images that do not say all that it needs fail the job",
                     ),
                     key(
                         "drawn_on",

@@ -6,7 +6,9 @@
 use dicom_dictionary_std::tags;
 use thiserror::Error;
 
-use super::object::frames::{decimals, is_even, put_content, put_referenced_series, put_u32};
+use super::object::frames::{
+    decimals, is_even, put_content, put_referenced_series, put_serial_number, put_u32, put_unknown,
+};
 use super::object::{DataSet, ObjectError, SeriesOf, Source, Uids, date_time, image_reference, part10};
 use crate::dicom::{Instance, Uid};
 use crate::limits::OBJECT_VALUE_BYTES_MAX;
@@ -83,6 +85,8 @@ pub fn encode(registration: &Registration<'_>) -> Result<Vec<u8>, RegistrationEr
     let mut data = source.begin(series, &uids)?;
     let (date, time) = date_time(source.created);
     data.text(tags::CONTENT_DATE, &date).text(tags::CONTENT_TIME, &time);
+    put_serial_number(&mut data);
+    put_unknown(&mut data);
     put_content(&mut data, "DEFORMATION", "Made by an algorithm, not reviewed");
     put_referenced(&mut data, registration);
     let images = |instances: &[&Instance]| -> Vec<DataSet> {

@@ -45,7 +45,7 @@ pub struct Input {
 #[derive(Clone, Debug)]
 pub enum Wants {
     /// A series of images that makes a volume.
-    Image { slices: SliceCount, geometry: GeometryCondition },
+    Image { slices: SliceCount, geometry: GeometryCondition, unit: Unit },
     /// Structures that were drawn elsewhere: an RT Structure Set, or a DICOM Segmentation.
     Structures(Vec<AliasRule>),
 }
@@ -101,6 +101,21 @@ pub enum By {
 impl By {
     /// Every one with its word.
     pub const ALL: [(&'static str, By); 2] = [("series_date", By::SeriesDate), ("study_date", By::StudyDate)];
+}
+
+/// What the values of images are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Unit {
+    /// As the modality gives them: HU of CT, the scanner's own of MR, what Units (0054,1001) says of PET.
+    #[default]
+    Rescaled,
+    /// Standardised uptake value by body weight, g/ml; of PET only.
+    SuvBw,
+}
+
+impl Unit {
+    /// Every one with its word.
+    pub const ALL: [(&'static str, Unit); 2] = [("rescaled", Unit::Rescaled), ("suv_bw", Unit::SuvBw)];
 }
 
 /// Which Frame of Reference a series may have.
@@ -266,6 +281,7 @@ fn parse_input(name: &str, node: &Node, problems: &mut Problems) -> Option<Input
     let predicate = Predicate::of_fields(&mut fields, problems);
     let slices = fields.optional("slices");
     let geometry = fields.optional("geometry");
+    let unit = fields.optional("unit");
     let structures = fields.optional("structures");
     let flag = |node: Option<&Node>, problems: &mut Problems| node.and_then(|node| node.bool(problems));
     let primary = flag(fields.optional("primary"), problems).unwrap_or(false);
@@ -288,15 +304,17 @@ fn parse_input(name: &str, node: &Node, problems: &mut Problems) -> Option<Input
     let drawn_on = (structures.is_some() && drawn_on != ANY).then_some(drawn_on);
     let wants = match structures {
         Some(list) => {
-            for only in [slices, geometry].into_iter().flatten() {
-                problems.add_with_cure(only, "a condition on slices", "none beside \"structures\"", "remove it");
+            for only in [slices, geometry, unit].into_iter().flatten() {
+                problems.add_with_cure(only, "a condition on images", "none beside \"structures\"", "remove it");
             }
             Wants::Structures(parse_aliases(list, problems))
         }
         None => {
             let slices = slices.and_then(|slices| parse_slices(slices, problems));
             let geometry = geometry.and_then(|geometry| parse_geometry(geometry, problems));
+            let unit = unit.and_then(|unit| unit.choice(&Unit::ALL, problems)).unwrap_or_default();
             Wants::Image {
+                unit,
                 slices: slices.unwrap_or(SliceCount { min: 1, max: SLICES_MAX }),
                 geometry: geometry.unwrap_or(GeometryCondition { orientation: Orientation::Any, max_gap: 0 }),
             }

@@ -21,7 +21,9 @@ pub use completeness::{Completeness, CompletenessOverride, OnTimeout};
 pub use definition::{
     Deliver, Holes, Mode, Output, Pipeline, Reference, RtStructOutput, StructureRule, When, parse_id,
 };
-pub use inputs::{AliasRule, By, Frame, GeometryCondition, Input, Orientation, Pick, Picking, Same, SliceCount, Wants};
+pub use inputs::{
+    AliasRule, By, Frame, GeometryCondition, Input, Orientation, Pick, Picking, Same, SliceCount, Unit, Wants,
+};
 pub use model::{Algorithm, Model};
 pub use outputs::{DerivedOutput, OUTPUT_KINDS, RegistrationOutput, SegOutput};
 pub use predicate::{Every, Group, Predicate, Test, Which};

@@ -8,6 +8,7 @@ use super::trace::{Evidence, Trace};
 use super::{Arrival, Assembly, InstanceView, SeriesView, Verdict};
 use crate::dicom::AeTitle;
 use crate::dicom::instance::text;
+use crate::output::derived::DERIVED_HERE;
 use crate::pipeline::{
     GeometryCondition, Group, Input, Mode, Orientation, Pipeline, Predicate, SliceCount, Test, Wants, When,
 };
@@ -53,10 +54,23 @@ fn input_trace(series: &SeriesView<'_>, input: &Input) -> Trace {
     let any = Trace::leaf(&path, count > 0, "at least one instance", if count > 0 { "some" } else { "no instance" });
     let mut conditions = vec![any, predicate(&input.predicate, true, &series.instances)];
     match &input.wants {
-        Wants::Image { slices, geometry } => conditions.extend(stack(&series.assembly, slices, geometry, &path)),
+        Wants::Image { slices, geometry, .. } => {
+            conditions.extend(stack(&series.assembly, slices, geometry, &path));
+            conditions.extend(derived(&series.instances, &path));
+        }
         Wants::Structures(_) => conditions.extend(drawn(&series.instances, &path)),
     }
     Trace::joined(&path, Group::All, conditions)
+}
+
+/// Nothing, unless they are images that a model of ours made: an archive that passes them on would have them worked on
+/// again and again.
+fn derived(instances: &[InstanceView<'_>], path: &str) -> Option<Trace> {
+    let ours = |instance: &InstanceView<'_>| {
+        text(instance.header, tags::DERIVATION_DESCRIPTION).is_some_and(|d| d == DERIVED_HERE)
+    };
+    let expected = "images that were acquired, not made by contourd";
+    instances.iter().any(ours).then(|| Trace::leaf(path, false, expected, "a result of our own"))
 }
 
 /// Objects that hold structures, and not of our own making: a result that comes back to the gateway (from a PACS that

@@ -208,6 +208,16 @@ fn finds_private_attributes_by_their_creator() {
 }
 
 #[test]
+fn an_image_that_a_model_of_ours_made_is_no_input() {
+    let described = |text: &'static str| [("Modality", "CT"), ("DerivationDescription", text)];
+    let condition = r#"{"tag": "Modality", "eq": "CT"}"#;
+    assert_eq!(check(condition, &[&described("MPR")]), Vec::<String>::new());
+    let told = check(condition, &[&described("MPR"), &described(crate::output::derived::DERIVED_HERE)]);
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].contains("expected images that were acquired, not made by contourd"), "{told:?}");
+}
+
+#[test]
 fn judges_slices_and_geometry_on_the_assembled_stack() {
     let ct = [header(&[("Modality", "CT")])];
     let condition = r#"{"tag": "Modality", "eq": "CT"}"#;

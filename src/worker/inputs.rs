@@ -11,7 +11,7 @@ use super::bench::BenchError;
 use super::{InputFiles, WorkOrder};
 use crate::assemble::{self, Allowed, SeriesPlan};
 use crate::dicom::Instance;
-use crate::pipeline::{Input, Pipeline, Wants};
+use crate::pipeline::{Input, Pipeline, Unit, Wants};
 use crate::volume::Volume;
 
 /// A series of images, planned but not loaded.
@@ -34,7 +34,7 @@ pub(super) fn read_series<'a>(pipeline: &'a Pipeline, order: &'a WorkOrder) -> R
     inputs.sort_by_key(|input| !input.primary);
     let mut series = Vec::new();
     for input in inputs {
-        let Wants::Image { geometry, .. } = &input.wants else { continue };
+        let Wants::Image { geometry, unit, .. } = &input.wants else { continue };
         let Some(files) = files_of(order, input) else {
             if input.optional {
                 continue;
@@ -45,7 +45,12 @@ pub(super) fn read_series<'a>(pipeline: &'a Pipeline, order: &'a WorkOrder) -> R
         // As strict as the slot: gaps only where it allows them.
         let allowed = Allowed { uneven_spacing: geometry.max_gap > 0, ..Allowed::default() };
         let plan = assemble::plan_with(&instances, allowed);
-        let plan = plan.map_err(|refusals| BenchError::Series(refusals.iter().map(ToString::to_string).collect()))?;
+        let mut plan =
+            plan.map_err(|refusals| BenchError::Series(refusals.iter().map(ToString::to_string).collect()))?;
+        if *unit == Unit::SuvBw {
+            assemble::to_suv_bw(&mut plan, &instances)
+                .map_err(|reason| BenchError::Series(vec![format!("{}: no SUV: {reason}", input.name)]))?;
+        }
         series.push(Series { slot: &input.name, files, instances, plan });
     }
     Ok(series)

@@ -12,7 +12,7 @@ use crate::limits::{
 };
 use crate::output::derived::As;
 use crate::output::seg::Kind;
-use crate::pipeline::{By, Frame, Holes, Mode, OUTPUT_KINDS, OnFailure, OnTimeout, Orientation, Pick, Same};
+use crate::pipeline::{By, Frame, Holes, Mode, OUTPUT_KINDS, OnFailure, OnTimeout, Orientation, Pick, Same, Unit};
 use crate::structure::RoiType;
 
 /// A name of a pipeline, step, slot, model or peer.
@@ -59,7 +59,7 @@ fn rules(title: &str) -> Value {
             "then": {"required": ["deliver"], "properties": {"deliver": {"minItems": 1}}},
         }),
         "input" => json!({"allOf": [
-            {"if": {"required": ["structures"]}, "then": {"properties": {"slices": false, "geometry": false}}},
+            {"if": {"required": ["structures"]}, "then": {"properties": {"slices": false, "geometry": false, "unit": false}}},
             {"if": {"required": ["wait_s"]}, "then": {"properties": {"optional": {"const": true}}, "required": ["optional"]}},
             {"if": {"required": ["by"]}, "then": {"properties": {"pick": {"enum": ["first", "last"]}}, "required": ["pick"]}},
         ]}),
@@ -240,6 +240,7 @@ fn input(key: &str) -> Option<Shape> {
         "by" => Shape::words(&By::ALL),
         "frame" => Shape::words(&Frame::ALL),
         "drawn_on" => name(),
+        "unit" => Shape::words(&Unit::ALL),
         "orientation" => Shape::words(&Orientation::ALL),
         "max_gap" => whole(0, SLICES_MAX as u64),
         _ => return None,

@@ -7,7 +7,7 @@ use crate::dicom::Uid;
 use crate::limits::OBJECT_VALUE_BYTES_MAX;
 use crate::output::object::frames::{
     ALONG_SLICES, Derivation, derivation, frame_content, is_even, pixel_measures, plane_orientation, plane_position,
-    put_content, put_dimensions, put_lossy, put_referenced_series, put_serial_number, put_u16,
+    put_content, put_dimensions, put_lossy, put_referenced_series, put_serial_number, put_u16, put_unknown,
 };
 use crate::output::object::{DataSet, SeriesOf, part10, plain};
 use crate::structure::Code;
@@ -27,7 +27,7 @@ pub fn encode(image: &DerivedImage<'_>) -> Result<Encoded, DerivedError> {
     if slices * rows * columns * 4 > OBJECT_VALUE_BYTES_MAX {
         return Err(DerivedError::Size(slices * rows * columns * 4));
     }
-    let uids = image.uids();
+    let uids = image.uids("map");
     let series = SeriesOf {
         sop_class_uid: SOP_CLASS_UID,
         modality: "OT",
@@ -36,6 +36,7 @@ pub fn encode(image: &DerivedImage<'_>) -> Result<Encoded, DerivedError> {
     };
     let mut data = source.begin(series, &uids)?;
     put_serial_number(&mut data);
+    put_unknown(&mut data);
     put_content(&mut data, image.name, "Made by a model, not reviewed");
     put_lossy(&mut data, source);
     put_referenced_series(&mut data, source);
@@ -54,6 +55,7 @@ pub fn encode(image: &DerivedImage<'_>) -> Result<Encoded, DerivedError> {
     ] {
         put_u16(&mut data, tag, &[value]);
     }
+    data.sequence(tags::ACQUISITION_CONTEXT_SEQUENCE, []);
     let organization = Uid::derived(["dimensions of", uids.sop_instance_uid.as_str()]);
     put_dimensions(&mut data, source, &organization, &[ALONG_SLICES]);
     put_groups(&mut data, image);

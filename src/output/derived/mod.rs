@@ -9,6 +9,10 @@ use thiserror::Error;
 use super::object::{ObjectError, Source, Uids};
 use crate::volume::Volume;
 
+/// Derivation Description (0008,2111) of the images of a series that we write. It tells them from what was acquired, so that
+/// the gateway does not work on its own results.
+pub const DERIVED_HERE: &str = "contourd: made by a model, not acquired";
+
 /// What the image is written as.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum As {
@@ -56,8 +60,9 @@ pub struct Encoded {
 }
 
 impl DerivedImage<'_> {
-    fn uids(&self) -> Uids {
-        self.source.uids(&format!("derived image {}", self.name))
+    /// One image may be written in several ways, and each way several times: the series has its own number each time.
+    fn uids(&self, way: &str) -> Uids {
+        self.source.uids(&format!("derived image {} {way} {}", self.name, self.series_number))
     }
 }
 

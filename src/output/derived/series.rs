@@ -5,7 +5,7 @@ use ndarray::{ArrayView2, Axis};
 
 use super::{DerivedError, DerivedImage, Encoded};
 use crate::dicom::Uid;
-use crate::output::object::frames::{decimals, derived_from, put_lossy, put_u16};
+use crate::output::object::frames::{decimals, derived_from, put_lossy, put_u16, put_unknown};
 use crate::output::object::{DataSet, SeriesOf, Uids, date_time, decimal, part10};
 
 /// What differs between the kinds.
@@ -40,12 +40,11 @@ pub const MR: Kind = Kind {
         (tags::REPETITION_TIME, ""),
         (tags::ECHO_TIME, ""),
         (tags::ECHO_TRAIN_LENGTH, ""),
-        (tags::INVERSION_TIME, ""),
     ],
 };
 
 pub fn encode(image: &DerivedImage<'_>, kind: Kind) -> Result<Vec<Encoded>, DerivedError> {
-    let uids = image.uids();
+    let uids = image.uids(kind.modality);
     let scale = Scale::of(image.volume.pixels.iter().copied());
     let planes = image.volume.pixels.axis_iter(Axis(0)).enumerate();
     planes.map(|(slice, pixels)| encode_slice(image, &kind, slice, &pixels, &scale, &uids)).collect()
@@ -116,14 +115,18 @@ fn encode_slice(
     data.text(tags::INSTANCE_NUMBER, &number_in_series)
         .text(tags::CONTENT_DATE, &date)
         .text(tags::CONTENT_TIME, &time)
-        .text(tags::DERIVATION_DESCRIPTION, "Made by a model, not acquired")
+        .text(tags::DERIVATION_DESCRIPTION, super::DERIVED_HERE)
         .sequence(tags::SOURCE_IMAGE_SEQUENCE, [derived_from(&image.source.slices[slice])]);
     put_lossy(&mut data, &image.source);
+    put_unknown(&mut data);
     put_position(&mut data, image, slice);
-    data.text(tags::PHOTOMETRIC_INTERPRETATION, "MONOCHROME2")
-        .text(tags::RESCALE_INTERCEPT, &number(scale.intercept))
-        .text(tags::RESCALE_SLOPE, &number(scale.slope))
-        .text(tags::RESCALE_TYPE, kind.rescale_type.unwrap_or("US"));
+    data.text(tags::PHOTOMETRIC_INTERPRETATION, "MONOCHROME2");
+    // The module of MR images has no rescale; readers apply one where they find it.
+    if kind.rescale_type.is_some() || (scale.slope, scale.intercept) != (1.0, 0.0) {
+        data.text(tags::RESCALE_INTERCEPT, &number(scale.intercept))
+            .text(tags::RESCALE_SLOPE, &number(scale.slope))
+            .text(tags::RESCALE_TYPE, kind.rescale_type.unwrap_or("US"));
+    }
     let [_, rows, columns] = geometry.shape();
     for (tag, value) in [
         (tags::SAMPLES_PER_PIXEL, 1),

@@ -151,6 +151,11 @@ pub fn put_serial_number(data: &mut DataSet) {
     data.text(tags::DEVICE_SERIAL_NUMBER, "none");
 }
 
+/// What General Series (PS3.3 C.7.3.1) asks for and nobody knows here: the side of a paired body part.
+pub fn put_unknown(data: &mut DataSet) {
+    data.text(tags::LATERALITY, "");
+}
+
 /// Content Identification Macro (PS3.3 10.9). The label is a code string: capitals, digits, space and underscore.
 pub fn put_content(data: &mut DataSet, label: &str, description: &str) {
     let folded = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' };

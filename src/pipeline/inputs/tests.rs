@@ -68,7 +68,7 @@ fn tells_what_is_wrong_and_what_to_do() {
         ),
         (
             r#"{"ct": {}, "pet": {"optionl": true}}"#,
-            r#"p.json:1: pet.optionl: found the unknown key "optionl", expected only the keys all, any, none, slices, geometry, structures, primary, optional, wait_s, pick, by, frame, drawn_on; did you mean "optional"?"#,
+            r#"p.json:1: pet.optionl: found the unknown key "optionl", expected only the keys all, any, none, slices, geometry, unit, structures, primary, optional, wait_s, pick, by, frame, drawn_on; did you mean "optional"?"#,
         ),
         (
             r#"{"ct": {}, "pet": {}, "rs": {"structures": {"A": ["a"]}, "drawn_on": "pett"}}"#,
@@ -100,7 +100,7 @@ fn tells_what_is_wrong_and_what_to_do() {
         ),
         (
             r#"{"ct": {}, "rs": {"structures": {}, "slices": {"min": 3}}}"#,
-            r#"p.json:1: rs.slices: found a condition on slices, expected none beside "structures"; remove it"#,
+            r#"p.json:1: rs.slices: found a condition on images, expected none beside "structures"; remove it"#,
         ),
     ] {
         let told = parse(text).expect_err("something is wrong");

@@ -33,6 +33,7 @@ pub(super) fn pipeline(config: &Config, all: &[&Config]) -> String {
         let dispensable = drawn.iter().all(|need| need.optional && (need.found || made));
         slots.insert("drawn".to_owned(), drawn_slot(&drawn, config.drawn, dispensable));
     }
+    let outputs = outputs(config, &mut slots);
     set("inputs", Json::Object(slots));
     set("steps", Json::Array(steps));
     let mut structures = Map::new();
@@ -41,13 +42,32 @@ pub(super) fn pipeline(config: &Config, all: &[&Config]) -> String {
         structures.insert(format!("{}:{label}", config.id), names::rule(label, &mut taken));
     }
     set("structures", Json::Object(structures));
-    set("outputs", json!([{"rtstruct": {"label": "AUTO", "holes": "keyhole"}}]));
+    set("outputs", Json::Array(outputs));
     set("deliver", json!([]));
     let comments = [
         format!("A start, made by `contourd import cerr` from {}_config.json.", config.algorithm),
         "Set \"mode\" to \"shadow\" to try it and to \"live\" to deliver; name destinations in \"deliver\"; say in \"inputs\" which series are meant.".to_owned(),
     ];
     text::document(&comments, &Json::Object(pipeline))
+}
+
+/// The structure set, and what the model gives besides: derived images, and deformations where a second image is there that
+/// they lead to.
+fn outputs(config: &Config, slots: &mut Map<String, Json>) -> Vec<Json> {
+    let mut outputs = vec![json!({"rtstruct": {"label": "AUTO", "holes": "keyhole"}})];
+    let primary = slots.keys().next().cloned().unwrap_or_default();
+    for (name, image) in &config.images {
+        let of = format!("{}:{name}", config.id);
+        if image["kind"] == "image" {
+            outputs.push(json!({"derived_image": {"of": of}}));
+            continue;
+        }
+        let mut names = (0..config.scans.len()).map(|index| slot_of(config, index, slots));
+        if let Some(moving) = names.find(|slot| *slot != primary) {
+            outputs.push(json!({"registration": {"of": of, "moving": moving}}));
+        }
+    }
+    outputs
 }
 
 /// The only other model that makes a structure: a label, or a region that it keeps. It looks at the same kind of images
@@ -138,6 +158,9 @@ fn slot_of(config: &Config, index: usize, slots: &mut Map<String, Json>) -> Stri
     if let Some((pick, by)) = scan.identifier.pick {
         slot["pick"] = json!(pick);
         slot["by"] = json!(by);
+    }
+    if scan.suv {
+        slot["unit"] = json!("suv_bw");
     }
     if !scan.required {
         slot["optional"] = json!(true);

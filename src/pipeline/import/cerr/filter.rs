@@ -128,14 +128,15 @@ fn z_score(_: &mut Parameters<'_>, _: &mut Reading) -> Option<Vec<Json>> {
     Some(vec![json!({"op": "normalise", "by": "z_score", "on": "inside", "ddof": 1})])
 }
 
-/// PET is handed over in the unit that it is stored in.
+/// The input of the pipeline says so; the model takes what it gets.
 fn suv(parameters: &mut Parameters<'_>, reading: &mut Reading) -> Option<Vec<Json>> {
     let kind = parameters.take(&["suvType"], reading).and_then(|node| reading.text(node));
     let kind = kind.unwrap_or_else(|| "BW".to_owned());
     reading.origin.insert("filter.suv.suvType".to_owned(), json!(kind));
-    reading
-        .not_expressed
-        .push(format!("suv {kind}: values are taken as they are stored; send PET in SUV, or convert it before"));
+    match kind.as_str() {
+        "BW" => reading.suv = true,
+        _ => reading.not_expressed.push(format!("suv {kind}: only SUV by body weight (BW) is known")),
+    }
     Some(Vec::new())
 }
 

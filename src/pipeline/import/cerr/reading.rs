@@ -8,6 +8,8 @@ use crate::document::{Fields, Node, Problems, Value};
 pub(super) struct Reading {
     pub problems: Problems,
     pub not_expressed: Vec<String>,
+    /// A filter of the scan that is being read asks for standardised uptake values.
+    pub suv: bool,
     pub notes: Vec<String>,
     /// Structures that the model needs, in the order met.
     pub needs: Vec<Need>,
@@ -48,6 +50,7 @@ impl Reading {
         Reading {
             problems: Problems::of(file),
             not_expressed: Vec::new(),
+            suv: false,
             notes: Vec::new(),
             needs: Vec::new(),
             saved: Vec::new(),

@@ -21,6 +21,8 @@ pub(super) struct Scan {
     pub channels: Vec<Channel>,
     /// Slices, rows and columns with which every image of this input ends, where the configuration fixes them.
     pub size: [Option<i64>; 3],
+    /// PET in standardised uptake values.
+    pub suv: bool,
 }
 
 /// One channel that an input gives.
@@ -70,9 +72,10 @@ pub(super) fn parse(
     let channels = fields.optional("channels").map_or(Vec::new(), |node| {
         one_or_many(node).into_iter().filter_map(|channel| parse_channel(channel, &name, reading)).collect()
     });
+    let suv = std::mem::take(&mut reading.suv);
     let views = if views.is_empty() { vec!["axial"] } else { views };
     let channels = if channels.is_empty() { vec![Channel { slice: 0, pre: Vec::new() }] } else { channels };
-    Scan { name, identifier, required, views, pre, channels, size }
+    Scan { name, identifier, required, views, pre, channels, size, suv }
 }
 
 fn parse_channel(node: &Node, scan: &str, reading: &mut Reading) -> Option<Channel> {
