@@ -331,7 +331,7 @@ fn input() -> Vec<Object> {
                         "structures",
                         "object: for each label a list of names, or `{\"union\": [names]}`",
                         "none: images",
-                        "the slot is filled by an RT Structure Set or a binary segmentation, not by images. Steps name \
+                        "the slot is filled by an RT Structure Set or a segmentation (of a fraction, a half counts as inside), not by images. Steps name \
                          its structures `slot:label`. The first name of the list that is found counts, without regard \
                          to case; of a union all that are found. Results of contourd are not taken",
                     ),

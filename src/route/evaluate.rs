@@ -79,23 +79,20 @@ fn drawn(instances: &[InstanceView<'_>], path: &str) -> Vec<Trace> {
     let path = format!("{path}.structures");
     let of = |instance: &InstanceView<'_>| holder(instance.header);
     let other = instances.iter().map(of).find_map(|found| found.err());
-    let expected = "RT Structure Sets or binary segmentations in every instance, not made by contourd";
+    let expected = "RT Structure Sets or segmentations in every instance, not made by contourd";
     let found = other.clone().unwrap_or_else(|| "those".to_owned());
     vec![Trace::leaf(&path, other.is_none(), expected, found)]
 }
 
-/// RT Structure Set Storage and Segmentation Storage (PS3.4 B.5).
-const HOLDERS: [&str; 2] = ["1.2.840.10008.5.1.4.1.1.481.3", "1.2.840.10008.5.1.4.1.1.66.4"];
+/// RT Structure Set Storage, Segmentation Storage and Label Map Segmentation Storage (PS3.4 B.5).
+const HOLDERS: [&str; 3] =
+    ["1.2.840.10008.5.1.4.1.1.481.3", "1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7"];
 
 /// Says what it is instead, when it holds no structures that can be taken.
 fn holder(header: &InMemDicomObject) -> Result<(), String> {
     let class = text(header, tags::SOP_CLASS_UID).unwrap_or_default();
     if !HOLDERS.contains(&class.as_str()) {
         return Err(format!("SOP class {class}"));
-    }
-    let kind = text(header, tags::SEGMENTATION_TYPE).unwrap_or_default();
-    if class == HOLDERS[1] && kind != "BINARY" {
-        return Err(format!("a segmentation of type {kind:?}"));
     }
     let ours = text(header, tags::MANUFACTURER).is_some_and(|maker| maker == "contourd");
     if ours { Err("one of our own".to_owned()) } else { Ok(()) }

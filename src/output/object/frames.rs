@@ -14,9 +14,9 @@ const DECIMALS_MAX: usize = 14;
 /// Numbers as one value of VR DS, each as exact as 16 characters allow: what an image said in as many comes out the same.
 pub fn decimals(values: impl IntoIterator<Item = f64>) -> String {
     let text = |value: f64| {
-        let shortest = (0..=DECIMALS_MAX).filter_map(|places| decimal(value, places));
-        let exact = shortest.clone().find(|text| text.parse() == Ok(value));
-        exact.or_else(|| shortest.last()).unwrap_or_else(|| "0".to_owned())
+        let mut shown = (0..=DECIMALS_MAX).filter_map(|places| decimal(value, places));
+        let exact = shown.clone().find(|text| text.parse() == Ok(value));
+        exact.or_else(|| shown.next_back()).unwrap_or_else(|| "0".to_owned())
     };
     values.into_iter().map(text).collect::<Vec<_>>().join("\\")
 }

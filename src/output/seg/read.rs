@@ -1,8 +1,8 @@
-//! Reads a binary segmentation: each segment as a mask on the planes of its own frames; it knows no image.
+//! Reads a segmentation, binary, fractional or label map: each segment as a mask on the planes of its own frames; it knows no image.
 //!
 //! A frame that is not there is an empty plane: makers leave such frames out. The planes of a segment are therefore the
 //! places of its frames, with empty ones where a plane is missing between two and beyond both ends, so that a mask that
-//! is brought onto another grid ends half a plane beyond its last frame.
+//! is brought onto another grid ends half a plane beyond its last frame. Of a fraction, a half and more is inside.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,9 +10,10 @@ use std::sync::Arc;
 use dicom_core::Tag;
 use dicom_dictionary_std::tags;
 use dicom_object::InMemDicomObject;
-use ndarray::{Array3, ArrayViewMut2, Axis};
+use ndarray::{Array3, Axis};
 use thiserror::Error;
 
+use super::write::LABEL_MAP_SOP_CLASS_UID;
 use crate::dicom::instance::{f64s, integer, items, text};
 use crate::dicom::part10::read_part10;
 use crate::dicom::scan::{PixelValue, ScanError};
@@ -42,17 +43,79 @@ pub enum SegError {
     Scan(#[from] ScanError),
     #[error("found an object of SOP class {0}, expected a Segmentation ({SOP_CLASS_UID})")]
     SopClass(Uid),
-    #[error("found Segmentation Type {0:?}, expected BINARY; export it as binary segments")]
-    Type(String),
+    #[error(
+        "found Segmentation Type {0:?} of {1} bits, expected BINARY of 1, FRACTIONAL of 8 or LABELMAP of 8 or 16; export it as binary segments"
+    )]
+    Type(String, i64),
     #[error("found {found}, expected {expected}; export the segmentation again")]
     Content { found: String, expected: String },
     #[error("segment {segment}: {source}")]
     Geometry { segment: i64, source: GeometryError },
 }
 
-/// One frame: a plane of one segment.
+/// How pixels say what is inside.
+#[derive(Clone, Copy)]
+enum Coding {
+    /// A bit for each pixel, set inside.
+    Bits,
+    /// A byte for each pixel; at least this inside.
+    Fraction(u8),
+    /// The number of a segment, in so many bytes.
+    Numbers(usize),
+}
+
+impl Coding {
+    fn of(instance: &Instance) -> Result<Coding, SegError> {
+        let kind = instance.text(tags::SEGMENTATION_TYPE).unwrap_or_default();
+        let bits = instance.integer(tags::BITS_ALLOCATED).unwrap_or(0);
+        match (kind.as_str(), bits) {
+            ("BINARY", 1) => Ok(Coding::Bits),
+            ("FRACTIONAL", 8) => {
+                let most = instance.integer(tags::MAXIMUM_FRACTIONAL_VALUE).unwrap_or(255);
+                let most = u8::try_from(most).ok().filter(|most| *most > 0);
+                let most = most.ok_or_else(|| content("no Maximum Fractional Value", "1 to 255"))?;
+                Ok(Coding::Fraction(most.div_ceil(2)))
+            }
+            ("LABELMAP", 8) => Ok(Coding::Numbers(1)),
+            ("LABELMAP", 16) => Ok(Coding::Numbers(2)),
+            _ => Err(SegError::Type(kind, bits)),
+        }
+    }
+
+    /// Bytes of so many pixels.
+    fn bytes(self, pixels: usize) -> usize {
+        match self {
+            Coding::Bits => pixels.div_ceil(8),
+            Coding::Fraction(_) => pixels,
+            Coding::Numbers(bytes) => bytes * pixels,
+        }
+    }
+
+    /// Whether a pixel, counted through all frames, lies inside a segment. Of bits the lowest of a byte is the first (PS3.5
+    /// 8.1.1).
+    fn is_inside(self, bytes: &[u8], pixel: usize, segment: i64) -> bool {
+        match self {
+            Coding::Bits => bytes[pixel / 8] >> (pixel % 8) & 1 == 1,
+            Coding::Fraction(least) => bytes[pixel] >= least,
+            Coding::Numbers(1) => i64::from(bytes[pixel]) == segment,
+            Coding::Numbers(_) => i64::from(u16::from_le_bytes([bytes[2 * pixel], bytes[2 * pixel + 1]])) == segment,
+        }
+    }
+}
+
+/// The pixels of all frames, and what they mean.
+#[derive(Clone, Copy)]
+struct Pixels<'a> {
+    bytes: &'a [u8],
+    coding: Coding,
+    /// Rows and columns of a frame.
+    shape: (usize, usize),
+}
+
+/// One frame: a plane of one segment, or of all.
 struct Frame {
-    segment: i64,
+    /// None in a label map, whose pixels say it.
+    segment: Option<i64>,
     index: usize,
     origin: [f64; 3],
     directions: [[f64; 3]; 2],
@@ -65,16 +128,13 @@ struct Frame {
 /// Reads a Part 10 file.
 ///
 /// # Errors
-/// [`SegError`] when it is no binary segmentation in native pixels with a place for each frame.
+/// [`SegError`] when it is no segmentation in native pixels with a place for each frame.
 pub fn read(bytes: &[u8]) -> Result<Vec<Segment>, SegError> {
     let instance = Instance::read_part10(bytes)?;
-    if instance.sop_class_uid.as_str() != SOP_CLASS_UID {
+    if ![SOP_CLASS_UID, LABEL_MAP_SOP_CLASS_UID].contains(&instance.sop_class_uid.as_str()) {
         return Err(SegError::SopClass(instance.sop_class_uid));
     }
-    let kind = instance.text(tags::SEGMENTATION_TYPE).unwrap_or_default();
-    if kind != "BINARY" || instance.integer(tags::BITS_ALLOCATED) != Some(1) {
-        return Err(SegError::Type(kind));
-    }
+    let coding = Coding::of(&instance)?;
     let side = |tag, name: &str| {
         let value = instance.integer(tag).and_then(|value| usize::try_from(value).ok());
         value.filter(|&value| value > 0).ok_or_else(|| content(format!("no {name}"), "a positive number"))
@@ -84,22 +144,23 @@ pub fn read(bytes: &[u8]) -> Result<Vec<Segment>, SegError> {
     if count > SEGMENT_FRAMES_MAX {
         return Err(content(format!("{count} frames"), format!("at most {SEGMENT_FRAMES_MAX}")));
     }
-    let frames = (0..count).map(|index| frame(&instance.header, index)).collect::<Result<Vec<_>, _>>()?;
+    let is_of_all = matches!(coding, Coding::Numbers(_));
+    let frames = (0..count).map(|index| frame(&instance.header, index, is_of_all)).collect::<Result<Vec<_>, _>>()?;
     let file = read_part10(bytes)?;
     let data_set = file.data_set(bytes)?;
     let range = match file.scan.pixel_data.as_ref().map(|pixels| &pixels.value) {
         Some(PixelValue::Native(range)) => range.start as usize..range.end as usize,
         Some(PixelValue::Encapsulated { .. }) => {
-            return Err(content("compressed pixels", "native ones: a bit for each pixel"));
+            return Err(content("compressed pixels", "native ones"));
         }
         None => return Err(content("no pixels", "those of the frames")),
     };
-    let bits = data_set.get(range).unwrap_or_default();
-    let needed = (count * shape.0 * shape.1).div_ceil(8);
-    if bits.len() < needed {
-        return Err(content(format!("{} bytes of pixels", bits.len()), format!("at least {needed}")));
+    let bytes = data_set.get(range).unwrap_or_default();
+    let needed = coding.bytes(count * shape.0 * shape.1);
+    if bytes.len() < needed {
+        return Err(content(format!("{} bytes of pixels", bytes.len()), format!("at least {needed}")));
     }
-    segments(&instance.header, &frames, shape, bits)
+    segments(&instance.header, &frames, Pixels { bytes, coding, shape })
 }
 
 fn content(found: impl Into<String>, expected: impl Into<String>) -> SegError {
@@ -113,7 +174,7 @@ fn group(header: &InMemDicomObject, index: usize, sequence: Tag) -> Option<&InMe
     [own, shared].into_iter().flatten().find_map(|group| items(group, sequence).first())
 }
 
-fn frame(header: &InMemDicomObject, index: usize) -> Result<Frame, SegError> {
+fn frame(header: &InMemDicomObject, index: usize, is_of_all: bool) -> Result<Frame, SegError> {
     let missing = |what: &str| content(format!("no {what} of frame {}", index + 1), "one in its functional groups");
     let numbers = |sequence, tag| group(header, index, sequence).and_then(|item| f64s(item, tag));
     let segment = group(header, index, tags::SEGMENT_IDENTIFICATION_SEQUENCE)
@@ -127,7 +188,7 @@ fn frame(header: &InMemDicomObject, index: usize) -> Result<Frame, SegError> {
     let spacing_mm: Option<[f64; 2]> = spacing.and_then(|values| values.try_into().ok());
     let first = |tag| numbers(tags::PIXEL_MEASURES_SEQUENCE, tag).map(|values| values[0]).filter(|&mm| mm > 0.0);
     Ok(Frame {
-        segment: segment.ok_or_else(|| missing("Referenced Segment Number"))?,
+        segment: if is_of_all { None } else { Some(segment.ok_or_else(|| missing("Referenced Segment Number"))?) },
         index,
         origin: origin.ok_or_else(|| missing("Image Position Patient"))?,
         directions: [[a, b, c], [d, e, f]],
@@ -136,19 +197,19 @@ fn frame(header: &InMemDicomObject, index: usize) -> Result<Frame, SegError> {
     })
 }
 
-fn segments(
-    header: &InMemDicomObject,
-    frames: &[Frame],
-    shape: (usize, usize),
-    bits: &[u8],
-) -> Result<Vec<Segment>, SegError> {
-    let mut of: BTreeMap<i64, Vec<&Frame>> = BTreeMap::new();
+fn segments(header: &InMemDicomObject, frames: &[Frame], pixels: Pixels<'_>) -> Result<Vec<Segment>, SegError> {
+    let mut of: BTreeMap<Option<i64>, Vec<&Frame>> = BTreeMap::new();
     frames.iter().for_each(|frame| of.entry(frame.segment).or_default().push(frame));
     let mut found = Vec::new();
     for item in items(header, tags::SEGMENT_SEQUENCE) {
         let Some(number) = integer(item, tags::SEGMENT_NUMBER) else { continue };
+        // The background of a label map is described too.
+        if number == 0 {
+            continue;
+        }
         let label = text(item, tags::SEGMENT_LABEL).unwrap_or_default();
-        let mask = of.get(&number).map(|frames| mask(number, frames, shape, bits)).transpose()?;
+        let frames = of.get(&Some(number)).or_else(|| of.get(&None));
+        let mask = frames.map(|frames| mask(number, frames, pixels)).transpose()?;
         found.push(Segment { number, label, mask });
     }
     Ok(found)
@@ -157,7 +218,8 @@ fn segments(
 /// Frames nearer than this lie on one plane.
 const SAME_PLANE_MM: f64 = 0.01;
 
-fn mask(number: i64, frames: &[&Frame], shape: (usize, usize), bits: &[u8]) -> Result<Mask, SegError> {
+fn mask(number: i64, frames: &[&Frame], pixels: Pixels<'_>) -> Result<Mask, SegError> {
+    let shape = pixels.shape;
     let first = frames[0];
     let [row_direction, column_direction] = first.directions;
     let alike = |frame: &&Frame| {
@@ -193,7 +255,12 @@ fn mask(number: i64, frames: &[&Frame], shape: (usize, usize), bits: &[u8]) -> R
         .map_err(|source| SegError::Geometry { segment: number, source })?;
     let mut voxels = Array3::from_elem(geometry.shape(), false);
     for (mut plane, (_, _, indices)) in voxels.axis_iter_mut(Axis(0)).zip(&planes) {
-        indices.iter().for_each(|&index| unpack(bits, index * shape.0 * shape.1, &mut plane));
+        for &index in indices {
+            let first = index * shape.0 * shape.1;
+            for (offset, voxel) in plane.iter_mut().enumerate() {
+                *voxel |= pixels.coding.is_inside(pixels.bytes, first + offset, number);
+            }
+        }
     }
     Ok(Mask::new(Arc::new(geometry), voxels))
 }
@@ -235,12 +302,4 @@ fn with_empty_planes(planes: Vec<Plane>, normal: [f64; 3], said_mm: Option<f64>)
         whole.push(beyond(&last, step_mm));
     }
     whole
-}
-
-/// Sets the pixels whose bit is one. Bits follow each other through all frames, the lowest of a byte first (PS3.5 8.1.1).
-fn unpack(bits: &[u8], start: usize, plane: &mut ArrayViewMut2<'_, bool>) {
-    for (index, voxel) in plane.iter_mut().enumerate() {
-        let bit = start + index;
-        *voxel |= bits[bit / 8] >> (bit % 8) & 1 == 1;
-    }
 }

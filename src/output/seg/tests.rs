@@ -100,12 +100,46 @@ fn a_frame_that_is_left_out_is_an_empty_plane() {
     assert_eq!(positions, [-3.0, 0.0, 3.0, 6.0, 9.0, 12.0, 27.0, 30.0, 33.0]);
 }
 
+/// The same with a byte for each pixel.
+fn bytes_of(class: &str, kind: &str, most: u16, pixels: &[u8]) -> Vec<u8> {
+    let frames: Vec<(u16, f64, &str)> =
+        (0..pixels.len() / 9).map(|index| (1, 3.0 * index as f64, ".........")).collect();
+    let mut padded = pixels.to_vec();
+    padded.resize(pixels.len().next_multiple_of(2), 0);
+    let changes = [
+        text(tags::SOP_CLASS_UID, VR::UI, class),
+        text(tags::SEGMENTATION_TYPE, VR::CS, kind),
+        short(tags::BITS_ALLOCATED, 8),
+        short(tags::MAXIMUM_FRACTIONAL_VALUE, most),
+        DataElement::new(tags::PIXEL_DATA, VR::OB, PrimitiveValue::from(padded)),
+    ];
+    segmentation(&frames, &changes)
+}
+
+#[test]
+fn a_half_and_more_of_a_fraction_is_inside() {
+    let bytes = bytes_of(SOP_CLASS_UID, "FRACTIONAL", 255, &[0, 1, 127, 128, 200, 255, 0, 0, 128]);
+    assert_eq!(slices(&read(&bytes).unwrap_or_else(|e| panic!("{e}"))[0])[1], "...###..#");
+    let bytes = bytes_of(SOP_CLASS_UID, "FRACTIONAL", 100, &[0, 1, 49, 50, 51, 100, 0, 0, 50]);
+    assert_eq!(slices(&read(&bytes).unwrap_or_else(|e| panic!("{e}"))[0])[1], "...###..#");
+}
+
+#[test]
+fn numbers_of_a_label_map_are_its_segments() {
+    let bytes =
+        bytes_of(LABEL_MAP_SOP_CLASS_UID, "LABELMAP", 255, &[0, 1, 2, 2, 1, 0, 3, 0, 7, 1, 1, 0, 0, 0, 0, 2, 0, 0]);
+    let found = read(&bytes).unwrap_or_else(|error| panic!("{error}"));
+    let shown = |index: usize| slices(&found[index])[1..3].join(" ");
+    let expected = [".#..#.... ##.......", "..##..... ......#..", "......#.. ........."];
+    assert_eq!([shown(0), shown(1), shown(2)], expected);
+}
+
 #[test]
 fn says_what_it_cannot_read() {
     let frames = [(1, 0.0, "#########")];
     for (changes, expected) in [
         (vec![text(tags::SOP_CLASS_UID, VR::UI, "1.2.840.10008.5.1.4.1.1.2")], "expected a Segmentation"),
-        (vec![text(tags::SEGMENTATION_TYPE, VR::CS, "FRACTIONAL")], "found Segmentation Type \"FRACTIONAL\""),
+        (vec![text(tags::SEGMENTATION_TYPE, VR::CS, "FRACTIONAL")], "found Segmentation Type \"FRACTIONAL\" of 1 bits"),
         (vec![text(tags::NUMBER_OF_FRAMES, VR::IS, "2")], "found no Referenced Segment Number of frame 2"),
         (vec![text(tags::NUMBER_OF_FRAMES, VR::IS, "900000000")], "at most 131072"),
         (
