@@ -25,7 +25,7 @@ pub use bench::{Bench, BenchError};
 pub use child::serve;
 pub use inputs::read_instances;
 pub use objects::REPORT_FILE;
-pub use supervisor::{Limits, Outcome, Supervisor};
+pub use supervisor::{Limits, Outcome, Supervisor, worker_arguments};
 
 /// One job for a worker.
 #[derive(Clone, Debug, Serialize, Deserialize)]
