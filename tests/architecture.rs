@@ -107,6 +107,7 @@ const OWNED: &[(&str, &[&str])] = &[
     ("indicatif", &["cli"]),
     ("sd_notify", &["daemon", "cli"]),
     ("tracing_subscriber", &["cli"]),
+    ("hdf5_pure", &["output"]),
     ("dicom_ul", &["dimse", "receive", "deliver"]),
 ];
 

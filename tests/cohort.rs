@@ -121,7 +121,6 @@ fn goes_on_after_any_end_and_runs_nothing_twice() {
         assert_eq!(counts.values().sum::<usize>(), 6, "{}", count(&counts));
         assert_eq!(counts["done"], records(&output).len(), "{}", count(&counts));
     }
-    assert!(!output.join(".work").exists() || fs::read_dir(output.join(".work")).expect("read").next().is_none());
     let between = records(&output);
     let (code, said) = segment(&input, &output, &["--jobs", "3"]);
     assert_eq!(code, 0, "{said}");
@@ -136,8 +135,24 @@ fn goes_on_after_any_end_and_runs_nothing_twice() {
     assert!(code == 0 && said.contains("6 results, 6 of them from before"), "{said}");
     assert_eq!(fs::read(output.join("summary.csv")).expect("a summary"), table);
     // Other outputs are asked for: that is another result.
-    let (code, said) = segment(&input, &output, &["--masks"]);
+    let (code, said) = segment(&input, &output, &["--write", "planc,nrrd,nifti"]);
     assert!(code == 0 && said.contains("6 results, 0 failures"), "{said}");
+    for record in records(&output).keys() {
+        let results = record.parent().expect("a folder");
+        for file in
+            ["BODY.nii.gz", "structures.nii.gz", "structures.csv", "BODY.nrrd", "structures.seg.nrrd", "planC.h5"]
+        {
+            assert!(results.join(file).exists(), "{file} is not in {}", results.display());
+        }
+        let all = contourd::output::nifti::read(&fs::read(results.join("structures.nii.gz")).expect("a file"));
+        let body = contourd::output::nifti::read(&fs::read(results.join("BODY.nii.gz")).expect("a file"));
+        let (all, body) = (all.expect("a volume for each structure"), body.expect("a mask"));
+        // BODY overlaps the lungs, so that each structure has a volume of its own.
+        assert_eq!((all.len(), &all[0].pixels), (4, &body[0].pixels));
+    }
+    // The same in another order is no other result.
+    let (code, said) = segment(&input, &output, &["--masks", "--write", "nrrd,planc"]);
+    assert!(code == 0 && said.contains("6 results, 6 of them from before"), "{said}");
 }
 
 /// The children of a process.

@@ -1,5 +1,6 @@
 //! `contourd segment`: the same path as the gateway's, from any number of files to objects, without a network.
 
+use std::collections::BTreeSet;
 use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use crate::cohort::{self, Finding, Found, Notice, Request, SUMMARY_FILE};
 use crate::config;
 use crate::job::Run;
 use crate::onnx;
+use crate::output::Format;
 
 /// Run the pipelines that match on all series among files, alone or together, and write the results into a folder.
 ///
@@ -39,7 +41,11 @@ pub(super) struct SegmentArgs {
     /// memory that is free at the start holds what they are expected to take]
     #[arg(long, value_name = "COUNT")]
     jobs: Option<usize>,
-    /// Write the voxels of each structure as NIfTI too
+    /// What to write besides DICOM, separated by commas: nifti and nrrd (a mask for each structure, and all structures
+    /// in one file), planc (scan and structures for CERR, HDF5)
+    #[arg(long, value_name = "FORMATS", value_delimiter = ',')]
+    write: Vec<Format>,
+    /// The same as --write nifti
     #[arg(long)]
     masks: bool,
 }
@@ -66,7 +72,7 @@ impl SegmentArgs {
             output: self.output.clone(),
             pipeline: self.pipeline.clone(),
             jobs: self.jobs,
-            masks: self.masks,
+            write: self.formats(),
             program: std::env::current_exe().context("the path of this program is not known")?,
             processors: std::thread::available_parallelism().map_or(1, usize::from),
         };
@@ -87,12 +93,23 @@ impl SegmentArgs {
         display.bar.finish_and_clear();
         let kept = if totals.kept > 0 { format!(", {} of them from before", totals.kept) } else { String::new() };
         println!("{} results{kept}, {} failures", totals.done, totals.failed);
-        println!("the table is {}", self.output.join(SUMMARY_FILE).display());
+        let table = self.output.join(SUMMARY_FILE);
+        if table.exists() {
+            println!("the table is {}", table.display());
+        }
         if totals.stopped {
             println!("stopped before the end; the same command goes on");
             return Ok(EXIT_INTERRUPTED);
         }
         Ok(if totals.done > 0 && totals.failed == 0 { EXIT_OK } else { EXIT_FAILED })
+    }
+}
+
+impl SegmentArgs {
+    /// Each once, in a fixed order, because the order in which they were named makes no other result.
+    fn formats(&self) -> Vec<Format> {
+        let named: BTreeSet<Format> = self.write.iter().copied().chain(self.masks.then_some(Format::Nifti)).collect();
+        named.into_iter().collect()
     }
 }
 

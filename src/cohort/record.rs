@@ -18,6 +18,7 @@ use super::CohortError;
 use super::cases::Case;
 use crate::dicom::Uid;
 use crate::job::{JobId, Run};
+use crate::output::Format;
 
 /// The file that says what became of a case.
 const RECORD_FILE: &str = "case.json";
@@ -28,8 +29,8 @@ const WORK_FOLDER: &str = ".work";
 pub struct Record {
     pub series: Uid,
     pub pipeline: String,
-    /// Where the images lay.
-    pub folder: PathBuf,
+    /// Where the images lay, for people: a name that is no text is not whole.
+    pub folder: String,
     #[serde(flatten)]
     pub key: Key,
     pub seconds: f64,
@@ -48,7 +49,7 @@ pub struct Key {
     /// Of this program.
     pub version: String,
     /// What is written besides DICOM.
-    pub write: Vec<String>,
+    pub write: Vec<Format>,
 }
 
 /// The folder of results.

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -20,6 +21,7 @@ use crate::config::Configuration;
 use crate::job::Run;
 use crate::limits::{COHORT_JOBS_MAX, COHORT_SUMMARY_S};
 use crate::onnx::Device;
+use crate::output::Format;
 use crate::worker::{Outcome, Supervisor, WorkOrder, worker_arguments};
 
 /// What is to be done.
@@ -31,7 +33,8 @@ pub struct Request {
     pub pipeline: Option<String>,
     /// How many cases run at the same time; `None` for as many as processors and memory allow.
     pub jobs: Option<usize>,
-    pub masks: bool,
+    /// What is written besides DICOM.
+    pub write: Vec<Format>,
     /// The program that is started as `PROGRAM worker`.
     pub program: PathBuf,
     /// Of this machine.
@@ -89,8 +92,12 @@ pub async fn run(
     tell: impl FnMut(Notice<'_>),
 ) -> Result<Totals, CohortError> {
     let store = Store::open(&request.output)?;
+    let mut stop = std::pin::pin!(stop);
     let (inputs, output) = (request.inputs.clone(), request.output.clone());
-    let found = tokio::task::spawn_blocking(move || find(&inputs, &output)).await;
+    let found = tokio::select! {
+        found = tokio::task::spawn_blocking(move || find(&inputs, &output)) => found,
+        () = &mut stop => return Ok(Totals { stopped: true, ..Totals::default() }),
+    };
     let found = Arc::new(found.map_err(|error| CohortError::Workers(error.into()))??);
     let jobs = jobs(&request, &configuration);
     let budget_bytes = if request.jobs.is_some() { None } else { budget() };
@@ -188,14 +195,13 @@ impl<T: FnMut(Notice<'_>)> Cohort<'_, T> {
         &mut self,
         mut findings: UnboundedReceiver<Finding>,
         mut told: UnboundedReceiver<(String, f32)>,
-        stop: impl Future<Output = ()>,
+        mut stop: Pin<&mut impl Future<Output = ()>>,
     ) -> Result<(), CohortError> {
-        let mut stop = std::pin::pin!(stop);
         let mut open = true;
         while open || !self.waiting.is_empty() || !self.running.is_empty() {
             tokio::select! {
                 biased;
-                () = &mut stop => {
+                () = stop.as_mut() => {
                     // The workers end with their supervisors.
                     self.totals.stopped = true;
                     self.running.shutdown().await;
@@ -254,7 +260,7 @@ impl<T: FnMut(Notice<'_>)> Cohort<'_, T> {
             let job = Job {
                 store: Arc::clone(&self.store),
                 configuration: Arc::clone(&self.configuration),
-                masks: self.request.masks,
+                write: self.request.write.clone(),
                 progress: self.progress.clone(),
             };
             self.running.spawn(job.run(supervisor, case, key));
@@ -298,7 +304,7 @@ impl<T: FnMut(Notice<'_>)> Cohort<'_, T> {
             job: case.job.clone(),
             created_at: case.created_at,
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            write: if self.request.masks { vec!["masks".to_owned()] } else { Vec::new() },
+            write: self.request.write.clone(),
         }
     }
 }
@@ -307,7 +313,7 @@ impl<T: FnMut(Notice<'_>)> Cohort<'_, T> {
 struct Job {
     store: Arc<Store>,
     configuration: Arc<Configuration>,
-    masks: bool,
+    write: Vec<Format>,
     progress: UnboundedSender<(String, f32)>,
 }
 
@@ -330,7 +336,7 @@ impl Job {
             let record = Record {
                 series: case.series.series_instance_uid.clone(),
                 pipeline: case.pipeline.clone(),
-                folder: case.folder.clone(),
+                folder: case.folder.display().to_string(),
                 key,
                 seconds: begun.elapsed().as_secs_f64(),
                 run,
@@ -356,7 +362,7 @@ impl Job {
             models: self.configuration.folder.join("models"),
             folder,
             reasons: case.reasons.clone(),
-            masks: self.masks,
+            write: self.write.clone(),
         };
         let limits = self.configuration.worker_limits();
         let progress = |stage: &str, fraction: f32| {

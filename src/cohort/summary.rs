@@ -22,7 +22,7 @@ impl Summary {
     pub fn record(&mut self, record: &Record) {
         let (series, pipeline) = (record.series.as_str(), record.pipeline.as_str());
         let status = if record.run.is_some() { "done" } else { "failed" };
-        let start = start(&record.series, &record.folder, pipeline, status);
+        let start = start(&record.series, Path::new(&record.folder), pipeline, status);
         let end = [record.reason.as_str(), record.key.job.as_str(), &record.key.version];
         let seconds = format!("{:.1}", record.seconds);
         let structures = record.run.iter().flat_map(|run| &run.structures);
@@ -110,7 +110,7 @@ mod tests {
         let mut record = Record {
             series: uid,
             pipeline: "ct".to_owned(),
-            folder: "a".into(),
+            folder: "a".to_owned(),
             key,
             seconds: 2.04,
             run: None,

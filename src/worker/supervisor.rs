@@ -192,7 +192,7 @@ mod tests {
             models: PathBuf::new(),
             folder: PathBuf::new(),
             reasons: Vec::new(),
-            masks: false,
+            write: Vec::new(),
         }
     }
 
