@@ -159,8 +159,8 @@ fn segment(config: &Path, images: &[PathBuf]) -> (String, bool, Vec<ParsedStruct
 
 /// The folder of the results of the one case.
 fn results(out: &Path) -> PathBuf {
-    let entries = fs::read_dir(out).expect("a folder").map(|entry| entry.expect("an entry").path().join("drawn"));
-    entries.filter(|path| path.is_dir()).next().expect("results")
+    let mut entries = fs::read_dir(out).expect("a folder").map(|entry| entry.expect("an entry").path().join("drawn"));
+    entries.find(|path| path.is_dir()).expect("results")
 }
 
 fn pipeline(on_failure: &str) -> String {
@@ -168,7 +168,7 @@ fn pipeline(on_failure: &str) -> String {
         r#"{{"id": "drawn", "revision": 1, "mode": "live",
  "inputs": {{"ct": {{"all": [{{"tag": "Modality", "eq": "CT"}}]}},
             "rs": {{"structures": {{"GTV": ["no such name", "gtv_mass_ct"], "All": {{"union": ["x", "GTV_MASS_CT "]}},
-                                  "Heart": ["Heart"]}}}}}},
+                                  "Heart": ["Heart"]}}, "drawn_on": "any"}}}},
  "steps": [{{"id": "body", "model": "ct-basic", "in": {{"ct": "ct"}}}},
            {{"id": "prv", "op": "grow", "radius_mm": 5, "in": "rs:GTV", "as": "GTV_PRV05"}},
            {{"id": "parts", "post": {{

@@ -24,8 +24,10 @@ use crate::worker::{InputFiles, read_instances};
 #[derive(Clone, Debug)]
 pub struct Case {
     pub pipeline: String,
-    /// The series of the primary slot; the results are named by it.
+    /// The series of the primary slot.
     pub series: SeriesKey,
+    /// What the series is called in the folder of results.
+    pub name: String,
     /// Each slot and the series that fills it, the primary first.
     pub slots: Vec<(String, Uid)>,
     pub files: Vec<InputFiles>,
@@ -51,12 +53,14 @@ pub enum Finding {
     /// No pipeline wants it, or it cannot be a volume.
     Unused {
         series: Uid,
+        name: String,
         folder: PathBuf,
         reasons: Vec<String>,
     },
     /// Series could fill slots of a pipeline, but not all of them. `series` is the first of them.
     Unjoined {
         series: Uid,
+        name: String,
         folder: PathBuf,
         pipeline: String,
         reason: String,
@@ -144,7 +148,8 @@ impl Looker<'_> {
                     let Some((first, _)) = set.offered.first() else { continue };
                     let (series, folder) = (first.series_instance_uid.clone(), self.found.series[*first].folder());
                     let pipeline = set.order.pipeline.clone();
-                    findings.push(Finding::Unjoined { series, folder, pipeline, reason });
+                    let name = self.found.name(first);
+                    findings.push(Finding::Unjoined { series, name, folder, pipeline, reason });
                     continue;
                 }
             };
@@ -166,7 +171,8 @@ impl Looker<'_> {
         let verdicts = assessment.verdicts.iter().filter(|verdict| !verdict.matched && self.wanted(&verdict.pipeline));
         let verdicts = verdicts.map(|v| format!("{} does not want it: {}", v.pipeline, v.trace.join("; ")));
         let reasons = refusals.chain(verdicts).collect();
-        Finding::Unused { series: key.series_instance_uid.clone(), folder: self.found.series[key].folder(), reasons }
+        let (series, name) = (key.series_instance_uid.clone(), self.found.name(key));
+        Finding::Unused { series, name, folder: self.found.series[key].folder(), reasons }
     }
 
     /// `slots`: name, series, and the objects of it that are meant, none for all. A file that has gone makes no case.
@@ -190,13 +196,15 @@ impl Looker<'_> {
             Ok(newest) => newest,
             Err(reason) => {
                 let series = primary.series_instance_uid.clone();
-                return Finding::Unused { series, folder, reasons: vec![reason] };
+                let name = self.found.name(primary);
+                return Finding::Unused { series, name, folder, reasons: vec![reason] };
             }
         };
         let all: u64 = slots.iter().map(|(_, key, _)| voxels.get(key).copied().unwrap_or(0)).sum();
         Finding::Case(Box::new(Case {
             pipeline: order.pipeline.clone(),
             series: (*primary).clone(),
+            name: self.found.name(primary),
             folder,
             job: JobId::derived(primary, &order.digest, uids),
             created_at,

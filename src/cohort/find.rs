@@ -1,6 +1,6 @@
 //! Finds the series among any number of files in any layout; it reads the beginning of each file and decides nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -24,6 +24,8 @@ pub struct Found {
     pub copies: usize,
     /// Files that are no instances, with the reason.
     pub others: Vec<(PathBuf, String)>,
+    /// Series Instance UIDs of more than one study.
+    ambiguous: BTreeSet<Uid>,
 }
 
 /// One series.
@@ -33,6 +35,20 @@ pub struct FoundSeries {
     pub patient: Option<Uid>,
     /// In the order of their names.
     pub files: Vec<(Uid, PathBuf)>,
+}
+
+impl Found {
+    /// The name of a series in the results: its UID. Collections that were made anonymous badly have one UID in several
+    /// studies; then a digest of the study follows.
+    pub fn name(&self, key: &SeriesKey) -> String {
+        let series = &key.series_instance_uid;
+        if !self.ambiguous.contains(series) {
+            return series.to_string();
+        }
+        let study = Uid::derived(["contourd", "study of a cohort", key.study_instance_uid.as_str()]);
+        // A derived UID is 2.25. and a number of up to 39 digits.
+        format!("{series}_{}", study.as_str()[5..].chars().take(10).collect::<String>())
+    }
 }
 
 impl FoundSeries {
@@ -80,6 +96,9 @@ pub fn find(inputs: &[PathBuf], output: &Path) -> Result<Found, CohortError> {
             Kind::Other(reason) => found.others.push((file, reason)),
         }
     }
+    let mut seen = BTreeSet::new();
+    let repeated = found.series.keys().map(|key| &key.series_instance_uid).filter(|uid| !seen.insert(*uid));
+    found.ambiguous = repeated.cloned().collect();
     found.copies = found.series.values_mut().map(leave_out_copies).sum();
     Ok(found)
 }
@@ -195,6 +214,12 @@ mod tests {
         let series = found.series.values().next().expect("one");
         assert_eq!((series.files.len(), series.folder()), (count, folder.path().to_owned()));
         assert!(series.patient.is_some());
+        let (key, name) = found.series.keys().map(|key| (key.clone(), found.name(key))).next().expect("one");
+        assert_eq!(name, key.series_instance_uid.as_str());
+        let other = SeriesKey { study_instance_uid: Uid::derived(["another"]), ..key.clone() };
+        let ambiguous = BTreeSet::from([key.series_instance_uid.clone()]);
+        let twice = Found { ambiguous, ..Found::default() };
+        assert!(twice.name(&key).starts_with(&format!("{name}_")) && twice.name(&key) != twice.name(&other));
         let told = find(&[folder.path().join("absent")], &output).err().expect("refused").to_string();
         assert!(told.contains("absent"), "{told}");
     }

@@ -35,7 +35,7 @@ pub fn networks_bytes(pipeline: &str, configuration: &Configuration) -> u64 {
     let models = steps.filter_map(|step| step.action.model()).filter_map(|model| configuration.models.get(&model.name));
     let files = models.flat_map(|model| {
         let folder = configuration.folder.join("models").join(model.value.id());
-        model.value.recipe().networks().into_iter().map(move |network: &NetworkFile| folder.join(&network.file))
+        model.value.recipe().networks().iter().map(move |network: &NetworkFile| folder.join(&network.file))
     });
     files.map(|file| fs::metadata(file).map_or(0, |data| data.len())).sum()
 }

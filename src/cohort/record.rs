@@ -1,7 +1,7 @@
 //! What is kept of a case in the output folder, so that a run can go on after any end; it runs nothing.
 //!
 //! ```text
-//! DIR/SERIES/PIPELINE/       results and case.json: finished. It comes there by one rename.
+//! DIR/NAME/PIPELINE/         results and case.json: finished. It comes there by one rename.
 //! DIR/.work/JOB/             a case that runs, or whose run was interrupted: removed at the next start.
 //! DIR/.lock                  held while a process works on DIR.
 //! DIR/summary.csv            all of it as a table, made of the records.
@@ -28,6 +28,8 @@ const WORK_FOLDER: &str = ".work";
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Record {
     pub series: Uid,
+    /// What the series is called in the folder of results.
+    pub name: String,
     pub pipeline: String,
     /// Where the images lay, for people: a name that is no text is not whole.
     pub folder: String,
@@ -80,8 +82,8 @@ impl Store {
     }
 
     /// Where the results of a case are, or will be.
-    pub fn results(&self, series: &Uid, pipeline: &str) -> PathBuf {
-        self.folder.join(series.as_str()).join(pipeline)
+    pub fn results(&self, name: &str, pipeline: &str) -> PathBuf {
+        self.folder.join(name).join(pipeline)
     }
 
     /// An empty folder for the results of a run.
@@ -109,13 +111,13 @@ impl Store {
         let series = inside(&self.folder).into_iter().filter(|path| !path.ends_with(WORK_FOLDER));
         let cases = series.flat_map(|series| inside(&series));
         let mut records: Vec<Record> = cases.filter_map(|case| read(&case.join(RECORD_FILE))).collect();
-        records.sort_by(|a, b| (&a.series, &a.pipeline).cmp(&(&b.series, &b.pipeline)));
+        records.sort_by(|a, b| (&a.name, &a.pipeline).cmp(&(&b.name, &b.pipeline)));
         records
     }
 
     /// The record of a case, where it has one.
     pub fn record_of(&self, case: &Case) -> Option<Record> {
-        read(&self.results(&case.series.series_instance_uid, &case.pipeline).join(RECORD_FILE))
+        read(&self.results(&case.name, &case.pipeline).join(RECORD_FILE))
     }
 
     /// Puts what a run left where results are, with its record, in the place of an earlier one. Of a failed case only
@@ -129,7 +131,7 @@ impl Store {
         } else {
             self.work_folder(case)?
         };
-        let results = self.results(&record.series, &record.pipeline);
+        let results = self.results(&record.name, &record.pipeline);
         let old = work.with_extension("old");
         let kept = || {
             let mut file = File::create(work.join(RECORD_FILE))?;

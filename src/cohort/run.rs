@@ -274,11 +274,11 @@ impl<T: FnMut(Notice<'_>)> Cohort<'_, T> {
         let record = record?;
         self.summary.record(&record);
         if record.run.is_some() {
-            self.totals.done += 1
+            self.totals.done += 1;
         } else {
-            self.totals.failed += 1
+            self.totals.failed += 1;
         }
-        let results = self.store.results(&record.series, &record.pipeline);
+        let results = self.store.results(&record.name, &record.pipeline);
         (self.tell)(Notice::Ended { case: &case, record: &record, results });
         self.count();
         if self.written.is_none_or(|at| at.elapsed() > Duration::from_secs(COHORT_SUMMARY_S)) {
@@ -335,6 +335,7 @@ impl Job {
             };
             let record = Record {
                 series: case.series.series_instance_uid.clone(),
+                name: case.name.clone(),
                 pipeline: case.pipeline.clone(),
                 folder: case.folder.display().to_string(),
                 key,

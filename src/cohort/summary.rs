@@ -1,7 +1,7 @@
 //! The table of a cohort as CSV (RFC 4180), a line for each structure, and one for each case or series without any.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::cases::Finding;
 use super::record::Record;
@@ -11,7 +11,7 @@ use crate::dicom::Uid;
 const HEAD: &str =
     "case,series_instance_uid,folder,pipeline,status,structure,volume_cm3,contours,seconds,note,reason,job,version";
 
-/// The lines to be, by series and pipeline (empty for a series that no pipeline wanted).
+/// The lines to be, by the name of the series and pipeline (empty for a series that no pipeline wanted).
 #[derive(Default)]
 pub struct Summary {
     lines: BTreeMap<(String, String), String>,
@@ -20,9 +20,9 @@ pub struct Summary {
 impl Summary {
     /// Takes the record of a case, in the place of what was said of it before.
     pub fn record(&mut self, record: &Record) {
-        let (series, pipeline) = (record.series.as_str(), record.pipeline.as_str());
+        let (name, pipeline) = (record.name.as_str(), record.pipeline.as_str());
         let status = if record.run.is_some() { "done" } else { "failed" };
-        let start = start(&record.series, Path::new(&record.folder), pipeline, status);
+        let start = start(name, &record.series, Path::new(&record.folder), pipeline, status);
         let end = [record.reason.as_str(), record.key.job.as_str(), &record.key.version];
         let seconds = format!("{:.1}", record.seconds);
         let structures = record.run.iter().flat_map(|run| &run.structures);
@@ -38,25 +38,28 @@ impl Summary {
             let own = ["", "", "", &seconds, ""];
             lines = line(start.iter().map(String::as_str).chain(own).chain(end));
         }
-        self.lines.insert((series.to_owned(), pipeline.to_owned()), lines);
+        self.lines.insert((name.to_owned(), pipeline.to_owned()), lines);
     }
 
     /// Takes what is no result: a series that is not used, slots that are not filled, a case that has not run yet.
     pub fn finding(&mut self, finding: &Finding) {
-        let (series, folder, pipeline, status, reason): (&Uid, &PathBuf, &str, &str, String) = match finding {
+        let (case, series, folder, pipeline, status, reason) = match finding {
             Finding::Series { .. } => return,
-            Finding::Unused { series, folder, reasons } => (series, folder, "", "not used", reasons.join("; ")),
-            Finding::Unjoined { series, folder, pipeline, reason } => {
-                (series, folder, pipeline, "not used", reason.clone())
+            Finding::Unused { series, name, folder, reasons } => {
+                (name, series, folder, "", "not used", reasons.join("; "))
+            }
+            Finding::Unjoined { series, name, folder, pipeline, reason } => {
+                (name, series, folder, pipeline.as_str(), "not used", reason.clone())
             }
             Finding::Case(case) => {
                 let reason = "it was not its turn before the end; the same command goes on".to_owned();
-                (&case.series.series_instance_uid, &case.folder, &case.pipeline, "not run", reason)
+                let series = &case.series.series_instance_uid;
+                (&case.name, series, &case.folder, case.pipeline.as_str(), "not run", reason)
             }
         };
-        let start = start(series, folder, pipeline, status);
+        let start = start(case, series, folder, pipeline, status);
         let text = line(start.iter().map(String::as_str).chain(["", "", "", "", "", &reason, "", ""]));
-        self.lines.insert((series.to_string(), pipeline.to_owned()), text);
+        self.lines.insert((case.clone(), pipeline.to_owned()), text);
     }
 
     /// The table, in the order of series and pipelines.
@@ -66,8 +69,8 @@ impl Summary {
     }
 }
 
-fn start(series: &Uid, folder: &Path, pipeline: &str, status: &str) -> [String; 5] {
-    let case = if pipeline.is_empty() { series.to_string() } else { format!("{series}/{pipeline}") };
+fn start(name: &str, series: &Uid, folder: &Path, pipeline: &str, status: &str) -> [String; 5] {
+    let case = if pipeline.is_empty() { name.to_owned() } else { format!("{name}/{pipeline}") };
     [case, series.to_string(), folder.display().to_string(), pipeline.to_owned(), status.to_owned()]
 }
 
@@ -98,6 +101,7 @@ mod tests {
         let mut summary = Summary::default();
         summary.finding(&Finding::Unused {
             series: "1.2.2".parse().expect("a UID"),
+            name: "1.2.2".to_owned(),
             folder: "scouts, all".into(),
             reasons: vec!["ct does not want it: found \"LOCALIZER\"".to_owned(), "b".to_owned()],
         });
@@ -109,6 +113,7 @@ mod tests {
         };
         let mut record = Record {
             series: uid,
+            name: "1.2.3".to_owned(),
             pipeline: "ct".to_owned(),
             folder: "a".to_owned(),
             key,
