@@ -17,6 +17,7 @@
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::panic))]
 
 pub mod cli;
+pub mod cohort;
 pub mod config;
 pub mod daemon;
 pub mod deliver;

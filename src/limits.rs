@@ -69,6 +69,15 @@ pub const CONFIGURATION_FILES_MAX: usize = 1_024;
 /// Most files that one call of `contourd explain` reads: their headers are held in memory, about 20 kB each.
 pub const EXPLAIN_FILES_MAX: usize = 100_000;
 
+/// Most files of one cohort: their names and UIDs are held in memory, about 250 bytes each.
+pub const COHORT_FILES_MAX: usize = 5_000_000;
+
+/// Most cases that run at the same time; above it stands a mistyped number.
+pub const COHORT_JOBS_MAX: usize = 256;
+
+/// How often the table of a cohort is written while it runs: ten thousand cases have megabytes of it.
+pub const COHORT_SUMMARY_S: u64 = 10;
+
 /// How long the configuration must be quiet before it is read again: editors write a file in several steps.
 pub const CONFIGURATION_SETTLE_MS: u64 = 300;
 

@@ -325,7 +325,8 @@ impl CompactMask {
             let count = (slice * area..(slice + 1) * area).filter(|place| self.bit(*place)).count();
             count as f64 * self.geometry.voxel_volume_mm3(self.start[0] + slice)
         });
-        slices.sum::<f64>() / 1000.0
+        // The sum of nothing is -0.
+        slices.sum::<f64>().abs() / 1000.0
     }
 }
 

@@ -32,6 +32,8 @@ use crate::ledger::Ledger;
 pub const EXIT_OK: u8 = 0;
 /// What was asked for could not be done; the reason is on standard error.
 pub const EXIT_FAILED: u8 = 1;
+/// Somebody asked to stop (SIGINT and 128, as shells say it); what is finished is kept.
+pub const EXIT_INTERRUPTED: u8 = 130;
 /// The configuration is bad (`EX_CONFIG` of sysexits.h); nothing was started.
 pub const EXIT_CONFIGURATION: u8 = 78;
 

@@ -1,33 +1,35 @@
-//! `contourd segment`: the same path as the gateway's, from files to objects, without a network.
+//! `contourd segment`: the same path as the gateway's, from any number of files to objects, without a network.
 
-use std::collections::BTreeMap;
-use std::fs;
+use std::collections::BTreeSet;
 use std::io::IsTerminal;
-use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
 
 use anyhow::{Context, bail};
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::check::{ConfigArgs, told};
-use super::discover::{Found, FoundSeries, find};
-use super::{EXIT_CONFIGURATION, EXIT_FAILED, EXIT_OK};
-use crate::config::{self, Configuration};
-use crate::daemon::assess;
-use crate::dicom::{SeriesKey, Uid};
-use crate::job::{JobId, Run};
-use crate::node::{Assessment, Order, together};
+use super::{EXIT_CONFIGURATION, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK};
+use crate::cohort::{self, Finding, Found, Notice, Request, SUMMARY_FILE};
+use crate::config;
+use crate::job::Run;
 use crate::onnx;
-use crate::worker::{Bench, InputFiles, WorkOrder};
+use crate::output::Format;
 
-/// Run the pipelines that match on the series in a folder, alone or together, and write the results into another.
+/// Run the pipelines that match on all series among files, alone or together, and write the results into a folder.
+///
+/// The files may be of any number of patients, in any layout of folders. Each series is judged as the gateway would,
+/// and each case runs in a worker process. What is finished is not run again: after an interruption, or with new files,
+/// the same command goes on. `DIR/summary.csv` holds all structures, and the reason of each case without any.
 #[derive(Debug, Args)]
 pub(super) struct SegmentArgs {
-    /// A folder with DICOM files, searched with all folders in it
-    #[arg(value_name = "FOLDER")]
-    input: PathBuf,
-    /// Where the results go: a folder for each series and pipeline
+    /// Folders with DICOM files, searched with all folders in them, or files
+    #[arg(value_name = "INPUT", required = true)]
+    inputs: Vec<PathBuf>,
+    /// Where the results go: DIR/SERIES/PIPELINE, and DIR/summary.csv
     #[arg(short, long, value_name = "DIR")]
     output: PathBuf,
     #[command(flatten)]
@@ -35,7 +37,15 @@ pub(super) struct SegmentArgs {
     /// Run only this pipeline
     #[arg(long, value_name = "ID")]
     pipeline: Option<String>,
-    /// Write the voxels of each structure as NIfTI too
+    /// How many cases run at the same time, whatever memory there is [default: one for four processors, while the
+    /// memory that is free at the start holds what they are expected to take]
+    #[arg(long, value_name = "COUNT")]
+    jobs: Option<usize>,
+    /// What to write besides DICOM, separated by commas: nifti and nrrd (a mask for each structure, and all structures
+    /// in one file), planc (scan and structures for CERR, HDF5)
+    #[arg(long, value_name = "FORMATS", value_delimiter = ',')]
+    write: Vec<Format>,
+    /// The same as --write nifti
     #[arg(long)]
     masks: bool,
 }
@@ -57,164 +67,144 @@ impl SegmentArgs {
             bail!("found no pipeline {id:?}, expected one of {}", known.join(", "));
         }
         onnx::check_library()?;
-        let found = find(&self.input)?;
-        let mut bench = Bench::new(configuration.gateway.worker.threads, configuration.gateway.worker.devices);
-        let assess = |(key, series): (&SeriesKey, &FoundSeries)| {
-            let assessment = assess(&series.instances, None, &configuration);
-            println!("series {}: {}", key.series_instance_uid, assessment.summary);
-            (key.clone(), assessment)
+        let request = Request {
+            inputs: self.inputs.clone(),
+            output: self.output.clone(),
+            pipeline: self.pipeline.clone(),
+            jobs: self.jobs,
+            write: self.formats(),
+            program: std::env::current_exe().context("the path of this program is not known")?,
+            processors: std::thread::available_parallelism().map_or(1, usize::from),
         };
-        let assessed: BTreeMap<SeriesKey, Assessment> = found.series.iter().map(assess).collect();
-        let tasks = self.tasks(&assessed);
-        let (mut done, mut failed) = (0, 0);
-        for task in &tasks {
-            println!("{}: {}", task.order.pipeline, task.describe());
-            match self.work(task, &found, &configuration, &mut bench)? {
-                Ok((run, folder)) => {
-                    tell(&run, &folder);
-                    done += 1;
-                }
-                Err(cause) => {
-                    println!("  failed: {cause}");
-                    failed += 1;
-                }
-            }
-        }
-        if !found.others.is_empty() {
-            println!("{} of {} files are not DICOM instances", found.others.len(), found.files);
-        }
-        println!("{done} results, {failed} failures");
-        Ok(if done > 0 && failed == 0 { EXIT_OK } else { EXIT_FAILED })
-    }
-
-    /// What is to be run; says why the rest is not.
-    fn tasks<'a>(&self, assessed: &'a BTreeMap<SeriesKey, Assessment>) -> Vec<Task<'a>> {
-        let wanted = |order: &Order| self.pipeline.as_ref().is_none_or(|id| *id == order.pipeline);
-        let mut tasks = Vec::new();
-        for (key, assessment) in assessed {
-            let orders: Vec<&Order> = assessment.orders.iter().filter(|order| wanted(order)).collect();
-            if orders.is_empty() {
-                tell_why_not(key, assessment);
-            }
-            for order in orders.into_iter().filter(|order| order.inputs.is_alone()) {
-                let slot = order.fills.first().cloned().unwrap_or_default();
-                tasks.push(Task { order, inputs: vec![(slot, key, &[])], reasons: order.reasons.clone() });
-            }
-        }
-        for set in together(assessed).into_iter().filter(|set| wanted(set.order)) {
-            let filled = match set.outcome {
-                Ok(filled) => filled,
-                Err(what) => {
-                    println!("{}: {what}", set.order.pipeline);
-                    continue;
+        let runtime = tokio::runtime::Runtime::new()?;
+        let mut display = Display::new();
+        let totals = runtime.block_on(async {
+            let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+            let stop = async move {
+                tokio::select! {
+                    _ = interrupt.recv() => {}
+                    _ = terminate.recv() => {}
                 }
             };
-            let reasons = filled.iter().flat_map(|filled| {
-                let orders = &assessed[filled.series].orders;
-                let own = orders.iter().find(|order| order.pipeline == set.order.pipeline);
-                let lines = own.map(|order| order.reasons.clone()).unwrap_or_default();
-                lines.into_iter().map(|line| format!("{}: {line}", filled.slot)).collect::<Vec<_>>()
-            });
-            let reasons = reasons.collect();
-            let inputs = filled.into_iter().map(|f| (f.slot, f.series, f.source.instances.as_slice())).collect();
-            tasks.push(Task { order: set.order, inputs, reasons });
+            anyhow::Ok(cohort::run(request, Arc::new(configuration), stop, |notice| display.show(&notice)).await?)
+        })?;
+        // A thread may still be reading headers after an interruption; nobody waits for it.
+        runtime.shutdown_background();
+        display.bar.finish_and_clear();
+        let kept = if totals.kept > 0 { format!(", {} of them from before", totals.kept) } else { String::new() };
+        println!("{} results{kept}, {} failures", totals.done, totals.failed);
+        let table = self.output.join(SUMMARY_FILE);
+        if table.exists() {
+            println!("the table is {}", table.display());
         }
-        tasks
-    }
-
-    fn work(
-        &self,
-        task: &Task<'_>,
-        found: &Found,
-        configuration: &Configuration,
-        bench: &mut Bench,
-    ) -> anyhow::Result<Result<(Run, PathBuf), String>> {
-        let (_, primary, _) = &task.inputs[0];
-        let folder = self.output.join(primary.series_instance_uid.as_str()).join(&task.order.pipeline);
-        fs::create_dir_all(&folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
-        let (mut inputs, mut uids, mut all) = (Vec::new(), Vec::new(), Vec::new());
-        for (slot, key, only) in &task.inputs {
-            let series = &found.series[*key];
-            let used = series.instances.iter().zip(&series.files);
-            let used = used.filter(|(instance, _)| only.is_empty() || only.contains(&instance.sop_instance_uid));
-            let (instances, files): (Vec<_>, Vec<PathBuf>) =
-                used.map(|(instance, file)| ((&instance.sop_instance_uid, ""), file.clone())).unzip();
-            uids.extend(instances);
-            all.extend(files.clone());
-            inputs.push(InputFiles { slot: slot.clone(), files });
+        if totals.stopped {
+            println!("stopped before the end; the same command goes on");
+            return Ok(EXIT_INTERRUPTED);
         }
-        let order = WorkOrder {
-            job: JobId::derived(primary, &task.order.digest, uids),
-            created_at: newest(&all)?,
-            inputs,
-            pipeline_source: task.order.source.clone(),
-            model_sources: task.order.models.clone(),
-            models: configuration.folder.join("models"),
-            folder: folder.clone(),
-            reasons: task.reasons.clone(),
-            masks: self.masks,
-        };
-        let bar = progress_bar();
-        let result = bench.run(&order, &mut |stage, fraction| {
-            bar.set_position((fraction * 100.0) as u64);
-            bar.set_message(stage.to_owned());
-        });
-        bar.finish_and_clear();
-        Ok(result.map(|run| (run, folder)).map_err(|error| error.to_string()))
+        Ok(if totals.done > 0 && totals.failed == 0 { EXIT_OK } else { EXIT_FAILED })
     }
 }
 
-/// One run: a pipeline on what fills its slots, the primary first. Of a series all instances, unless some are named.
-struct Task<'a> {
-    order: &'a Order,
-    inputs: Vec<(String, &'a SeriesKey, &'a [Uid])>,
-    reasons: Vec<String>,
-}
-
-impl Task<'_> {
-    fn describe(&self) -> String {
-        let slots = self.inputs.iter().map(|(slot, key, _)| format!("{slot} is series {}", key.series_instance_uid));
-        slots.collect::<Vec<_>>().join(", ")
+impl SegmentArgs {
+    /// Each once, in a fixed order, because the order in which they were named makes no other result.
+    fn formats(&self) -> Vec<Format> {
+        let named: BTreeSet<Format> = self.write.iter().copied().chain(self.masks.then_some(Format::Nifti)).collect();
+        named.into_iter().collect()
     }
 }
 
-/// When the newest of the files was written. It stands in the results as their date: the same files give the same
-/// bytes under the same UID, however often they are segmented.
-fn newest(files: &[PathBuf]) -> anyhow::Result<jiff::Timestamp> {
-    let mut newest = SystemTime::UNIX_EPOCH;
-    for file in files {
-        let modified = fs::metadata(file).and_then(|data| data.modified());
-        newest = newest.max(modified.with_context(|| format!("cannot read {}", file.display()))?);
-    }
-    Ok(jiff::Timestamp::try_from(newest)?)
+/// What people see: lines on standard output, and a bar on a terminal.
+struct Display {
+    bar: ProgressBar,
+    /// When the first case began to run.
+    began: Option<Instant>,
+    left: String,
 }
 
-fn progress_bar() -> ProgressBar {
-    if !std::io::stderr().is_terminal() {
-        return ProgressBar::hidden();
+impl Display {
+    fn new() -> Display {
+        let bar = if std::io::stderr().is_terminal() { ProgressBar::new(0) } else { ProgressBar::hidden() };
+        let style = ProgressStyle::with_template("  {bar:30} {pos} of {len} cases, {elapsed}{msg}");
+        Display { bar: bar.with_style(style.unwrap_or(ProgressStyle::default_bar())), began: None, left: String::new() }
     }
-    let style = ProgressStyle::with_template("  {bar:30} {elapsed} {msg}").unwrap_or(ProgressStyle::default_bar());
-    ProgressBar::new(100).with_style(style)
+
+    fn show(&mut self, notice: &Notice<'_>) {
+        match notice {
+            Notice::Found { found, jobs, budget_bytes } => {
+                self.say(&describe(found));
+                if let Some(bytes) = budget_bytes {
+                    let gib = *bytes as f64 / f64::from(1 << 30);
+                    self.say(&format!("up to {jobs} at the same time, within {gib:.1} GiB of memory"));
+                }
+            }
+            Notice::Finding(finding) => self.say(&describe_finding(finding)),
+            Notice::Kept(record) => {
+                self.say(&format!("{}: series {} is finished from before", record.pipeline, record.series));
+            }
+            Notice::Progress { stage, fraction } => {
+                self.bar.set_message(format!("{}; {stage} {:.0} %", self.left, fraction * 100.0));
+            }
+            Notice::Ended { case, record, results } => {
+                let results = results.display();
+                let slots = case.slots.iter().map(|(slot, series)| format!("{slot} is series {series}"));
+                let head = format!("{}: {}", case.pipeline, slots.collect::<Vec<_>>().join(", "));
+                self.say(&match &record.run {
+                    Some(run) => format!("{head}\n{}  {:.1} s; results are in {results}", told_of(run), record.seconds),
+                    None => format!("{head}\n  failed: {}", record.reason),
+                });
+            }
+            Notice::Count { done, known } => self.count(*done, *known),
+        }
+    }
+
+    fn count(&mut self, done: usize, known: usize) {
+        self.bar.set_length(known as u64);
+        self.bar.set_position(done as u64);
+        let began = *self.began.get_or_insert_with(Instant::now);
+        if done > 0 {
+            let left = began.elapsed().mul_f64(known.saturating_sub(done) as f64 / done as f64);
+            self.left = format!(", {} left", HumanDuration(left));
+            self.bar.set_message(self.left.clone());
+        }
+    }
+
+    fn say(&self, text: &str) {
+        if !text.is_empty() {
+            self.bar.suspend(|| println!("{text}"));
+        }
+    }
 }
 
-fn tell_why_not(key: &SeriesKey, assessment: &Assessment) {
-    println!("series {} is not used", key.series_instance_uid);
-    for refusal in &assessment.refusals {
-        println!("  cannot be a volume: {refusal}");
+fn describe(found: &Found) -> String {
+    let mut lines = vec![format!("{} series in {} files", found.series.len(), found.files)];
+    if !found.others.is_empty() {
+        lines.push(format!("{} of {} files are not DICOM instances", found.others.len(), found.files));
     }
-    for verdict in assessment.verdicts.iter().filter(|verdict| !verdict.matched) {
-        println!("  {} does not want it: {}", verdict.pipeline, verdict.trace.join("; "));
+    if found.directories > 0 {
+        lines.push(format!("{} files are DICOMDIR, which is not needed", found.directories));
+    }
+    if found.copies > 0 {
+        lines.push(format!("{} files are copies of others, which are used once", found.copies));
+    }
+    lines.join("\n")
+}
+
+fn describe_finding(finding: &Finding) -> String {
+    match finding {
+        Finding::Series { series, summary } => format!("series {series}: {summary}"),
+        Finding::Unused { series, reasons, .. } => {
+            let lines: String = reasons.iter().map(|reason| format!("\n  {reason}")).collect();
+            format!("series {series} is not used{lines}")
+        }
+        Finding::Unjoined { pipeline, reason, .. } => format!("{pipeline}: {reason}"),
+        Finding::Case(_) => String::new(),
     }
 }
 
-fn tell(run: &Run, folder: &Path) {
-    for structure in &run.structures {
+fn told_of(run: &Run) -> String {
+    let structures = run.structures.iter().map(|structure| {
         let line = format!("  {:16} {:10.1} cm3  {}", structure.name, structure.volume_cm3, structure.note);
-        println!("{}", line.trim_end());
-    }
-    for warning in &run.warnings {
-        println!("  warning: {warning}");
-    }
-    let total: f64 = run.stages.iter().map(|stage| stage.seconds).sum();
-    println!("  {total:.1} s; results are in {}", folder.display());
+        format!("{}\n", line.trim_end())
+    });
+    structures.chain(run.warnings.iter().map(|warning| format!("  warning: {warning}\n"))).collect()
 }

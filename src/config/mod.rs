@@ -79,6 +79,13 @@ impl Configuration {
         pipeline.complete().over(&self.gateway.complete)
     }
 
+    /// The definitions of the models that a pipeline runs, by id.
+    pub fn model_sources(&self, pipeline: &Pipeline) -> BTreeMap<String, String> {
+        let named = pipeline.steps().iter().filter_map(|step| step.action.model());
+        let models = named.filter_map(|reference| self.models.get(&reference.name));
+        models.map(|model| (model.value.id().to_owned(), model.source.to_string())).collect()
+    }
+
     /// SHA-256 of the pipeline, of the models that it runs and of their networks: the same digest on the same
     /// instances gives the same result.
     pub fn digest(&self, pipeline: &Loaded<Pipeline>) -> String {

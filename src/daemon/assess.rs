@@ -57,12 +57,6 @@ fn summary(instances: &[Instance], plan: Option<&SeriesPlan>) -> String {
     )
 }
 
-fn models_of(pipeline: &Pipeline, configuration: &Configuration) -> BTreeMap<String, String> {
-    let named = pipeline.steps().iter().filter_map(|step| step.action.model());
-    let models = named.filter_map(|reference| configuration.models.get(&reference.name));
-    models.map(|model| (model.value.id().to_owned(), model.source.to_string())).collect()
-}
-
 fn order(
     pipeline: &Loaded<Pipeline>,
     fills: Vec<String>,
@@ -78,7 +72,7 @@ fn order(
         pipeline_revision: pipeline.value.revision(),
         digest: configuration.digest(pipeline),
         source: pipeline.source.to_string(),
-        models: models_of(&pipeline.value, configuration),
+        models: configuration.model_sources(&pipeline.value),
         reasons,
         destinations: deliver.iter().map(|deliver| deliver.to.name.clone()).collect(),
         fills,

@@ -157,7 +157,7 @@ impl Hands {
             models: configuration.folder.join("models"),
             folder,
             reasons: job.reasons.clone(),
-            masks: false,
+            write: Vec::new(),
         };
         let limits = configuration.worker_limits();
         let outcome = worker.run(&order, limits, |stage, fraction| {

@@ -29,7 +29,7 @@ use crate::node::{Event, Node, Placed, Stored};
 use crate::onnx::{self, OnnxError};
 use crate::receive::{self, Notice, StoredInstance};
 use crate::spool::{Spool, SpoolError};
-use crate::worker::Supervisor;
+use crate::worker::{Supervisor, worker_arguments};
 
 pub use assess::assess;
 
@@ -156,16 +156,7 @@ fn start_hands(
     let program = std::env::current_exe()?;
     let queue = Arc::new(Mutex::new(queue));
     for _ in 0..WORKERS {
-        let threads = first.gateway.worker.threads.to_string();
-        let devices = first.gateway.worker.devices;
-        let mut arguments = vec![
-            "worker".into(),
-            "--threads".into(),
-            threads.into(),
-            "--device".into(),
-            devices.wanted.to_string().into(),
-        ];
-        arguments.extend(devices.cpu_instead.then(|| "--cpu-instead".into()));
+        let arguments = worker_arguments(first.gateway.worker.threads, first.gateway.worker.devices);
         let worker = Supervisor::new(program.clone(), arguments.clone());
         let running = runtime.spawn(hands.clone().run_jobs(Arc::clone(&queue), worker));
         runtime.spawn(must_go_on("a worker's task", running));

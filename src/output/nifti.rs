@@ -1,38 +1,30 @@
-//! NIfTI-1 files of masks and label maps, for people with other tools; it writes single files (`.nii`) and reads none.
+//! NIfTI-1 files of masks, label maps and images, for people with other tools; it writes single files (`.nii`), and
+//! [`read()`] reads them.
 //!
 //! Voxels keep the order of our arrays (column fastest, then row, then slice); only the affine changes from LPS to the
 //! RAS of NIfTI, by turning the signs of x and y.
+
+mod read;
 
 use std::io::Write;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use thiserror::Error;
 
-use crate::volume::{LabelMap, Mask, Volume, VolumeGeometry};
-
-/// How far a slice may lie from where the one affine of NIfTI puts it.
-const AFFINE_MM: f64 = 0.1;
+use super::grid::{STEP_MM, UnevenSlices, step};
+use crate::volume::{CompactMask, LabelMap, Mask, Volume, VolumeGeometry};
+pub use read::{ReadError, read};
 
 /// NIfTI-1 stores sizes as signed 16 bits; `IMAGE_SIDE_MAX` and `SLICES_MAX` stay below.
 const SIDE_MAX: usize = i16::MAX as usize;
 
 const _: () = assert!(crate::limits::IMAGE_SIDE_MAX <= SIDE_MAX && crate::limits::SLICES_MAX <= SIDE_MAX);
 
-/// Why a volume has no NIfTI file.
-#[derive(Debug, Error, PartialEq)]
-pub enum NiftiError {
-    #[error(
-        "slice {slice} lies {off_mm:.3} mm from where evenly spaced slices would put it, expected at most {AFFINE_MM} mm: NIfTI has one spacing for all slices; resample the volume to even spacing"
-    )]
-    Uneven { slice: usize, off_mm: f64 },
-}
-
 /// A mask as a file of bytes, 1 inside and 0 outside.
 ///
 /// # Errors
-/// [`NiftiError::Uneven`] for slices that one affine cannot place.
-pub fn encode_mask(mask: &Mask) -> Result<Vec<u8>, NiftiError> {
+/// [`UnevenSlices`].
+pub fn encode_mask(mask: &Mask) -> Result<Vec<u8>, UnevenSlices> {
     let mut bytes = header(&mask.geometry, 2, 8)?;
     bytes.extend(mask.voxels.iter().map(|&inside| u8::from(inside)));
     Ok(bytes)
@@ -41,8 +33,8 @@ pub fn encode_mask(mask: &Mask) -> Result<Vec<u8>, NiftiError> {
 /// A label map as a file of unsigned 16 bit numbers.
 ///
 /// # Errors
-/// [`NiftiError::Uneven`] for slices that one affine cannot place.
-pub fn encode_labels(map: &LabelMap) -> Result<Vec<u8>, NiftiError> {
+/// [`UnevenSlices`].
+pub fn encode_labels(map: &LabelMap) -> Result<Vec<u8>, UnevenSlices> {
     let mut bytes = header(&map.geometry, 512, 16)?;
     bytes.extend(map.labels.iter().flat_map(|label| label.to_le_bytes()));
     Ok(bytes)
@@ -51,11 +43,34 @@ pub fn encode_labels(map: &LabelMap) -> Result<Vec<u8>, NiftiError> {
 /// An image as a file of 32 bit floating point numbers.
 ///
 /// # Errors
-/// [`NiftiError::Uneven`] for slices that one affine cannot place.
-pub fn encode_image(volume: &Volume) -> Result<Vec<u8>, NiftiError> {
+/// [`UnevenSlices`].
+pub fn encode_image(volume: &Volume) -> Result<Vec<u8>, UnevenSlices> {
     let mut bytes = header(&volume.geometry, 16, 32)?;
     bytes.extend(volume.pixels.iter().flat_map(|value| value.to_le_bytes()));
     Ok(bytes)
+}
+
+/// Masks as a compressed file (`.nii.gz`) of four axes, a volume of bytes for each mask.
+///
+/// # Errors
+/// [`UnevenSlices`].
+///
+/// # Panics
+/// Without any mask.
+pub fn gzip_stack(masks: &[&CompactMask]) -> Result<Vec<u8>, UnevenSlices> {
+    let mut head = header(&masks[0].geometry, 2, 8)?;
+    let count = i16::try_from(masks.len()).expect("a pipeline has far fewer structures");
+    head[40..42].copy_from_slice(&4_i16.to_le_bytes());
+    head[48..50].copy_from_slice(&count.to_le_bytes());
+    head[92..96].copy_from_slice(&1_f32.to_le_bytes());
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+    let mut written = encoder.write_all(&head);
+    for mask in masks {
+        let voxels: Vec<u8> = mask.to_mask().voxels.iter().map(|inside| u8::from(*inside)).collect();
+        written = written.and_then(|()| encoder.write_all(&voxels));
+    }
+    let written = written.and_then(|()| encoder.finish());
+    Ok(written.expect("writing to memory does not fail"))
 }
 
 /// The same file compressed (`.nii.gz`); the same input gives the same bytes.
@@ -66,7 +81,7 @@ pub fn gzip(bytes: &[u8]) -> Vec<u8> {
 }
 
 /// The header of 348 bytes and the four bytes that say that no extension follows.
-fn header(geometry: &VolumeGeometry, datatype: i16, bits: i16) -> Result<Vec<u8>, NiftiError> {
+fn header(geometry: &VolumeGeometry, datatype: i16, bits: i16) -> Result<Vec<u8>, UnevenSlices> {
     let affine = affine(geometry)?;
     let [slices, rows, columns] = geometry.shape();
     let mut bytes = vec![0_u8; 352];
@@ -101,22 +116,8 @@ fn header(geometry: &VolumeGeometry, datatype: i16, bits: i16) -> Result<Vec<u8>
 }
 
 /// Rows of the affine from `(column, row, slice)` to RAS mm.
-fn affine(geometry: &VolumeGeometry) -> Result<[[f64; 4]; 3], NiftiError> {
-    let origins = geometry.slice_origins();
-    let first = origins[0];
-    let last = origins.len() - 1;
-    let step: [f64; 3] =
-        std::array::from_fn(
-            |k| {
-                if last == 0 { geometry.normal()[k] } else { (origins[last][k] - first[k]) / last as f64 }
-            },
-        );
-    for (slice, origin) in origins.iter().enumerate() {
-        let off = (0..3).map(|k| (first[k] + step[k] * slice as f64 - origin[k]).powi(2)).sum::<f64>().sqrt();
-        if off > AFFINE_MM {
-            return Err(NiftiError::Uneven { slice, off_mm: off });
-        }
-    }
+fn affine(geometry: &VolumeGeometry) -> Result<[[f64; 4]; 3], UnevenSlices> {
+    let (first, step) = (geometry.slice_origins()[0], step(geometry)?);
     Ok(std::array::from_fn(|k| {
         let sign = if k < 2 { -1.0 } else { 1.0 };
         [
@@ -133,7 +134,7 @@ fn is_right_angled(geometry: &VolumeGeometry) -> bool {
     let origins = geometry.slice_origins();
     let (first, last) = (origins[0], origins[origins.len() - 1]);
     let along = geometry.positions_mm()[origins.len() - 1] - geometry.positions_mm()[0];
-    (0..3).map(|k| (last[k] - first[k] - along * geometry.normal()[k]).powi(2)).sum::<f64>().sqrt() <= AFFINE_MM
+    (0..3).map(|k| (last[k] - first[k] - along * geometry.normal()[k]).powi(2)).sum::<f64>().sqrt() <= STEP_MM
 }
 
 /// `qfac` (1: our axes are always right-handed, and turning two signs keeps them so) and the quaternion `(b, c, d)`
@@ -192,6 +193,6 @@ mod tests {
     #[test]
     fn refuses_uneven_slices() {
         let error = encode_mask(&Mask::empty(geometry(4.0))).expect_err("uneven spacing");
-        assert!(matches!(error, NiftiError::Uneven { slice: 1, .. }), "{error}");
+        assert_eq!(error.slice, 1, "{error}");
     }
 }

@@ -12,6 +12,7 @@ mod objects;
 mod steps;
 mod structures;
 mod supervisor;
+mod voxels;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -20,12 +21,13 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::job::{JobId, Run};
+use crate::output::Format;
 
 pub use bench::{Bench, BenchError};
 pub use child::serve;
 pub use inputs::read_instances;
 pub use objects::REPORT_FILE;
-pub use supervisor::{Limits, Outcome, Supervisor};
+pub use supervisor::{Limits, Outcome, Supervisor, worker_arguments};
 
 /// One job for a worker.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -45,8 +47,8 @@ pub struct WorkOrder {
     pub folder: PathBuf,
     /// Why the pipeline matched, one finding a line, for the report.
     pub reasons: Vec<String>,
-    /// Whether to write the voxels of each structure as NIfTI too.
-    pub masks: bool,
+    /// What is written besides DICOM.
+    pub write: Vec<Format>,
 }
 
 /// The files of one slot.

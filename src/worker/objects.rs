@@ -1,10 +1,9 @@
-//! What a finished run leaves in its folder: DICOM objects, masks where they are asked for, pictures and the report.
+//! What a finished run leaves in its folder: DICOM objects, pictures and the report.
 
 use std::fs::File;
 use std::io::Write;
 use std::path::Path;
 
-use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
 use super::WorkOrder;
@@ -17,7 +16,6 @@ use crate::contour::Contour;
 use crate::dicom::Instance;
 use crate::infer::Structure;
 use crate::job::{ProducedObject, Run, StructureResult};
-use crate::output::nifti;
 use crate::output::object::{Algorithm, AlgorithmFamily, Equipment, Provenance, SliceReference, Source};
 use crate::output::picture::{Outline, PictureError};
 use crate::output::report::{Fact, Figure, Report, StructureRow, figures, geometry_facts, html};
@@ -45,7 +43,7 @@ pub(super) struct Finished<'a> {
 }
 
 impl Finished<'_> {
-    /// Writes what is delivered, and masks where the order asks for them, and says so in the run.
+    /// Writes what is delivered, and other formats where the order asks for them, and says so in the run.
     pub fn write_objects(&self, run: &mut Run) -> Result<(), BenchError> {
         let ordered: Vec<&Instance> = in_order_of_slices(self.plan, self.instances);
         let (slices, provenance, equipment) = (self.slices(), self.provenance_of_objects(), equipment());
@@ -71,7 +69,7 @@ impl Finished<'_> {
             run.objects.extend(files.into_iter().map(object));
         }
         run.files.extend(run.objects.iter().map(|object| object.file.clone()));
-        run.files.extend(write_masks(self.order, &self.chosen)?);
+        run.files.extend(self.write_formats(&mut run.warnings)?);
         run.files.extend(write_nifti(self.order, &self.made.images)?);
         Ok(())
     }
@@ -152,7 +150,7 @@ impl Finished<'_> {
     }
 
     /// The image of each slice.
-    fn slices(&self) -> Vec<SliceReference> {
+    pub fn slices(&self) -> Vec<SliceReference> {
         let reference = |slice: &SliceSource| SliceReference {
             sop_class_uid: slice.sop_class_uid.clone(),
             sop_instance_uid: slice.sop_instance_uid.clone(),
@@ -293,21 +291,6 @@ fn operations() -> Algorithm {
         source: String::new(),
         parameters: String::new(),
     }
-}
-
-/// The voxels of each structure as NIfTI, where the order asks for them.
-fn write_masks(order: &WorkOrder, chosen: &[Delivered<'_>]) -> Result<Vec<String>, BenchError> {
-    if !order.masks {
-        return Ok(Vec::new());
-    }
-    let write_one = |(rule, structure): &Delivered<'_>| {
-        let bytes =
-            nifti::encode_mask(&structure.mask.to_mask()).map_err(|error| BenchError::Output(error.to_string()))?;
-        let name = format!("{}.nii.gz", rule.style.name);
-        write(&order.folder.join(&name), &nifti::gzip(&bytes))?;
-        Ok(name)
-    };
-    chosen.par_iter().map(write_one).collect()
 }
 
 /// Writes a file and makes its bytes durable; the daemon makes its name durable when it adopts the folder.

@@ -13,6 +13,7 @@ use tokio::time::{Instant, interval, timeout_at};
 use super::{Report, WorkOrder};
 use crate::job::Run;
 use crate::limits::{WORKER_MALLOC_KEEP_BYTES, WORKER_MEMORY_POLL_MS, WORKER_REPORT_BYTES_MAX};
+use crate::onnx::Devices;
 
 /// How a run ended.
 #[derive(Clone, Debug)]
@@ -44,6 +45,15 @@ struct Process {
     child: Child,
     orders: ChildStdin,
     reports: Lines<BufReader<ChildStdout>>,
+}
+
+/// How `contourd` is started as a worker: threads of each network (0 for all processors), and where networks run.
+pub fn worker_arguments(threads: usize, devices: Devices) -> Vec<OsString> {
+    let (threads, device) = (threads.to_string(), devices.wanted.to_string());
+    let mut arguments: Vec<OsString> =
+        ["worker", "--threads", &threads, "--device", &device].map(OsString::from).into();
+    arguments.extend(devices.cpu_instead.then(|| "--cpu-instead".into()));
+    arguments
 }
 
 impl Supervisor {
@@ -136,6 +146,8 @@ fn start(program: &PathBuf, arguments: &[OsString]) -> io::Result<Process> {
         // the time of a run. Kept, they are used again; the memory limit of the job holds all the same.
         .env("MALLOC_MMAP_THRESHOLD_", WORKER_MALLOC_KEEP_BYTES)
         .env("MALLOC_TRIM_THRESHOLD_", WORKER_MALLOC_KEEP_BYTES)
+        // Ctrl-C on a terminal goes to all of its group; a worker ends when its daemon says so, or is gone.
+        .process_group(0)
         .kill_on_drop(true)
         .spawn()?;
     if let Some(id) = child.id() {
@@ -180,7 +192,7 @@ mod tests {
             models: PathBuf::new(),
             folder: PathBuf::new(),
             reasons: Vec::new(),
-            masks: false,
+            write: Vec::new(),
         }
     }
 

@@ -1,0 +1,234 @@
+//! Turns series into cases: which pipelines want a series, alone or together with others, and why the rest is not used.
+//!
+//! Series are looked at in units, a series or all of a study or patient, one unit after the other, so that the headers
+//! of a large collection are never held at once. The judgement is the gateway's (`assess`, `together`).
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use jiff::Timestamp;
+
+use super::find::{Found, FoundSeries};
+use super::memory::{estimate, networks_bytes, voxels_of};
+use crate::config::Configuration;
+use crate::daemon::assess;
+use crate::dicom::{SeriesKey, Uid};
+use crate::job::JobId;
+use crate::node::{Assessment, Order, together};
+use crate::pipeline::Same;
+use crate::worker::{InputFiles, read_instances};
+
+/// One run to be: a pipeline on what fills its slots.
+#[derive(Clone, Debug)]
+pub struct Case {
+    pub pipeline: String,
+    /// The series of the primary slot.
+    pub series: SeriesKey,
+    /// What the series is called in the folder of results.
+    pub name: String,
+    /// Each slot and the series that fills it, the primary first.
+    pub slots: Vec<(String, Uid)>,
+    pub files: Vec<InputFiles>,
+    /// The folder of the primary series.
+    pub folder: PathBuf,
+    pub job: JobId,
+    /// When the newest of the files was written. It stands in the results as their date: the same files give the same
+    /// bytes under the same UID, however often they are run.
+    pub created_at: Timestamp,
+    pub reasons: Vec<String>,
+    /// What it is expected to take.
+    pub memory_bytes: u64,
+}
+
+/// What was found out about series, in this order for each unit.
+#[derive(Clone, Debug)]
+pub enum Finding {
+    /// A series, in one line without patient attributes.
+    Series {
+        series: Uid,
+        summary: String,
+    },
+    /// No pipeline wants it, or it cannot be a volume.
+    Unused {
+        series: Uid,
+        name: String,
+        folder: PathBuf,
+        reasons: Vec<String>,
+    },
+    /// Series could fill slots of a pipeline, but not all of them. `series` is the first of them.
+    Unjoined {
+        series: Uid,
+        name: String,
+        folder: PathBuf,
+        pipeline: String,
+        reason: String,
+    },
+    Case(Box<Case>),
+}
+
+/// Looks at series one unit after the other.
+pub struct Looker<'a> {
+    pub found: &'a Found,
+    pub configuration: &'a Configuration,
+    /// The only pipeline to be run.
+    pub only: Option<&'a str>,
+}
+
+impl Looker<'_> {
+    fn wanted(&self, pipeline: &str) -> bool {
+        self.only.is_none_or(|only| only == pipeline)
+    }
+
+    /// Series that must be looked at together, because a pipeline may join them.
+    pub fn units(&self) -> Vec<Vec<&SeriesKey>> {
+        let pipelines = self.configuration.pipelines.values().map(|pipeline| &pipeline.value);
+        let joining: Vec<Same> = pipelines
+            .filter(|pipeline| self.wanted(pipeline.id()) && pipeline.inputs().len() > 1)
+            .map(|pipeline| pipeline.same())
+            .collect();
+        let mut units: BTreeMap<(&Uid, Option<&Uid>), Vec<&SeriesKey>> = BTreeMap::new();
+        for (key, series) in &self.found.series {
+            let unit = match &series.patient {
+                _ if joining.is_empty() => (&key.study_instance_uid, Some(&key.series_instance_uid)),
+                Some(patient) if joining.contains(&Same::Patient) => (patient, None),
+                _ => (&key.study_instance_uid, None),
+            };
+            units.entry(unit).or_default().push(key);
+        }
+        units.into_values().collect()
+    }
+
+    /// What the series of a unit come to.
+    pub fn look(&self, unit: &[&SeriesKey]) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        let (mut assessed, mut voxels) = (BTreeMap::new(), HashMap::new());
+        for key in unit {
+            let files: Vec<PathBuf> = self.found.series[*key].files.iter().map(|(_, file)| file.clone()).collect();
+            let assessment = match read_instances(&files) {
+                Ok(instances) => {
+                    voxels.insert(*key, instances.iter().map(voxels_of).sum::<u64>());
+                    let mut assessment = assess(&instances, None, self.configuration);
+                    assessment.orders.retain(|order| self.wanted(&order.pipeline));
+                    assessment
+                }
+                Err(error) => Assessment { refusals: vec![error.to_string()], ..Assessment::default() },
+            };
+            let (series, summary) = (key.series_instance_uid.clone(), assessment.summary.clone());
+            findings.push(Finding::Series { series, summary });
+            assessed.insert((*key).clone(), assessment);
+        }
+        for (key, assessment) in &assessed {
+            if assessment.orders.is_empty() {
+                findings.push(self.unused(key, assessment));
+            }
+            for order in assessment.orders.iter().filter(|order| order.inputs.is_alone()) {
+                let slot = order.fills.first().cloned().unwrap_or_default();
+                findings.push(self.case(order, vec![(slot, key, &[])], order.reasons.clone(), &voxels));
+            }
+        }
+        findings.extend(self.joined(&assessed, &voxels));
+        findings
+    }
+
+    /// What to say of a unit at which the program itself failed.
+    pub fn failed(&self, unit: &[&SeriesKey]) -> Vec<Finding> {
+        let reason = "the assessment ended early by an error of the program; report it with these images";
+        let assessment = Assessment { refusals: vec![reason.to_owned()], ..Assessment::default() };
+        unit.iter().map(|key| self.unused(key, &assessment)).collect()
+    }
+
+    fn joined(&self, assessed: &BTreeMap<SeriesKey, Assessment>, voxels: &HashMap<&SeriesKey, u64>) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        for set in together(assessed) {
+            let filled = match set.outcome {
+                Ok(filled) => filled,
+                Err(reason) => {
+                    let Some((first, _)) = set.offered.first() else { continue };
+                    let (series, folder) = (first.series_instance_uid.clone(), self.found.series[*first].folder());
+                    let pipeline = set.order.pipeline.clone();
+                    let name = self.found.name(first);
+                    findings.push(Finding::Unjoined { series, name, folder, pipeline, reason });
+                    continue;
+                }
+            };
+            let reasons = filled.iter().flat_map(|filled| {
+                let orders = &assessed[filled.series].orders;
+                let own = orders.iter().find(|order| order.pipeline == set.order.pipeline);
+                let lines = own.map(|order| order.reasons.clone()).unwrap_or_default();
+                lines.into_iter().map(|line| format!("{}: {line}", filled.slot)).collect::<Vec<_>>()
+            });
+            let reasons = reasons.collect();
+            let slots = filled.into_iter().map(|f| (f.slot, f.series, f.source.instances.as_slice())).collect();
+            findings.push(self.case(set.order, slots, reasons, voxels));
+        }
+        findings
+    }
+
+    fn unused(&self, key: &SeriesKey, assessment: &Assessment) -> Finding {
+        let refusals = assessment.refusals.iter().map(|refusal| format!("cannot be a volume: {refusal}"));
+        let verdicts = assessment.verdicts.iter().filter(|verdict| !verdict.matched && self.wanted(&verdict.pipeline));
+        let verdicts = verdicts.map(|v| format!("{} does not want it: {}", v.pipeline, v.trace.join("; ")));
+        let reasons = refusals.chain(verdicts).collect();
+        let (series, name) = (key.series_instance_uid.clone(), self.found.name(key));
+        Finding::Unused { series, name, folder: self.found.series[key].folder(), reasons }
+    }
+
+    /// `slots`: name, series, and the objects of it that are meant, none for all. A file that has gone makes no case.
+    fn case(
+        &self,
+        order: &Order,
+        slots: Vec<(String, &SeriesKey, &[Uid])>,
+        reasons: Vec<String>,
+        voxels: &HashMap<&SeriesKey, u64>,
+    ) -> Finding {
+        let (_, primary, _) = &slots[0];
+        let mut files = Vec::new();
+        let mut uids = Vec::new();
+        for (slot, key, only) in &slots {
+            let used = used(&self.found.series[*key], only);
+            uids.extend(used.iter().map(|(uid, _)| (uid, "")));
+            files.push(InputFiles { slot: slot.clone(), files: used.iter().map(|(_, file)| file.clone()).collect() });
+        }
+        let folder = self.found.series[*primary].folder();
+        let created_at = match newest(files.iter().flat_map(|input| &input.files)) {
+            Ok(newest) => newest,
+            Err(reason) => {
+                let series = primary.series_instance_uid.clone();
+                let name = self.found.name(primary);
+                return Finding::Unused { series, name, folder, reasons: vec![reason] };
+            }
+        };
+        let all: u64 = slots.iter().map(|(_, key, _)| voxels.get(key).copied().unwrap_or(0)).sum();
+        Finding::Case(Box::new(Case {
+            pipeline: order.pipeline.clone(),
+            series: (*primary).clone(),
+            name: self.found.name(primary),
+            folder,
+            job: JobId::derived(primary, &order.digest, uids),
+            created_at,
+            reasons,
+            memory_bytes: estimate(all, networks_bytes(&order.pipeline, self.configuration)),
+            slots: slots.iter().map(|(slot, key, _)| (slot.clone(), key.series_instance_uid.clone())).collect(),
+            files,
+        }))
+    }
+}
+
+fn used<'a>(series: &'a FoundSeries, only: &[Uid]) -> Vec<&'a (Uid, PathBuf)> {
+    series.files.iter().filter(|(uid, _)| only.is_empty() || only.contains(uid)).collect()
+}
+
+fn newest<'a>(files: impl Iterator<Item = &'a PathBuf>) -> Result<Timestamp, String> {
+    let mut newest = SystemTime::UNIX_EPOCH;
+    for file in files {
+        newest = newest.max(modified(file)?);
+    }
+    Timestamp::try_from(newest).map_err(|error| error.to_string())
+}
+
+fn modified(file: &Path) -> Result<SystemTime, String> {
+    let modified = fs::metadata(file).and_then(|data| data.modified());
+    modified.map_err(|error| format!("{} cannot be read: {error}", file.display()))
+}
