@@ -1,7 +1,10 @@
-//! NIfTI-1 files of masks and label maps, for people with other tools; it writes single files (`.nii`) and reads none.
+//! NIfTI-1 files of masks, label maps and images, for people with other tools; it writes single files (`.nii`), and
+//! [`read()`] reads them.
 //!
 //! Voxels keep the order of our arrays (column fastest, then row, then slice); only the affine changes from LPS to the
 //! RAS of NIfTI, by turning the signs of x and y.
+
+mod read;
 
 use std::io::Write;
 
@@ -10,6 +13,7 @@ use flate2::write::GzEncoder;
 use thiserror::Error;
 
 use crate::volume::{LabelMap, Mask, Volume, VolumeGeometry};
+pub use read::{ReadError, read};
 
 /// How far a slice may lie from where the one affine of NIfTI puts it.
 const AFFINE_MM: f64 = 0.1;
