@@ -1,6 +1,7 @@
 //! The commands of `contourd`, one file each; it parses arguments, sets up the log and maps results to exit codes.
 
 mod check;
+mod compare;
 mod demo;
 mod discover;
 mod echo;
@@ -14,6 +15,7 @@ mod segment;
 mod send;
 mod serve;
 mod show;
+mod structures;
 mod worker;
 
 use std::io::IsTerminal;
@@ -47,6 +49,7 @@ struct CommandLine {
 #[derive(Debug, Subcommand)]
 enum Command {
     Check(check::CheckArgs),
+    Compare(compare::CompareArgs),
     Demo(demo::DemoArgs),
     Echo(echo::EchoArgs),
     Explain(explain::ExplainArgs),
@@ -80,6 +83,7 @@ pub fn main() -> ExitCode {
 fn dispatch(command: Command) -> anyhow::Result<u8> {
     match command {
         Command::Check(args) => args.run(),
+        Command::Compare(args) => args.run(),
         Command::Demo(args) => args.run(),
         Command::Echo(args) => args.run(),
         Command::Explain(args) => args.run(),
