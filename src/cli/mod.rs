@@ -4,6 +4,7 @@ mod check;
 mod compare;
 mod demo;
 mod discover;
+mod dvh;
 mod echo;
 mod explain;
 mod import;
@@ -51,6 +52,7 @@ enum Command {
     Check(check::CheckArgs),
     Compare(compare::CompareArgs),
     Demo(demo::DemoArgs),
+    Dvh(dvh::DvhArgs),
     Echo(echo::EchoArgs),
     Explain(explain::ExplainArgs),
     Import(import::ImportArgs),
@@ -85,6 +87,7 @@ fn dispatch(command: Command) -> anyhow::Result<u8> {
         Command::Check(args) => args.run(),
         Command::Compare(args) => args.run(),
         Command::Demo(args) => args.run(),
+        Command::Dvh(args) => args.run(),
         Command::Echo(args) => args.run(),
         Command::Explain(args) => args.run(),
         Command::Import(args) => args.run(),
