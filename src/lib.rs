@@ -38,6 +38,7 @@ pub mod node;
 pub mod output;
 pub mod phantom;
 pub mod pipeline;
+pub mod quality;
 pub mod route;
 
 // Words.

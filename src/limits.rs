@@ -285,3 +285,9 @@ pub const WINDOW_SINGLE_BYTES_MAX: usize = 1 << 30;
 pub const WINDOW_SLICES_AT_ONCE: usize = 4;
 
 const _: () = assert!(WINDOW_SINGLE_BYTES_MAX <= WINDOW_BYTES_MAX);
+
+/// Most structures of one file that are compared or sampled; whole-body label maps have about 120.
+pub const STRUCTURES_LOOKED_AT_MAX: usize = 4_096;
+
+/// Most points of a dose-volume histogram: 100 Gy in steps of 1 mGy.
+pub const DVH_POINTS_MAX: usize = 100_000;

@@ -6,6 +6,8 @@
 //! - slices ascend along the normal (row direction x column direction), whatever order they were sent in;
 //! - points are `[x, y, z]`.
 
+pub mod distances;
+
 use std::sync::Arc;
 
 use ndarray::Array3;

@@ -1,8 +1,10 @@
 //! The commands of `contourd`, one file each; it parses arguments, sets up the log and maps results to exit codes.
 
 mod check;
+mod compare;
 mod demo;
 mod discover;
+mod dvh;
 mod echo;
 mod explain;
 mod import;
@@ -14,6 +16,7 @@ mod segment;
 mod send;
 mod serve;
 mod show;
+mod structures;
 mod worker;
 
 use std::io::IsTerminal;
@@ -49,7 +52,9 @@ struct CommandLine {
 #[derive(Debug, Subcommand)]
 enum Command {
     Check(check::CheckArgs),
+    Compare(compare::CompareArgs),
     Demo(demo::DemoArgs),
+    Dvh(dvh::DvhArgs),
     Echo(echo::EchoArgs),
     Explain(explain::ExplainArgs),
     Import(import::ImportArgs),
@@ -82,7 +87,9 @@ pub fn main() -> ExitCode {
 fn dispatch(command: Command) -> anyhow::Result<u8> {
     match command {
         Command::Check(args) => args.run(),
+        Command::Compare(args) => args.run(),
         Command::Demo(args) => args.run(),
+        Command::Dvh(args) => args.run(),
         Command::Echo(args) => args.run(),
         Command::Explain(args) => args.run(),
         Command::Import(args) => args.run(),

@@ -3,11 +3,11 @@
 use ndarray::{Array2, ArrayView2, Axis, parallel::prelude::*};
 
 use super::distance::extent_of;
-use super::field::squared;
 use super::{Operation, always_consistent};
 use crate::infer::parameter::{Kind, Parameter};
 use crate::infer::part::part;
 use crate::volume::VolumeGeometry;
+use crate::volume::distances::squared;
 
 pub(super) const ENTRY: Operation = Operation {
     name: "interpolate_slices",

@@ -16,7 +16,6 @@ mod convex_hull;
 mod distance;
 mod drop_end_slices;
 mod element;
-mod field;
 mod fill_holes;
 mod grow;
 mod interpolate_slices;

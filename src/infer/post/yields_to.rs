@@ -3,10 +3,10 @@
 use ndarray::{Array3, Zip};
 
 use super::distance::{extent_of, widened};
-use super::field::squared;
 use super::{Context, Operation, always_consistent};
 use crate::infer::parameter::{Kind, Parameter};
 use crate::infer::part::part;
+use crate::volume::distances::squared;
 
 pub(super) const ENTRY: Operation = Operation {
     name: "yields_to",

@@ -1,4 +1,5 @@
-//! Squared distance in mm from every voxel of a box to the nearest one of a kind, exactly; for reach alone see `distance`.
+//! Squared distance in mm from every voxel of a box to the nearest one of a kind, exactly; it knows no reach, at which one
+//! could stop.
 //!
 //! Lower envelope of parabolas, axis by axis (Felzenszwalb and Huttenlocher, Theory of Computing 8, 2012), at uneven
 //! positions as well.
