@@ -151,6 +151,8 @@ impl SegmentArgs {
             model_sources: task.order.models.clone(),
             models: configuration.folder.join("models"),
             folder: folder.clone(),
+            dialects: task.order.dialects.clone(),
+            predecessors: Vec::new(),
             reasons: task.reasons.clone(),
             masks: self.masks,
         };

@@ -41,7 +41,7 @@ pub(super) fn pipeline(config: &Config, all: &[&Config]) -> String {
         structures.insert(format!("{}:{label}", config.id), names::rule(label, &mut taken));
     }
     set("structures", Json::Object(structures));
-    set("outputs", json!([{"rtstruct": {"label": "AUTO", "holes": "keyhole"}}]));
+    set("outputs", json!([{"rtstruct": {"label": "AUTO"}}]));
     set("deliver", json!([]));
     let comments = [
         format!("A start, made by `contourd import cerr` from {}_config.json.", config.algorithm),
