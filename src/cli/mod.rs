@@ -8,6 +8,7 @@ mod explain;
 mod import;
 mod jobs;
 mod model;
+mod names;
 mod receive;
 mod retry;
 mod segment;
@@ -53,6 +54,7 @@ enum Command {
     Import(import::ImportArgs),
     Jobs(jobs::JobsArgs),
     Model(model::ModelArgs),
+    Names(names::NamesArgs),
     #[command(hide = true)]
     Receive(receive::ReceiveArgs),
     Retry(retry::RetryArgs),
@@ -86,6 +88,7 @@ fn dispatch(command: Command) -> anyhow::Result<u8> {
         Command::Import(args) => args.run(),
         Command::Jobs(args) => args.run(),
         Command::Model(args) => args.run(),
+        Command::Names(args) => args.run(),
         Command::Receive(args) => args.run(),
         Command::Retry(args) => args.run(),
         Command::Segment(args) => args.run(),
