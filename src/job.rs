@@ -17,7 +17,7 @@ use thiserror::Error;
 
 use crate::dicom::{SeriesKey, Uid};
 use crate::limits::LOST_WORKER_WAIT_S;
-pub use crate::output::run::{ProducedObject, Run, Stage, StructureResult};
+pub use crate::output::run::{DialectOf, ProducedObject, Run, Stage, StructureResult};
 pub use input::JobInput;
 pub use name::JobId;
 
@@ -123,6 +123,12 @@ pub struct Job {
     pub pipeline_source: String,
     /// The definitions of its models as they were then, by id.
     pub models: BTreeMap<String, String>,
+    /// How its destinations want structure sets, as configured when the series matched.
+    #[serde(default)]
+    pub dialects: Vec<DialectOf>,
+    /// The objects of the job that this one replaces; looked up in the ledger when the job is run.
+    #[serde(default)]
+    pub predecessors: Vec<ProducedObject>,
     /// Why the pipeline matched, one finding a line.
     pub reasons: Vec<String>,
     pub created_at: Timestamp,
@@ -345,6 +351,8 @@ mod tests {
             pipeline_revision: 1,
             pipeline_source: String::new(),
             models: BTreeMap::new(),
+            dialects: Vec::new(),
+            predecessors: Vec::new(),
             reasons: Vec::new(),
             created_at: now,
             not_before: now,

@@ -135,6 +135,28 @@ const _: () = assert!(COMMAND_BYTES_MAX as u32 <= PDU_BYTES_MAX && PDU_BYTES_MAX
 /// Most points of all contours of one structure set. Hundreds of structures on thousands of slices stay below a tenth;
 /// at 25 bytes a point it is 250 MB, below the 4 GiB of a sequence and the memory of a worker.
 pub const CONTOUR_POINTS_MAX: usize = 10_000_000;
+
+/// Longest Structure Set Label (PS3.5 6.2, VR SH); Eclipse takes it as the ID of the structure set.
+pub const LABEL_LENGTH_MAX: usize = 16;
+
+/// Longest Series Description (PS3.5 6.2, VR LO).
+pub const SERIES_DESCRIPTION_LENGTH_MAX: usize = 64;
+
+/// Most objects of one pipeline: a structure set for each model of the largest chain, and some more.
+pub const PIPELINE_OUTPUTS_MAX: usize = 32;
+
+/// Farthest that simplifying may move a contour, in pixels: at more, voxels come and go (measured in `contour`).
+pub const TOLERANCE_PIXELS_MAX: f64 = 0.33;
+
+/// Fewest points that a contour may be limited to: a smaller limit is a mistake, because a small vessel has ten.
+pub const CONTOUR_POINTS_LEAST: usize = 16;
+
+/// Most decimals of a coordinate in mm: a hundredth of a micrometre, with four digits and a sign before it, fits VR DS.
+pub const COORDINATE_DECIMALS_MAX: usize = 5;
+
+/// Longest name of a structure in a pipeline (PS3.5 6.2, VR LO); destinations that take less get it shortened.
+pub const STRUCTURE_NAME_LENGTH_MAX: usize = 64;
+
 /// Most files in quarantine: evidence for an operator, which must not fill the disk.
 pub const QUARANTINE_FILES_MAX: usize = 256;
 

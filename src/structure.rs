@@ -1,10 +1,12 @@
 //! Regions of interest: what each is called, what it means and how it is shown; it holds no voxels and no contours.
 
+mod lint;
 mod name;
 mod table;
 
 use std::fmt;
 
+pub use lint::{Finding, Standing, lint, standing};
 pub use name::{NameProblem, NameRules, check_names};
 
 /// RT ROI Interpreted Type (PS3.3 C.8.8.8.1), the terms that an automatic contour may carry.
@@ -137,6 +139,19 @@ pub fn lookup(name: &str) -> Option<&'static Structure> {
     table::STRUCTURES.iter().find(|structure| structure.name.eq_ignore_ascii_case(name))
 }
 
+/// A name in the reverse order of TG-263, the most special part first: `L_Lung` for `Lung_L`. Of a name that is not in
+/// the table only the side goes to the front; walls stay where they are, as in TG-263.
+pub fn reversed(name: &str) -> String {
+    let parts: Vec<&str> = name.split('_').collect();
+    if lookup(name).is_some() && parts.last() != Some(&"Wall") {
+        return parts.into_iter().rev().collect::<Vec<_>>().join("_");
+    }
+    match name.rsplit_once('_') {
+        Some((root, side @ ("L" | "R"))) => format!("{side}_{root}"),
+        _ => name.to_owned(),
+    }
+}
+
 /// Every structure of the table, by region; for lists of known names.
 pub fn all() -> &'static [Structure] {
     table::STRUCTURES
@@ -205,6 +220,38 @@ mod tests {
                 assert_ne!(structure.color, other.color, "{}", structure.name);
             }
         }
+    }
+
+    /// `../shared` holds what the table was made of, and the order of TG-263's reverse names.
+    #[test]
+    fn the_table_says_what_its_source_says() {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/reference/structures_extended.csv");
+        let Ok(text) = std::fs::read_to_string(&path) else {
+            println!("skipped: {} is not here", path.display());
+            return;
+        };
+        let mut seen = 0;
+        for line in text.lines().skip(1) {
+            // The first eight columns hold no commas inside of quotes before the eighth where they matter here.
+            let cells: Vec<&str> = line.split(',').collect();
+            let Some(structure) = all().iter().find(|structure| structure.name == cells[0]) else { continue };
+            if line.contains('"') {
+                continue;
+            }
+            seen += 1;
+            let name = structure.name;
+            assert_eq!(structure.code.map_or("", |code| code.value), cells[1], "{name}");
+            assert_eq!(structure.roi_type.dicom_term(), cells[3], "{name}");
+            let color = structure.color.0.map(|part| part.to_string()).join(" ");
+            assert_eq!(color, cells[4], "{name}");
+            let side =
+                structure.laterality.filter(|side| *side != Laterality::Both).map_or("", |side| side.code().value);
+            assert_eq!(side, cells[7], "{name}");
+            if !cells[14].is_empty() {
+                assert_eq!(reversed(name), cells[14], "{name}");
+            }
+        }
+        assert!(seen > 180, "found {seen} structures of the table");
     }
 
     #[test]

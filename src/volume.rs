@@ -315,6 +315,17 @@ impl CompactMask {
         within && self.bit((local[0] * self.size[1] + local[1]) * self.size[2] + local[2])
     }
 
+    /// The voxels of one row of the box, both indices of the whole grid and within the box.
+    ///
+    /// # Panics
+    /// When they lie outside of the box: that is an error of the calling code.
+    pub fn row(&self, slice: usize, row: usize) -> impl Iterator<Item = bool> + '_ {
+        let [slices, rows, _] = self.extent();
+        assert!(slices.contains(&slice) && rows.contains(&row), "a row of the box");
+        let first = ((slice - self.start[0]) * self.size[1] + row - self.start[1]) * self.size[2];
+        (first..first + self.size[2]).map(|place| self.bit(place))
+    }
+
     /// Whether no voxel is inside.
     pub fn is_empty(&self) -> bool {
         self.bits.is_empty()
@@ -467,6 +478,7 @@ mod tests {
         mask.voxels[[2, 0, 3]] = true;
         let compact = CompactMask::from(mask.clone());
         assert_eq!((compact.start, compact.size), ([1, 0, 3], [2, 3, 1]));
+        assert_eq!(compact.row(1, 2).collect::<Vec<_>>(), [true]);
         assert!(compact.contains([1, 2, 3]) && !compact.contains([1, 1, 3]) && !compact.contains([0, 2, 3]));
         assert_eq!(compact.to_mask().voxels, mask.voxels);
         assert!((compact.volume_cm3() - mask.volume_cm3()).abs() < 1e-12);

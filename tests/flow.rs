@@ -6,11 +6,11 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
-use contourd::contour::trace;
+use contourd::contour::{Holes, trace};
 use contourd::dicom::{Instance, Uid};
 use contourd::node::SeriesState;
 use contourd::output::object::{Algorithm, AlgorithmFamily, Equipment, Provenance, SliceReference, Source};
-use contourd::output::rtstruct::{Options, Roi, StructureSet, encode};
+use contourd::output::rtstruct::{Dialect, Roi, StructureSet, encode};
 use contourd::phantom::{Identity, render};
 use contourd::structure::{Color, RoiStyle, RoiType};
 use contourd::volume::Mask;
@@ -59,7 +59,7 @@ fn two_series_of_a_study_make_one_structure_set_on_the_first() {
     assert_eq!(sets.len(), 1);
     let set = &sets[0];
     assert_eq!(set.referenced_series_uid.as_ref(), Some(&first));
-    assert_eq!(set.referenced_images, first_files.len());
+    assert_eq!(set.referenced_images.len(), first_files.len());
     let volume = |name: &str| {
         let roi = set.rois.iter().find(|roi| roi.name == name).expect("the structure is there");
         assert!(roi.contours.iter().all(|contour| contour.sop_instance_uid.is_some()), "{name} lies on the images");
@@ -118,6 +118,7 @@ fn drawn(play: &Play, images: &[PathBuf], side: usize, hour: i8) -> PathBuf {
         style: RoiStyle { name: text("TARGET_volume"), roi_type: RoiType::Gtv, color: Color([255, 0, 0]) },
         structure: None,
         contours: trace(&mask),
+        holes: Holes::Keyhole,
         volume_cm3: None,
         description: String::new(),
         generation_description: String::new(),
@@ -157,10 +158,11 @@ fn drawn(play: &Play, images: &[PathBuf], side: usize, hour: i8) -> PathBuf {
         description: "",
         series_number: 7,
         series_description: "",
-        options: Options::default(),
+        dialect: &Dialect::default(),
+        predecessor: None,
     });
     let path = play.path(&format!("drawn-{side}.dcm"));
-    fs::write(&path, bytes.unwrap_or_else(|error| panic!("{error}"))).expect("written");
+    fs::write(&path, bytes.unwrap_or_else(|error| panic!("{error}")).bytes).expect("written");
     path
 }
 
@@ -199,4 +201,45 @@ fn structures_that_come_later_start_the_pipeline_and_newer_ones_start_it_again()
     let mut volumes: Vec<f64> = play.received().iter().map(|set| set.rois[0].volume_cm3.expect("a volume")).collect();
     volumes.sort_by(f64::total_cmp);
     assert!(volumes.len() == 2 && volumes[1] > 1.3 * volumes[0], "{volumes:?}");
+    // The second replaces the first, and says so.
+    let sets = play.received();
+    let (newer, older): (Vec<_>, Vec<_>) = sets.iter().partition(|set| set.predecessor_uid.is_some());
+    assert_eq!((older.len(), newer.len()), (1, 1));
+    assert_eq!(newer[0].predecessor_uid.as_ref(), Some(&older[0].sop_instance_uid));
+}
+
+const TWO_DIALECTS: &str = r#"{"id": "two", "revision": 1, "mode": "live",
+ "inputs": {"ct": {"all": [{"tag": "Modality", "eq": "CT"}], "slices": {"min": 3}}},
+ "steps": [{"id": "basic", "model": "ct-basic", "in": {"ct": "ct"}}],
+ "structures": {"basic:BODY": {"name": "BODY"}, "basic:Lung_L": {"name": "Lung_L"},
+                "basic:Bone": {"name": "Bone_of_the_whole_body", "type": "ORGAN", "color": [255, 255, 255]}},
+ "outputs": [{"rtstruct": {"label": "{pipeline} {date}"}}, {"rtstruct": {"label": "LUNG", "structures": ["basic:Lung_L"]}}],
+ "deliver": [{"to": "tps"}, {"to": "xor"}]}"#;
+
+#[test]
+fn each_destination_gets_the_structure_sets_of_its_dialect() {
+    let play = Play::start(&[("two", TWO_DIALECTS)]);
+    let identity = Identity::of(&thorax());
+    play.send(&write_series(&play.path("images"), &thorax(), &identity));
+    let jobs = play.wait_for_delivered(1);
+    let run = jobs[0].run.as_ref().expect("a run");
+    let to: Vec<String> = run.objects.iter().map(|object| object.to.as_ref().expect("peers").join(" ")).collect();
+    assert_eq!(to, ["tps", "xor", "tps", "xor"]);
+    assert!(
+        run.warnings.iter().any(|told| told.contains("Bone_of_the_whole_body is called Bone_of_the_whol")),
+        "{run:?}"
+    );
+    // Both peers are one receiver, so that it holds what each of them got.
+    let sets = play.received();
+    let names = |label: &str, first: &str| -> usize {
+        let named = |set: &&contourd::output::rtstruct::ParsedStructureSet| {
+            set.label.starts_with(label) && set.rois.iter().any(|roi| roi.name == first)
+        };
+        sets.iter().filter(named).count()
+    };
+    assert_eq!(sets.len(), 4);
+    assert_eq!([names("two 20", "Lung_L"), names("two 20", "L_Lung")], [1, 1]);
+    assert_eq!([names("LUNG", "Lung_L"), names("LUNG", "L_Lung")], [1, 1]);
+    let series: std::collections::BTreeSet<&Uid> = sets.iter().map(|set| &set.series_instance_uid).collect();
+    assert_eq!(series.len(), 4, "each in a series of its own");
 }

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Shows our RT Structure Sets to foreign programs: dciodvfy and dcentvfy (dicom3tools), DCMTK, pydicom, plastimatch,
-# dcmrtstruct2nii. Fails when one of them finds an error or rebuilds a mask with Dice below 0.999.
+# dcmrtstruct2nii, rt-utils, platipy, dicompyler-core. Fails when one of them finds an error or rebuilds a mask with Dice
+# below 0.999, moved or of another volume; compare.py says which are judged.
 #
 #   integration/readers/run.sh            the series of the test `rtstruct`: synthetic ones of five kinds, real ones
 #                                         where they are
@@ -26,6 +27,14 @@ install_tools() {
     .venv/readers/bin/pip install -q --disable-pip-version-check 'pydicom>=3' 'SimpleITK>=2.3' numpy
     [ -x .venv/rtstruct2nii/bin/python ] || python3 -m venv .venv/rtstruct2nii
     .venv/rtstruct2nii/bin/pip install -q --disable-pip-version-check 'dcmrtstruct2nii==5' 'pydicom<3'
+    local reader
+    for reader in 'rt-utils==1.2.7' platipy 'dicompyler-core shapely'; do
+        local folder=.venv/${reader%%[= ]*}
+        [ -x "$folder/bin/python" ] || python3 -m venv "$folder"
+        # shellcheck disable=SC2086  # Two packages are two words.
+        "$folder/bin/pip" install -q --disable-pip-version-check $reader SimpleITK ||
+            echo "$reader cannot be installed here: it is left out"
+    done
 }
 
 # The validator's word on one object; its edition is of 2022, so what came later may only be reported, not failed.
@@ -73,6 +82,16 @@ for case in "$folder"/*/; do
     validate "$case/rtstruct.dcm" || failed=1
     rebuild "$case"
 done
+# Reader, its virtual environment, its module.
+while read -r reader venv module; do
+    python=.venv/$venv/bin/python
+    "$python" -c "import $module" 2>/dev/null || { echo "$reader is not here"; continue; }
+    "$python" integration/readers/foreign.py "$reader" "$folder" </dev/null
+done <<'READERS'
+rt-utils rt-utils rt_utils
+platipy platipy platipy
+dicompyler dicompyler-core dicompylercore
+READERS
 for mark in "${expected_to_fail[@]:-}"; do [ -z "$mark" ] || touch "$mark/expected-to-fail"; done
 .venv/readers/bin/python integration/readers/compare.py "$folder" || failed=1
 exit "$failed"

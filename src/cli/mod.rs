@@ -10,6 +10,7 @@ mod explain;
 mod import;
 mod jobs;
 mod model;
+mod names;
 mod receive;
 mod retry;
 mod segment;
@@ -60,6 +61,7 @@ enum Command {
     Import(import::ImportArgs),
     Jobs(jobs::JobsArgs),
     Model(model::ModelArgs),
+    Names(names::NamesArgs),
     #[command(hide = true)]
     Receive(receive::ReceiveArgs),
     Retry(retry::RetryArgs),
@@ -95,6 +97,7 @@ fn dispatch(command: Command) -> anyhow::Result<u8> {
         Command::Import(args) => args.run(),
         Command::Jobs(args) => args.run(),
         Command::Model(args) => args.run(),
+        Command::Names(args) => args.run(),
         Command::Receive(args) => args.run(),
         Command::Retry(args) => args.run(),
         Command::Segment(args) => args.run(),

@@ -92,7 +92,10 @@ fn describe_run(text: &mut String, run: &Run) {
     text.push_str("files\n");
     for file in &run.files {
         let object = run.objects.iter().find(|object| object.file == *file);
-        let peers = object.and_then(|object| object.to.as_ref()).map(|peers| format!("  for {}", peers.join(", ")));
+        let peers = object
+            .and_then(|object| object.to.as_ref())
+            .filter(|peers| !peers.is_empty())
+            .map(|peers| format!("  for {}", peers.join(", ")));
         let _ = writeln!(text, "  {file}{}", peers.unwrap_or_default());
     }
 }

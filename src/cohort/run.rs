@@ -362,6 +362,8 @@ impl Job {
                 .unwrap_or_default(),
             models: self.configuration.folder.join("models"),
             folder,
+            dialects: pipeline.map(|pipeline| self.configuration.dialects(&pipeline.value)).unwrap_or_default(),
+            predecessors: Vec::new(),
             reasons: case.reasons.clone(),
             write: self.write.clone(),
         };

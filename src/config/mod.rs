@@ -4,6 +4,7 @@
 //! a [`Loader`] keeps the last good version of each file, for the life of the daemon.
 
 mod apply;
+mod dialect;
 mod gateway;
 mod loader;
 mod models_reference;
@@ -18,12 +19,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::document::{Node, Problem};
-use crate::pipeline::{Completeness, Model, Pipeline};
+use crate::job::DialectOf;
+use crate::pipeline::{Completeness, Mode, Model, Pipeline};
 
 pub use gateway::{Gateway, Limits, WorkerSettings};
 pub use loader::Loader;
 pub use models_reference::{EXAMPLES, models_reference};
-pub use peer::{Address, Dialect, May, Peer, RETRY_DEFAULT};
+pub use peer::{Address, May, Peer, RETRY_DEFAULT};
 pub use reference::reference;
 pub use schema::{SCHEMAS, schema};
 pub use watch::{WatchError, Watcher, watch};
@@ -86,10 +88,18 @@ impl Configuration {
         models.map(|model| (model.value.id().to_owned(), model.source.to_string())).collect()
     }
 
-    /// SHA-256 of the pipeline, of the models that it runs and of their networks: the same digest on the same
-    /// instances gives the same result.
+    /// How the destinations of a pipeline want structure sets; nothing for one that delivers nothing.
+    pub fn dialects(&self, pipeline: &Pipeline) -> Vec<DialectOf> {
+        let live = pipeline.deliver().iter().filter(|_| pipeline.mode() == Mode::Live);
+        let wanted = live.filter_map(|deliver| self.peers.get(&deliver.to.name));
+        DialectOf::grouped(wanted.map(|peer| (peer.name.clone(), peer.dialect.clone())))
+    }
+
+    /// SHA-256 of the pipeline, of the models that it runs, of their networks, and of the dialects of its destinations:
+    /// the same digest on the same instances gives the same result.
     pub fn digest(&self, pipeline: &Loaded<Pipeline>) -> String {
         let mut parts = vec![pipeline.digest.clone()];
+        parts.extend(self.dialects(&pipeline.value).iter().map(|group| group.dialect.text()));
         for step in pipeline.value.steps() {
             if let Some(model) = step.action.model().and_then(|model| self.models.get(&model.name)) {
                 parts.extend([model.digest.clone(), model.value.digests()]);

@@ -6,7 +6,9 @@ use crate::dicom::AeTitle;
 use crate::document::{Node, Problems, Value};
 use crate::job::RetryPolicy;
 use crate::limits::{HOST_LENGTH_MAX, WAIT_S_MAX};
+use crate::output::rtstruct::Dialect;
 
+use super::dialect::parse_dialect;
 use super::gateway::{parse_port, seconds};
 
 /// A node that we know; its name is that of its file.
@@ -42,29 +44,6 @@ pub struct May {
     pub query: bool,
 }
 
-/// How a destination wants its structure sets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Dialect {
-    Generic,
-    Eclipse,
-    Mim,
-    Monaco,
-    Pinnacle,
-    RayStation,
-}
-
-impl Dialect {
-    /// Every dialect with its word.
-    pub const ALL: [(&'static str, Dialect); 6] = [
-        ("generic", Dialect::Generic),
-        ("eclipse", Dialect::Eclipse),
-        ("mim", Dialect::Mim),
-        ("monaco", Dialect::Monaco),
-        ("pinnacle", Dialect::Pinnacle),
-        ("raystation", Dialect::RayStation),
-    ];
-}
-
 /// What happens when the file does not say: soon again, then every quarter of an hour, for three days, so that a
 /// weekend of maintenance loses nothing.
 pub const RETRY_DEFAULT: RetryPolicy =
@@ -82,7 +61,7 @@ impl Peer {
         let host = fields.optional("host").and_then(|host| parse_host(host, problems));
         let port = fields.optional("port").and_then(|port| parse_port(port, problems));
         let may = fields.required("may", problems).and_then(|may| parse_may(may, problems));
-        let dialect = fields.optional("dialect").map(|dialect| dialect.choice(&Dialect::ALL, problems));
+        let dialect = fields.optional("dialect").map(|dialect| parse_dialect(dialect, problems));
         let retry = fields.optional("retry").map_or(Some(RETRY_DEFAULT), |retry| parse_retry(retry, problems));
         fields.finish(problems);
         let address = host.zip(port).map(|(host, port)| Address { host, port });
@@ -92,7 +71,7 @@ impl Peer {
         if problems.count() > before {
             return None;
         }
-        let dialect = dialect.unwrap_or(Some(Dialect::Generic))?;
+        let dialect = dialect.unwrap_or_else(|| Some(Dialect::default()))?;
         Some(Peer { name: name.to_owned(), ae_title: ae_title?, from, address, may: may?, dialect, retry: retry? })
     }
 }
@@ -171,7 +150,7 @@ mod tests {
         let text = r#"{"ae_title": "TPS", "host": "tps.example", "port": 104, "may": ["receive", "query"],
             "dialect": "eclipse", "retry": {"initial_s": 1, "max_age_h": 1}}"#;
         let tps = check(text).expect("good");
-        assert_eq!(tps.dialect, Dialect::Eclipse);
+        assert_eq!(Some(tps.dialect), Dialect::of("eclipse"));
         assert_eq!(tps.retry, RetryPolicy { initial_s: 1.0, max_age_s: 3_600.0, ..RETRY_DEFAULT });
     }
 

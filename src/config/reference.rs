@@ -3,14 +3,16 @@
 //! Comparisons, words and defaults come from the tables that the parsers use. That the keys below are those that the
 //! parsers know is a test: it asks each parser which keys it knows.
 
+mod dialects;
+mod gateway;
+
 use std::fmt::Write;
 
-use super::{Dialect, Limits, RETRY_DEFAULT, WorkerSettings};
+use super::{RETRY_DEFAULT, dialect};
+use crate::contour::Holes;
 use crate::output::derived::As;
 use crate::output::seg::Kind;
-use crate::pipeline::{
-    By, Completeness, Frame, Group, Holes, Mode, OPERATORS, OnFailure, OnTimeout, Orientation, Pick, Same, Unit,
-};
+use crate::pipeline::{By, Frame, Group, Mode, OPERATORS, OnFailure, Orientation, Pick, Same, Unit};
 use crate::structure::RoiType;
 
 /// One key of an object: its name, what stands there, its default (`required` where there is none), what it means.
@@ -27,6 +29,9 @@ pub fn reference() -> String {
             let _ = writeln!(text, "| `{name}` | {value} | {default} | {meaning} |");
         }
     }
+    text += &dialects::table();
+    text += &dialects::templates();
+    text += &dialects::overlaps();
     text += CONDITIONS;
     text += "\n| comparison | operand | holds when the value |\n| --- | --- | --- |\n";
     for operator in &OPERATORS {
@@ -89,122 +94,8 @@ fn key(name: &'static str, value: impl Into<String>, default: impl ToString, mea
 pub(super) type Object = (&'static str, &'static str, Vec<Key>);
 
 pub(super) fn objects() -> Vec<Object> {
-    [gateway(), bounds(), peer(), pipeline(), input(), step_and_result()].concat()
-}
-
-fn gateway() -> Vec<Object> {
-    vec![
-        (
-            "ae-config/gateway.json",
-            "Who this gateway is and what it allows.",
-            vec![
-                key("$schema", "text", "none", "for editors; not read"),
-                key(
-                    "ae_titles",
-                    "list of AE titles",
-                    "required",
-                    "the titles that we answer to; the first is ours when we call",
-                ),
-                key("bind", "IP address", "`0.0.0.0`", "the address to listen at"),
-                key("port", "1 to 65535", "required", "the port to listen at"),
-                key("storage", "object", "required", "where series, results and the ledger are kept"),
-                key("limits", "object", "see there", "what peers may take of us"),
-                key(
-                    "complete",
-                    "object",
-                    "see there",
-                    "when a series counts as complete; a pipeline may say otherwise",
-                ),
-                key("worker", "object", "see there", "what a job may take"),
-                key(
-                    "retention",
-                    "object",
-                    "14 days",
-                    "`days`: how long images and results are kept after the last job of their series",
-                ),
-            ],
-        ),
-        (
-            "storage",
-            "In `gateway.json`.",
-            vec![
-                key("folder", "path", "required", "absolute, or relative to the configuration folder; on a local disk"),
-                key("free_floor_mb", "number", 2_048, "nothing more is received when less than this is free"),
-            ],
-        ),
-    ]
-}
-
-fn bounds() -> Vec<Object> {
-    let (limits, worker) = (Limits::default(), WorkerSettings::default());
-    vec![
-        (
-            "limits",
-            "In `gateway.json`.",
-            vec![
-                key("associations", "number", limits.associations, "at the same time, all peers together"),
-                key("associations_per_peer", "number", limits.associations_per_peer, "at the same time, of one peer"),
-                key("pdu_bytes", "number", limits.pdu_bytes, "longest PDU that we accept"),
-                key("instance_mb", "number", limits.instance_mb, "largest data set"),
-                key(
-                    "request_timeout_s",
-                    "number",
-                    limits.request_timeout_s,
-                    "longest wait for the association request",
-                ),
-                key("idle_timeout_s", "number", limits.idle_timeout_s, "longest silence in an association"),
-            ],
-        ),
-        (
-            "worker",
-            "In `gateway.json`.",
-            vec![
-                key("threads", "number", worker.threads, "0 for one per processor"),
-                key(
-                    "device",
-                    "`cpu`, `cuda`, `cuda:N`, `tensorrt`, `tensorrt:N`",
-                    worker.devices.wanted,
-                    "where networks run; refused with the reason where it is not there",
-                ),
-                key(
-                    "cpu_instead",
-                    "`true`, `false`",
-                    worker.devices.cpu_instead,
-                    "the processor takes the place of a device that is not there, for every pipeline",
-                ),
-                key(
-                    "memory_limit_mb",
-                    "number",
-                    worker.memory_limit_mb,
-                    "resident memory at which the worker is killed",
-                ),
-                key("time_limit_s", "number", worker.time_limit_s, "time after which the worker is killed"),
-                key("runs_max", "1 to 100", worker.runs_max, "workers that one job may cost before it fails"),
-            ],
-        ),
-        ("complete", "In `gateway.json` and in pipelines. DICOM has no end of a series.", complete()),
-    ]
-}
-
-fn complete() -> Vec<Key> {
-    let standard = Completeness::default();
-    vec![
-        key("quiet_s", "number", standard.quiet_s, "time after the last image"),
-        key(
-            "released_quiet_s",
-            "number",
-            standard.released_quiet_s,
-            "the same when the sender has released its association and no slice is missing",
-        ),
-        key("gap_quiet_s", "number", standard.gap_quiet_s, "the same while slices are missing between others"),
-        key("max_wait_s", "number", standard.max_wait_s, "longest time from the first image"),
-        key(
-            "on_timeout",
-            words(&OnTimeout::ALL),
-            "`hold`",
-            "what happens then to a series with a gap: keep and show it, run with what is there, or leave it",
-        ),
-    ]
+    [gateway::gateway(), gateway::bounds(), peer(), dialects::objects(), pipeline(), input(), step_and_result()]
+        .concat()
 }
 
 fn peer() -> Vec<Object> {
@@ -226,7 +117,12 @@ fn peer() -> Vec<Object> {
                     "required",
                     "send us images, receive our results, ask what we have",
                 ),
-                key("dialect", words(&Dialect::ALL), "`generic`", "how it wants structure sets"),
+                key(
+                    "dialect",
+                    format!("{}, or an object", words(&dialect::words())),
+                    "`generic`",
+                    "how it wants structure sets: the object begins `like` one of them",
+                ),
                 key("retry", "object", "see there", "when a failed delivery is tried again"),
             ],
         ),
@@ -435,7 +331,12 @@ fn step_and_result() -> Vec<Object> {
             "structure",
             "What one structure is called.",
             vec![
-                key("name", "1 to 16 characters", "required", "ROI name; unique without case"),
+                key(
+                    "name",
+                    "1 to 64 characters",
+                    "required",
+                    "ROI name; unique without case; shortened for a destination that takes less, which is told",
+                ),
                 key("type", words(&RoiType::ALL), "that of the TG-263 name", "RT ROI Interpreted Type"),
                 key("color", "`[red, green, blue]`, 0 to 255", "that of the TG-263 name", "display colour"),
                 key(
@@ -450,8 +351,22 @@ fn step_and_result() -> Vec<Object> {
             "rtstruct",
             "An RT Structure Set.",
             vec![
-                key("label", "1 to 16 characters", "required", "Structure Set Label"),
-                key("holes", words(&Holes::ALL), "`keyhole`", "one contour with a channel, which every system reads"),
+                key("label", "template of 1 to 16 characters", "required", "Structure Set Label, another for each set"),
+                key("series", "template", "`contourd {pipeline}`", "Series Description"),
+                key(
+                    "stamp",
+                    "`true`, `false`",
+                    "`true`",
+                    "` AI: review before use` stands behind the Series Description",
+                ),
+                key(
+                    "holes",
+                    words(&Holes::ALL),
+                    "that of the dialect",
+                    "one contour with a channel, which every system reads, or a contour for each boundary",
+                ),
+                key("steps", "list of steps", "all", "it holds the structures of these steps"),
+                key("structures", "list of `step:label`", "all", "it holds these structures, besides those of `steps`"),
             ],
         ),
         (

@@ -4,6 +4,8 @@
 //! each cell a segment leads from one node to another, the inside on its right hand on the screen. Every node
 //! therefore has one segment that leaves it and one that reaches it, and the segments form closed loops.
 
+use super::Holes;
+
 /// Least distance in pixels of a vertex from the pixel centres on both sides of it. At 0.1 mm pixels it is 2 um, more
 /// than the rounding of the coordinates in a structure set.
 const CENTRE_MARGIN: f64 = 0.02;
@@ -13,12 +15,35 @@ const BRIDGE_RISE: f64 = 0.25;
 
 const NONE: usize = usize::MAX;
 
-/// Polygons `[column, row]` of the pixels at `level` or above; `read` writes the values of one row.
-pub fn trace(size: (usize, usize), level: f32, read: impl Fn(usize, &mut [f32])) -> Vec<Vec<[f64; 2]>> {
+/// The closed loops of segments, in scan order.
+struct Loops {
+    /// The loop of each node.
+    of_node: Vec<usize>,
+    /// The first node of each loop.
+    first: Vec<usize>,
+    /// Whether a loop is the boundary of a hole: it runs against the others.
+    is_hole: Vec<bool>,
+}
+
+/// Polygons `[column, row]` of the pixels at `level` or above, and the number of holes among or in them; `read` writes
+/// the values of one row.
+pub fn trace(
+    size: (usize, usize),
+    level: f32,
+    holes: Holes,
+    read: impl Fn(usize, &mut [f32]),
+) -> (Vec<Vec<[f64; 2]>>, usize) {
     let mut march = March::default();
     march.scan(size, level, read);
-    let roots = march.join_holes();
-    roots.into_iter().map(|root| march.polygon(root)).collect()
+    let loops = march.loops();
+    let cut = loops.is_hole.iter().filter(|hole| **hole).count();
+    let keep = |hole: bool| !hole || holes == Holes::Xor;
+    let kept = loops.first.iter().zip(&loops.is_hole).filter(|(_, hole)| keep(**hole));
+    let roots: Vec<usize> = kept.map(|(root, _)| *root).collect();
+    if holes == Holes::Keyhole {
+        march.splice(&loops.of_node, loops.is_hole);
+    }
+    (roots.into_iter().map(|root| march.polygon(root)).collect(), cut)
 }
 
 /// A place where a hole may begin: its first segment in scan order, and the segment that its bridge would reach.
@@ -150,38 +175,31 @@ impl March {
         }
     }
 
-    /// Joins every hole to the loop on its left; returns one node of each outer loop, in scan order.
-    ///
-    /// The first candidate of a hole in scan order is at its upper left pixel. Its bridge reaches the outer loop or a
-    /// hole whose own upper left pixel comes earlier, so the bridges form a tree, and they lie on horizontal lines
-    /// between neighbouring segments, so they do not cross.
-    fn join_holes(&mut self) -> Vec<usize> {
-        let mut loop_of = vec![NONE; self.next.len()];
-        let mut roots = Vec::new();
-        let mut holes = Vec::new();
-        let mut loops = 0;
+    fn loops(&self) -> Loops {
+        let mut loops = Loops { of_node: vec![NONE; self.next.len()], first: Vec::new(), is_hole: Vec::new() };
         for node in 0..self.next.len() {
-            if loop_of[node] != NONE {
+            if loops.of_node[node] != NONE {
                 continue;
             }
             let mut at = node;
             let mut area = 0.0;
-            while loop_of[at] == NONE {
-                loop_of[at] = loops;
+            while loops.of_node[at] == NONE {
+                loops.of_node[at] = loops.first.len();
                 let (a, b) = (self.points[at], self.points[self.next[at]]);
                 area += a[0] * b[1] - b[0] * a[1];
                 at = self.next[at];
             }
-            holes.push(area < 0.0);
-            if area >= 0.0 {
-                roots.push(node);
-            }
-            loops += 1;
+            loops.first.push(node);
+            loops.is_hole.push(area < 0.0);
         }
-        self.splice(&loop_of, holes);
-        roots
+        loops
     }
 
+    /// Joins every hole to the loop on its left.
+    ///
+    /// The first candidate of a hole in scan order is at its upper left pixel. Its bridge reaches the outer loop or a
+    /// hole whose own upper left pixel comes earlier, so the bridges form a tree, and they lie on horizontal lines
+    /// between neighbouring segments, so they do not cross.
     fn splice(&mut self, loop_of: &[usize], mut open_holes: Vec<bool>) {
         let mut stops = Vec::new();
         for Candidate { start, hit, row } in std::mem::take(&mut self.candidates) {

@@ -74,6 +74,7 @@ fn order(
         source: pipeline.source.to_string(),
         models: configuration.model_sources(&pipeline.value),
         reasons,
+        dialects: configuration.dialects(&pipeline.value),
         destinations: deliver.iter().map(|deliver| deliver.to.name.clone()).collect(),
         fills,
         inputs: rules(&pipeline.value, configuration.completeness(&pipeline.value).max_wait_s),

@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
 use super::clock::Clock;
+use crate::job::{Job, ProducedObject};
 use crate::ledger::Ledger;
 use crate::limits::{EVENT_BATCH_MAX, LEDGER_RETRY_MS, REQUEST_POLL_MS, TICK_MS};
 use crate::node::{Effect, Event, Node, Record};
@@ -96,11 +97,22 @@ impl Engine {
             return; // Told to stop before it could be recorded: it will be asked again after the restart.
         }
         records.iter().for_each(announce);
-        for order in orders {
+        for mut order in orders {
+            if let Effect::Infer { job } = &mut order {
+                job.predecessors = self.predecessors(job);
+            }
             if self.orders.send(order).is_err() {
                 return; // The hands are gone: the gateway ends.
             }
         }
+    }
+
+    /// The objects that a job replaces. Without them its own are good too.
+    fn predecessors(&self, job: &Job) -> Vec<ProducedObject> {
+        self.ledger.predecessors(job).unwrap_or_else(|error| {
+            tracing::warn!(job = job.id.as_str(), "{error}; its objects name no predecessor");
+            Vec::new()
+        })
     }
 
     /// Writes until it succeeds: nothing may be acted on before. Meanwhile events wait, and with them the senders.

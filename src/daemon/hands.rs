@@ -156,6 +156,8 @@ impl Hands {
             model_sources: job.models.clone(),
             models: configuration.folder.join("models"),
             folder,
+            dialects: job.dialects.clone(),
+            predecessors: job.predecessors.clone(),
             reasons: job.reasons.clone(),
             write: Vec::new(),
         };

@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 use thiserror::Error;
 
 use crate::dicom::SeriesKey;
-use crate::job::{DeliveryState, Job, JobId, JobState};
+use crate::job::{DeliveryState, Job, JobId, JobState, ProducedObject};
 use crate::node::{Record, Restored, SeriesRecord};
 
 /// Why the ledger could not be read or written. All are for the operator.
@@ -177,6 +177,21 @@ impl Ledger {
     pub fn jobs_beginning(&self, beginning: &str) -> Result<Vec<Job>, LedgerError> {
         let statement = "SELECT document FROM job WHERE substr(id, 1, length(?1)) = ?1 LIMIT 2";
         self.documents("job", statement, &[&beginning])
+    }
+
+    /// The objects of the job that a job replaces: of the latest one before it that made objects of the same series with
+    /// the same pipeline; none for the first.
+    ///
+    /// # Errors
+    /// When the database or a row cannot be read.
+    pub fn predecessors(&self, job: &Job) -> Result<Vec<ProducedObject>, LedgerError> {
+        let (study, series) = (job.series.study_instance_uid.as_str(), job.series.series_instance_uid.as_str());
+        let statement = "SELECT document FROM job WHERE study = ?1 AND series = ?2 AND pipeline = ?3";
+        let jobs: Vec<Job> = self.documents("job", statement, &[&study, &series, &job.pipeline])?;
+        let made = |other: &Job| other.run.as_ref().is_some_and(|run| !run.objects.is_empty());
+        let earlier = jobs.into_iter().filter(|other| other.created_at < job.created_at && made(other));
+        let last = earlier.max_by_key(|other| (other.created_at, other.id.clone()));
+        Ok(last.and_then(|job| job.run).map(|run| run.objects).unwrap_or_default())
     }
 
     /// One series by its key.
@@ -407,6 +422,8 @@ mod tests {
             pipeline_revision: 1,
             pipeline_source: "{}".to_owned(),
             models: std::collections::BTreeMap::new(),
+            dialects: Vec::new(),
+            predecessors: Vec::new(),
             reasons: Vec::new(),
             created_at: at,
             not_before: at,

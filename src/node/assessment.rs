@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::dicom::Uid;
+use crate::job::DialectOf;
 use crate::pipeline::{Frame, Picking, Same};
 
 /// What the shell found out about a complete series.
@@ -49,6 +50,9 @@ pub struct Order {
     pub reasons: Vec<String>,
     /// Names of the peers that get the result.
     pub destinations: Vec<String>,
+    /// How those peers want structure sets.
+    #[serde(default)]
+    pub dialects: Vec<DialectOf>,
     /// The slots that the series can fill.
     #[serde(default)]
     pub fills: Vec<String>,

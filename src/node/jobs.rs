@@ -22,6 +22,8 @@ pub(super) fn new_job(id: JobId, series: &SeriesKey, series_revision: u32, order
         pipeline_revision: order.pipeline_revision,
         pipeline_source: order.source,
         models: order.models,
+        dialects: order.dialects,
+        predecessors: Vec::new(),
         reasons: order.reasons,
         created_at: now,
         not_before: now,

@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::rtstruct::Dialect;
+use crate::dicom::Uid;
+
 /// What a successful run has to tell.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Run {
@@ -30,12 +33,39 @@ pub struct ProducedObject {
     pub file: String,
     /// What it is, in the word of the pipeline's `outputs`: `rtstruct`.
     pub kind: String,
+    #[serde(default)]
+    pub sop_instance_uid: Option<Uid>,
+    /// Which of several objects of its kind it is: the label of a structure set as the pipeline writes it.
+    #[serde(default)]
+    pub label: Option<String>,
     /// The dialect that it was written in, for people; none for a kind that has no dialects.
     #[serde(default)]
     pub dialect: Option<String>,
     /// The peers that it is for; none for all destinations of the job.
     #[serde(default)]
     pub to: Option<Vec<String>>,
+}
+
+/// A dialect and the destinations that want it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DialectOf {
+    pub dialect: Dialect,
+    /// Names of peers.
+    pub to: Vec<String>,
+}
+
+impl DialectOf {
+    /// Every distinct dialect once, in the order of the destinations: the same choices give one object.
+    pub fn grouped(wanted: impl IntoIterator<Item = (String, Dialect)>) -> Vec<DialectOf> {
+        let mut groups: Vec<DialectOf> = Vec::new();
+        for (peer, dialect) in wanted {
+            match groups.iter_mut().find(|group| group.dialect.text() == dialect.text()) {
+                Some(group) => group.to.push(peer),
+                None => groups.push(DialectOf { dialect, to: vec![peer] }),
+            }
+        }
+        groups
+    }
 }
 
 impl Run {
@@ -75,6 +105,8 @@ mod tests {
         let object = |file: &str, to: Option<&[&str]>| ProducedObject {
             file: file.to_owned(),
             kind: "rtstruct".to_owned(),
+            sop_instance_uid: None,
+            label: None,
             dialect: None,
             to: to.map(|peers| peers.iter().map(|peer| (*peer).to_owned()).collect()),
         };
@@ -85,6 +117,15 @@ mod tests {
         assert_eq!([files("tps"), files("mim"), files("other")], ["a c", "b c", "c"]);
         run.objects.truncate(2);
         assert_eq!(run.objects_for("other"), Some(Vec::new()));
+    }
+
+    #[test]
+    fn destinations_with_the_same_choices_share_a_dialect() {
+        let dialect = |word| Dialect::of(word).expect("a dialect");
+        let wanted = [("a", "generic"), ("b", "raystation"), ("c", "mim")];
+        let groups = DialectOf::grouped(wanted.map(|(peer, word)| (peer.to_owned(), dialect(word))));
+        let peers: Vec<String> = groups.iter().map(|group| group.to.join(" ")).collect();
+        assert_eq!(peers, ["a c", "b"]);
     }
 
     #[test]

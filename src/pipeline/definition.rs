@@ -6,10 +6,11 @@ use super::outputs::{
     DerivedOutput, OUTPUT_KINDS, RegistrationOutput, SegOutput, parse_derived, parse_registration, parse_seg,
 };
 use super::steps::{ArtefactRef, Step, parse_steps, unknown};
+use super::structure_set::{Known, RtStructOutput, parse_rtstruct};
 use crate::dicom::AeTitle;
-use crate::document::{Fields, Node, Problems, Value};
-use crate::limits::{COLOR_COMPONENT_MAX, ID_LENGTH_MAX};
-use crate::structure::{self, Color, NameProblem, NameRules, RoiStyle, RoiType, check_names};
+use crate::document::{Node, Problems, Value};
+use crate::limits::{COLOR_COMPONENT_MAX, ID_LENGTH_MAX, PIPELINE_OUTPUTS_MAX, STRUCTURE_NAME_LENGTH_MAX};
+use crate::structure::{self, Color, NameRules, RoiStyle, RoiType, check_names};
 
 /// A name that another file must have, and where it stands, so that both ends can be told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,26 +83,6 @@ impl Output {
     }
 }
 
-/// How the RT Structure Set is written.
-#[derive(Clone, Debug, PartialEq)]
-pub struct RtStructOutput {
-    /// Structure Set Label (3006,0002), VR SH: 1 to 16 characters.
-    pub label: String,
-    pub holes: Holes,
-}
-
-/// How holes are written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Holes {
-    /// One contour that enters the hole by a channel and leaves it by the same: every planning system reads it.
-    Keyhole,
-}
-
-impl Holes {
-    /// Every way with its word.
-    pub const ALL: [(&'static str, Holes); 1] = [("keyhole", Holes::Keyhole)];
-}
-
 /// A destination of the results.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Deliver {
@@ -146,7 +127,13 @@ impl Pipeline {
         let listed = fields.optional("structures");
         let structures = listed.map(|list| parse_structures(list, steps.as_deref(), problems)).unwrap_or_default();
         let outputs = fields.required("outputs", problems);
-        let outputs = outputs.map(|list| parse_outputs(list, steps.as_deref().unwrap_or_default(), &inputs, problems));
+        let known = Known {
+            id: id.as_deref().unwrap_or_default(),
+            revision: revision.and_then(|revision| u32::try_from(revision).ok()).unwrap_or_default(),
+            steps: steps.as_deref().unwrap_or_default(),
+            structures: &structures,
+        };
+        let outputs = outputs.map(|list| parse_outputs(list, &known, &inputs, problems));
         let holds_structures = |output: &Output| matches!(output, Output::RtStruct(_) | Output::Seg(_));
         if listed.is_none() && outputs.as_ref().is_none_or(|outputs| outputs.iter().any(holds_structures)) {
             problems.add(node, "no \"structures\"", "the structures that the outputs hold");
@@ -294,27 +281,18 @@ fn parse_structures(node: &Node, steps: Option<&[Step]>, problems: &mut Problems
     let parsed = list.iter().filter_map(|(key, value)| Some((value, parse_structure(key, value, steps, problems)?)));
     let (places, rules): (Vec<&Node>, Vec<StructureRule>) = parsed.unzip();
     let styles: Vec<RoiStyle> = rules.iter().map(|rule| rule.style.clone()).collect();
-    for problem in check_names(&styles, NameRules::default()) {
+    // A destination that takes less gets them shortened.
+    let allowed = NameRules { length_max: STRUCTURE_NAME_LENGTH_MAX, spaces: false };
+    for problem in check_names(&styles, allowed) {
         let text = problem.to_string();
         let told = text.split_once(": found ").map_or(text.as_str(), |(_, told)| told);
         let (found, expected) =
             told.split_once(", expected ").unwrap_or((told, "names that every planning system keeps apart"));
-        if let Some(place) = places.get(index_of(&problem)) {
+        if let Some(place) = places.get(problem.index()) {
             problems.add(place, found, expected);
         }
     }
     rules
-}
-
-/// The structure that a problem of names is about.
-fn index_of(problem: &NameProblem) -> usize {
-    match *problem {
-        NameProblem::Empty { index }
-        | NameProblem::TooLong { index, .. }
-        | NameProblem::Character { index, .. }
-        | NameProblem::Duplicate { index, .. }
-        | NameProblem::SecondExternal { index, .. } => index,
-    }
 }
 
 fn parse_structure(key: &str, node: &Node, steps: Option<&[Step]>, problems: &mut Problems) -> Option<StructureRule> {
@@ -369,46 +347,50 @@ fn parse_color(node: &Node, problems: &mut Problems) -> Option<Color> {
     }
 }
 
-fn parse_outputs(node: &Node, steps: &[Step], inputs: &[Input], problems: &mut Problems) -> Vec<Output> {
+fn parse_outputs(node: &Node, known: &Known<'_>, inputs: &[Input], problems: &mut Problems) -> Vec<Output> {
     let Some(items) = node.array(problems) else { return Vec::new() };
     if items.is_empty() {
         problems.add(node, "no output", "at least one, such as {\"rtstruct\": {\"label\": \"AUTO\"}}");
     }
+    if items.len() > PIPELINE_OUTPUTS_MAX {
+        problems.add(node, format!("{} outputs", items.len()), format!("at most {PIPELINE_OUTPUTS_MAX}"));
+    }
     let is_other_image = |input: &&Input| input.is_image() && !input.primary;
     let images: Vec<&str> = inputs.iter().filter(is_other_image).map(|input| input.name.as_str()).collect();
     let mut outputs: Vec<Output> = Vec::new();
+    let mut labels: Vec<String> = Vec::new();
     for item in items {
-        let Some(output) = parse_output(item, steps, &images, problems) else { continue };
-        let is_single = matches!(output, Output::RtStruct(_) | Output::Seg(_));
-        if is_single && outputs.iter().any(|other| other.kind() == output.kind()) {
+        let Some(output) = parse_output(item, known, &images, problems) else { continue };
+        if matches!(output, Output::Seg(_)) && outputs.iter().any(|other| other.kind() == output.kind()) {
             problems.add(item, format!("a second {}", output.kind()), "one of all structures");
+        }
+        if let Output::RtStruct(set) = &output {
+            let label = known.label_of(set);
+            if labels.iter().any(|other| other.eq_ignore_ascii_case(&label)) {
+                let found = format!("the label {label:?} a second time");
+                problems.add(item, found, "structure sets with labels of their own");
+            }
+            labels.push(label);
         }
         outputs.push(output);
     }
     outputs
 }
 
-fn parse_output(item: &Node, steps: &[Step], images: &[&str], problems: &mut Problems) -> Option<Output> {
+fn parse_output(item: &Node, known: &Known<'_>, images: &[&str], problems: &mut Problems) -> Option<Output> {
     let mut fields = item.object(problems)?;
     let output = if let Some(node) = fields.optional("seg") {
         parse_seg(node, problems).map(Output::Seg)
     } else if let Some(node) = fields.optional("registration") {
-        parse_registration(node, steps, images, problems).map(Output::Registration)
+        parse_registration(node, known.steps, images, problems).map(Output::Registration)
     } else if let Some(node) = fields.optional("derived_image") {
-        parse_derived(node, steps, problems).map(Output::DerivedImage)
+        parse_derived(node, known.steps, problems).map(Output::DerivedImage)
     } else {
-        fields.required("rtstruct", problems).and_then(|node| parse_rtstruct(node, problems)).map(Output::RtStruct)
+        let node = fields.required("rtstruct", problems);
+        node.and_then(|node| parse_rtstruct(node, known, problems)).map(Output::RtStruct)
     };
     fields.finish(problems);
     output
-}
-
-fn parse_rtstruct(node: &Node, problems: &mut Problems) -> Option<RtStructOutput> {
-    let mut fields: Fields<'_> = node.object(problems)?;
-    let label = fields.required("label", problems).and_then(|label| parse_short_text(label, 16, problems));
-    let holes = fields.optional("holes").map(|holes| holes.choice(&Holes::ALL, problems));
-    fields.finish(problems);
-    Some(RtStructOutput { label: label?, holes: holes.unwrap_or(Some(Holes::Keyhole))? })
 }
 
 /// `outputs` are those of the pipeline, where they could be read.

@@ -12,15 +12,15 @@ mod model;
 mod outputs;
 mod predicate;
 mod steps;
+mod structure_set;
 mod tag_path;
+mod template;
 #[cfg(test)]
 mod tests;
 
 pub use comparison::{Comparison, OPERATORS, Operand, Operator, ValueKind};
 pub use completeness::{Completeness, CompletenessOverride, OnTimeout};
-pub use definition::{
-    Deliver, Holes, Mode, Output, Pipeline, Reference, RtStructOutput, StructureRule, When, parse_id,
-};
+pub use definition::{Deliver, Mode, Output, Pipeline, Reference, StructureRule, When, parse_id};
 pub use inputs::{
     AliasRule, By, Frame, GeometryCondition, Input, Orientation, Pick, Picking, Same, SliceCount, Unit, Wants,
 };
@@ -28,4 +28,6 @@ pub use model::{Algorithm, Model};
 pub use outputs::{DerivedOutput, OUTPUT_KINDS, RegistrationOutput, SegOutput};
 pub use predicate::{Every, Group, Predicate, Test, Which};
 pub use steps::{Action, ArtefactRef, OnFailure, Step};
+pub use structure_set::{RtStructOutput, STAMP};
 pub use tag_path::{PathTag, TagPath, TagPathError};
+pub use template::{Facts, Template, WORDS};

@@ -167,8 +167,8 @@ fn refuses_each_bad_value_at_its_place() {
         ),
         (
             r#""name": "Lung_L""#,
-            r#""name": "A_name_of_17_char""#,
-            r#"p.json:8: structures.lungs:Lung_L: found the name A_name_of_17_char of 17 characters, expected at most 16; shorten it"#,
+            r#""name": "A_name_of_65_characters_is_longer_than_an_attribute_of_DICOM_can_""#,
+            r#"p.json:8: structures.lungs:Lung_L: found the name A_name_of_65_characters_is_longer_than_an_attribute_of_DICOM_can_ of 65 characters, expected at most 64; shorten it"#,
         ),
         (
             r#""type": "ORGAN""#,
@@ -193,7 +193,32 @@ fn refuses_each_bad_value_at_its_place() {
         (
             r#"{"label": "AUTO"}"#,
             r#"{"label": "AUTO", "holes": "cut"}"#,
-            r#"p.json:9: outputs[0].rtstruct.holes: found "cut", expected one of keyhole"#,
+            r#"p.json:9: outputs[0].rtstruct.holes: found "cut", expected one of keyhole, xor"#,
+        ),
+        (
+            r#"{"label": "AUTO"}"#,
+            r#"{"label": "{pipline}"}"#,
+            r#"p.json:9: outputs[0].rtstruct.label: found {pipline}, expected one of {pipeline}, {revision}, {model}, {date}, {time}; did you mean {pipeline}?"#,
+        ),
+        (
+            r#"{"label": "AUTO"}"#,
+            r#"{"label": "{date}_{time}_AI"}"#,
+            r#"p.json:9: outputs[0].rtstruct: found the label "20000101_000000_AI" of 18 characters when it is filled in, expected 1 to 16"#,
+        ),
+        (
+            r#"{"rtstruct": {"label": "AUTO"}}"#,
+            r#"{"rtstruct": {"label": "AUTO"}}, {"rtstruct": {"label": "auto"}}"#,
+            r#"p.json:9: outputs[1]: found the label "auto" a second time, expected structure sets with labels of their own"#,
+        ),
+        (
+            r#"{"label": "AUTO"}"#,
+            r#"{"label": "AUTO", "steps": ["lung"]}"#,
+            r#"p.json:9: outputs[0].rtstruct.steps[0]: found the step "lung", expected one of the steps of the structures of this file: lungs; did you mean "lungs"?"#,
+        ),
+        (
+            r#"{"label": "AUTO"}"#,
+            r#"{"label": "AUTO", "structures": []}"#,
+            "p.json:9: outputs[0].rtstruct.structures: found an empty list, expected at least one; leave the key out for all structures",
         ),
         (
             r#"[{"to": "eclipse"}]"#,

@@ -13,6 +13,13 @@ pub struct NameRules {
     pub spaces: bool,
 }
 
+impl NameRules {
+    /// Whether a name may hold the character, spaces but at its ends.
+    pub fn allows(&self, c: char) -> bool {
+        c.is_ascii_alphanumeric() || "_-+~^.()".contains(c) || (c == ' ' && self.spaces)
+    }
+}
+
 impl Default for NameRules {
     fn default() -> NameRules {
         NameRules { length_max: 16, spaces: false }
@@ -68,8 +75,7 @@ fn check_name(index: usize, name: &str, rules: NameRules) -> Vec<NameProblem> {
         problems.push(NameProblem::TooLong { index, name: name.to_owned(), length, most: rules.length_max });
     }
     let blank_ends = name.starts_with(' ') || name.ends_with(' ');
-    let legal =
-        |c: char| c.is_ascii_alphanumeric() || "_-+~^.()".contains(c) || (c == ' ' && rules.spaces && !blank_ends);
+    let legal = |c: char| rules.allows(c) && !(c == ' ' && blank_ends);
     if let Some(character) = name.chars().find(|&c| !legal(c)) {
         problems.push(NameProblem::Character { index, name: name.to_owned(), character });
     }

@@ -16,14 +16,14 @@ use super::inputs::{load_volumes, read_series, unreadable, warnings};
 use super::objects::Finished;
 use super::steps::Delivered;
 use super::structures::read_structures;
-use crate::contour::{self, Contour};
+use crate::contour::{self, Contour, Holes};
 use crate::document::{self, Problem, Problems};
 use crate::infer::{self, NetworkFile, Outcome};
 use crate::job::{Run, Stage, StructureResult};
 use crate::limits::NETWORKS_BYTES_KEPT;
 use crate::onnx::{Devices, Networks, device_of, with_networks};
 use crate::pipeline::{Model, Pipeline, Step};
-use crate::volume::{Mask, Volume};
+use crate::volume::{CompactMask, Mask, Volume};
 
 /// Why a job has no objects. Another run would meet the same.
 #[derive(Debug, Error)]
@@ -95,7 +95,7 @@ impl Bench {
         let made = self.run_steps(&pipeline, order, &mut volumes, drawn, grid, &mut clock)?;
         let (chosen, left_out) = made.choose(&pipeline)?;
         let contours: Vec<Vec<Contour>> =
-            clock.time("contour", |_| chosen.iter().map(|(_, made)| contour::trace(&made.mask.to_mask())).collect());
+            clock.time("contour", |_| chosen.iter().map(|(_, made)| keyholes(&made.mask)).collect());
         let mut run = Run { structures: results(&chosen, &contours), warnings: warnings(&series), ..Run::default() };
         run.warnings.extend(warned.into_iter().chain(made.warnings.iter().cloned()));
         run.devices = made.devices.clone();
@@ -194,6 +194,10 @@ impl Stages<'_> {
         self.list.push(Stage { name: name.to_owned(), seconds: begin.elapsed().as_secs_f64() });
         result
     }
+}
+
+fn keyholes(mask: &CompactMask) -> Vec<Contour> {
+    contour::trace_as(mask, Holes::Keyhole).contours
 }
 
 fn parse_pipeline(source: &str) -> Result<Pipeline, BenchError> {

@@ -10,6 +10,7 @@ mod images;
 mod inputs;
 mod objects;
 mod steps;
+mod structure_set;
 mod structures;
 mod supervisor;
 mod voxels;
@@ -20,7 +21,7 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::job::{JobId, Run};
+use crate::job::{DialectOf, JobId, ProducedObject, Run};
 use crate::output::Format;
 
 pub use bench::{Bench, BenchError};
@@ -45,6 +46,13 @@ pub struct WorkOrder {
     pub models: PathBuf,
     /// An empty folder for the objects; the daemon adopts it when the worker reports [`Report::Done`].
     pub folder: PathBuf,
+    /// The dialects of the destinations, each with the peers that want it. Empty where nothing is delivered: then one
+    /// structure set is written in the generic one.
+    #[serde(default)]
+    pub dialects: Vec<DialectOf>,
+    /// The structure sets of an earlier revision of the series that those of this job replace.
+    #[serde(default)]
+    pub predecessors: Vec<ProducedObject>,
     /// Why the pipeline matched, one finding a line, for the report.
     pub reasons: Vec<String>,
     /// What is written besides DICOM.

@@ -11,16 +11,15 @@ use super::bench::{BenchError, hex};
 use super::images::{write_derived, write_nifti, write_registration, write_seg};
 use super::inputs::{Series, unreadable};
 use super::steps::{Delivered, Made};
+use super::structure_set::write_structure_sets;
 use crate::assemble::{Modality, SeriesPlan, SliceSource};
 use crate::contour::Contour;
 use crate::dicom::Instance;
-use crate::infer::Structure;
 use crate::job::{ProducedObject, Run, StructureResult};
 use crate::output::object::{Algorithm, AlgorithmFamily, Equipment, Provenance, SliceReference, Source};
 use crate::output::picture::{Outline, PictureError};
 use crate::output::report::{Fact, Figure, Report, StructureRow, figures, geometry_facts, html};
-use crate::output::rtstruct::{Options, Roi, StructureSet, encode};
-use crate::pipeline::{self, Model, Output, Pipeline, RtStructOutput, StructureRule};
+use crate::pipeline::{self, Model, Output, Pipeline, StructureRule};
 use crate::structure::{Structure as Tg263, lookup};
 use crate::volume::Volume;
 
@@ -56,16 +55,26 @@ impl Finished<'_> {
             equipment: &equipment,
         };
         let mut derived = 0..;
+        let mut sets = 0..;
         for output in self.pipeline.outputs() {
             let files = match output {
-                Output::RtStruct(output) => vec![write_rtstruct(self, source, output)?],
+                Output::RtStruct(output) => {
+                    write_structure_sets(self, source, (sets.next().unwrap_or(0), output), run)?;
+                    continue;
+                }
                 Output::Seg(output) => write_seg(self, source, output)?,
                 Output::Registration(output) => write_registration(self, source, output)?,
                 Output::DerivedImage(output) => write_derived(self, source, output, derived.next().unwrap_or(0))?,
             };
             let to = self.pipeline.peers_for(output.kind());
-            let object =
-                |file| ProducedObject { file, kind: output.kind().to_owned(), dialect: None, to: Some(to.clone()) };
+            let object = |file| ProducedObject {
+                file,
+                kind: output.kind().to_owned(),
+                sop_instance_uid: None,
+                label: None,
+                dialect: None,
+                to: Some(to.clone()),
+            };
             run.objects.extend(files.into_iter().map(object));
         }
         run.files.extend(run.objects.iter().map(|object| object.file.clone()));
@@ -187,30 +196,6 @@ impl Finished<'_> {
     }
 }
 
-fn write_rtstruct(job: &Finished<'_>, source: Source<'_>, output: &RtStructOutput) -> Result<String, BenchError> {
-    let Finished { order, pipeline, chosen, contours, .. } = job;
-    let rois: Vec<Roi> =
-        chosen.iter().zip(contours).map(|((rule, structure), contours)| roi(job, rule, structure, contours)).collect();
-    let set = StructureSet {
-        source,
-        rois: &rois,
-        label: &output.label,
-        name: &format!("{} revision {}", pipeline.id(), pipeline.revision()),
-        description: &format!(
-            "Made by contourd {}, job {}, not reviewed. Review before use.",
-            env!("CARGO_PKG_VERSION"),
-            order.job
-        ),
-        series_number: RTSTRUCT_SERIES_NUMBER,
-        series_description: &format!("contourd {} (unreviewed)", pipeline.id()),
-        options: Options::default(),
-    };
-    let bytes = encode(&set).map_err(|error| BenchError::Output(error.to_string()))?;
-    let name = format!("RS.{}.dcm", set.uids().sop_instance_uid);
-    write(&order.folder.join(&name), &bytes)?;
-    Ok(name)
-}
-
 fn equipment() -> Equipment {
     Equipment {
         manufacturer: "contourd".to_owned(),
@@ -220,9 +205,6 @@ fn equipment() -> Equipment {
         institution_name: None,
     }
 }
-
-/// Far above the numbers of scanners, so that the series stands after the images in every list.
-const RTSTRUCT_SERIES_NUMBER: u32 = 9_001;
 
 /// Each image once, in the order of its first slice.
 fn in_order_of_slices<'a>(plan: &SeriesPlan, instances: &'a [Instance]) -> Vec<&'a Instance> {
@@ -240,7 +222,7 @@ fn in_order_of_slices<'a>(plan: &SeriesPlan, instances: &'a [Instance]) -> Vec<&
 pub(super) struct Described {
     pub structure: Option<&'static Tg263>,
     pub algorithm: Algorithm,
-    generation: String,
+    pub generation: String,
 }
 
 pub(super) fn described(job: &Finished<'_>, rule: &StructureRule) -> Described {
@@ -252,19 +234,6 @@ pub(super) fn described(job: &Finished<'_>, rule: &StructureRule) -> Described {
             Some(model) => format!("contourd {} {}", model.id(), model.version()),
             None => format!("contourd operations, step {}", rule.source.step),
         },
-    }
-}
-
-fn roi(job: &Finished<'_>, rule: &StructureRule, structure: &Structure, contours: &[Contour]) -> Roi {
-    let said = described(job, rule);
-    Roi {
-        style: rule.style.clone(),
-        structure: said.structure,
-        contours: contours.to_vec(),
-        volume_cm3: (!contours.is_empty()).then(|| structure.mask.volume_cm3()),
-        description: structure.reason.clone().unwrap_or_default(),
-        generation_description: said.generation,
-        algorithm: said.algorithm,
     }
 }
 

@@ -191,6 +191,8 @@ mod tests {
             model_sources: std::collections::BTreeMap::new(),
             models: PathBuf::new(),
             folder: PathBuf::new(),
+            dialects: Vec::new(),
+            predecessors: Vec::new(),
             reasons: Vec::new(),
             write: Vec::new(),
         }

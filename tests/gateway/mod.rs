@@ -201,6 +201,9 @@ pub fn configure(folder: &Path, gateway_port: u16, tps_port: u16, pipelines: &[(
     write("ae-config/peers/ct.json", r#"{"ae_title": "CT", "may": ["send"]}"#);
     let tps = format!(r#"{{"ae_title": "TPS", "host": "127.0.0.1", "port": {tps_port}, "may": ["receive"]}}"#);
     write("ae-config/peers/tps.json", &tps);
+    // The same receiver under another name, which wants its structure sets in another way.
+    let xor = tps.replacen('{', r#"{"dialect": {"like": "mim", "holes": "xor", "side_first": true}, "#, 1);
+    write("ae-config/peers/xor.json", &xor);
     for (name, text) in pipelines {
         write(&format!("pipelines/{name}.json"), text);
     }

@@ -28,7 +28,7 @@ fn the_keys_are_those_that_the_parsers_know() {
     let gateway = |node: &Node, problems: &mut Problems| drop(Gateway::parse(node, problems));
     let peer = |node: &Node, problems: &mut Problems| drop(Peer::parse("p", node, problems));
     let pipeline = |node: &Node, problems: &mut Problems| drop(Pipeline::parse(node, problems));
-    let cases: [(&str, &str, &dyn Fn(&Node, &mut Problems)); 16] = [
+    let cases: [(&str, &str, &dyn Fn(&Node, &mut Problems)); 17] = [
         ("ae-config/gateway.json", r#"{"?": 1}"#, &gateway),
         ("storage", r#"{"storage": {"?": 1}}"#, &gateway),
         ("limits", r#"{"limits": {"?": 1}}"#, &gateway),
@@ -36,6 +36,7 @@ fn the_keys_are_those_that_the_parsers_know() {
         ("complete", r#"{"complete": {"?": 1}}"#, &gateway),
         ("ae-config/peers/NAME.json", r#"{"?": 1}"#, &peer),
         ("retry", r#"{"retry": {"?": 1}}"#, &peer),
+        ("dialect", r#"{"dialect": {"?": 1}}"#, &peer),
         ("pipelines/ID.json", r#"{"?": 1}"#, &pipeline),
         ("input", r#"{"inputs": {"ct": {"?": 1}}}"#, &pipeline),
         ("geometry", r#"{"inputs": {"ct": {"geometry": {"?": 1}}}}"#, &pipeline),

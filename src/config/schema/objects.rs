@@ -2,17 +2,19 @@
 
 use serde_json::{Value, json};
 
-use crate::config::Dialect;
+use crate::config::dialect;
 use crate::config::reference::{Object, objects};
+use crate::contour::Holes;
 use crate::document::{Key, Shape, Table};
 use crate::limits::{
-    COLOR_COMPONENT_MAX, HOST_LENGTH_MAX, ID_LENGTH_MAX, PDU_BYTES_MAX, PDU_BYTES_MIN, PIPELINE_INPUTS_MAX,
+    COLOR_COMPONENT_MAX, CONTOUR_POINTS_LEAST, CONTOUR_POINTS_MAX, COORDINATE_DECIMALS_MAX, HOST_LENGTH_MAX,
+    ID_LENGTH_MAX, LABEL_LENGTH_MAX, PDU_BYTES_MAX, PDU_BYTES_MIN, PIPELINE_INPUTS_MAX, PIPELINE_OUTPUTS_MAX,
     PIPELINE_STEPS_MAX, ROI_NAME_LENGTH_MAX, SETTING_COUNT_MAX, SETTING_MB_MAX, SLICES_MAX, STRUCTURE_ALIASES_MAX,
-    WAIT_S_MAX,
+    STRUCTURE_NAME_LENGTH_MAX, TOLERANCE_PIXELS_MAX, WAIT_S_MAX,
 };
 use crate::output::derived::As;
 use crate::output::seg::Kind;
-use crate::pipeline::{By, Frame, Holes, Mode, OUTPUT_KINDS, OnFailure, OnTimeout, Orientation, Pick, Same, Unit};
+use crate::pipeline::{By, Frame, Mode, OUTPUT_KINDS, OnFailure, OnTimeout, Orientation, Pick, Same, Unit};
 use crate::structure::RoiType;
 
 /// A name of a pipeline, step, slot, model or peer.
@@ -76,6 +78,7 @@ pub(super) fn shape(title: &str, key: &str) -> Option<Shape> {
     match title {
         "ae-config/gateway.json" | "storage" | "limits" | "worker" | "complete" => gateway(title, key),
         "ae-config/peers/NAME.json" | "retry" => peer(title, key),
+        "dialect" => dialect_of(key),
         "pipelines/ID.json" => pipeline(key),
         "input" | "geometry" => input(key),
         _ => step_or_result(title, key),
@@ -146,7 +149,7 @@ fn peer(title: &str, key: &str) -> Option<Shape> {
         }
         (_, "port") => whole(1, 65_535),
         (_, "may") => Shape::list_of(Shape::Words(vec!["send", "receive", "query"]), 1, usize::MAX),
-        (_, "dialect") => Shape::words(&Dialect::ALL),
+        (_, "dialect") => Shape::Either(vec![Shape::words(&dialect::words()), Shape::Object("dialect")]),
         (_, "retry") => Shape::Object("retry"),
         _ => return None,
     })
@@ -163,7 +166,7 @@ fn pipeline(key: &str) -> Option<Shape> {
         "complete" => Shape::Object("complete"),
         "steps" => Shape::list_of(Shape::Object("step"), 1, PIPELINE_STEPS_MAX),
         "structures" => Shape::map(Shape::Object("structure"), 1, usize::MAX),
-        "outputs" => Shape::list_of(Shape::Object("result"), 1, usize::MAX),
+        "outputs" => Shape::list_of(Shape::Object("result"), 1, PIPELINE_OUTPUTS_MAX),
         "cpu_instead" => Shape::Flag,
         "deliver" => Shape::list(Shape::Object("destination")),
         _ => return None,
@@ -227,6 +230,23 @@ pub(super) fn small_objects() -> Vec<Table> {
     ]
 }
 
+fn dialect_of(key: &str) -> Option<Shape> {
+    Some(match key {
+        "like" => Shape::words(&dialect::words()),
+        "name_length" => whole(dialect::NAME_LENGTH_LEAST as i64, STRUCTURE_NAME_LENGTH_MAX as u64),
+        "label_length" => whole(1, LABEL_LENGTH_MAX as u64),
+        "contour_points" => {
+            Shape::Either(vec![whole(CONTOUR_POINTS_LEAST as i64, CONTOUR_POINTS_MAX as u64), Shape::Null])
+        }
+        "tolerance_pixels" => Shape::Number { low: 0.0, high: TOLERANCE_PIXELS_MAX },
+        "decimals" => whole(1, COORDINATE_DECIMALS_MAX as u64),
+        "holes" => Shape::words(&Holes::ALL),
+        "name_spaces" | "side_first" | "empty" | "roi_creator" => Shape::Flag,
+        "rename" => Shape::map(Shape::text_of(1, STRUCTURE_NAME_LENGTH_MAX), 0, usize::MAX),
+        _ => return None,
+    })
+}
+
 fn input(key: &str) -> Option<Shape> {
     let names = Shape::list_of(Shape::text_of(1, ROI_NAME_LENGTH_MAX), 1, STRUCTURE_ALIASES_MAX);
     Some(match key {
@@ -258,11 +278,15 @@ fn step_or_result(title: &str, key: &str) -> Option<Shape> {
         ("step", "as") => Shape::Text { least: 1, most: usize::MAX, pattern: Some("^[^:]+$".to_owned()) },
         ("step", "op") => Shape::text(),
         ("step", "on_failure") => Shape::words(&OnFailure::ALL),
-        ("structure", "name") => Shape::text_of(1, 16),
+        ("structure", "name") => Shape::text_of(1, STRUCTURE_NAME_LENGTH_MAX),
         ("structure", "type") => Shape::words(&RoiType::ALL),
         ("structure", "color") => Shape::three(Shape::Integer { low: 0, high: COLOR_COMPONENT_MAX }),
         ("structure", "optional") => Shape::Flag,
-        ("rtstruct" | "seg", "label") => short_text(16),
+        ("rtstruct", "label" | "series") => short_text(usize::MAX),
+        ("rtstruct", "stamp") => Shape::Flag,
+        ("rtstruct", "steps") => Shape::list_of(name(), 1, usize::MAX),
+        ("rtstruct", "structures") => Shape::list_of(artefact(), 1, usize::MAX),
+        ("seg", "label") => short_text(16),
         ("derived_image", "description") => short_text(64),
         ("rtstruct", "holes") => Shape::words(&Holes::ALL),
         ("seg", "kind") => Shape::words(&Kind::ALL),

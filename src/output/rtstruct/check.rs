@@ -2,10 +2,19 @@
 
 use std::collections::HashSet;
 
-use super::read::{ParsedContour, ParsedRoi, read};
+use dicom_core::Tag;
+use dicom_dictionary_std::tags;
+use dicom_object::InMemDicomObject;
+use rayon::prelude::*;
+
+use super::contours::geometric_type;
+use super::crossing::crosses_itself;
+use super::read::{ParsedContour, ParsedRoi, read_instance};
 use super::{Roi, RtstructError, StructureSet};
+use crate::dicom::Instance;
+use crate::dicom::instance::{integer, items};
 use crate::limits::CONTOUR_POINTS_MAX;
-use crate::output::object::{Common, Uids, plain};
+use crate::output::object::{common, plain};
 use crate::structure::{RoiStyle, check_names};
 use crate::volume::dot;
 
@@ -32,7 +41,7 @@ pub fn input(set: &StructureSet<'_>) -> Result<(), RtstructError> {
         }
     }
     let styles: Vec<RoiStyle> = set.rois.iter().map(|roi| roi.style.clone()).collect();
-    let problems = check_names(&styles, set.options.names);
+    let problems = check_names(&styles, set.dialect.name_rules());
     if !problems.is_empty() {
         return Err(RtstructError::Names(problems));
     }
@@ -70,32 +79,86 @@ fn off_plane_mm(set: &StructureSet<'_>, slice: usize, points: &[[f64; 3]]) -> f6
     points.iter().map(|&point| (dot(normal, point) - here).abs()).fold(0.0, f64::max)
 }
 
-/// Reads the finished bytes and compares them with what was meant.
-pub fn output(set: &StructureSet<'_>, common: &Common, uids: &Uids, bytes: &[u8]) -> Result<(), RtstructError> {
+/// Reads finished bytes and compares them with what was meant.
+///
+/// # Errors
+/// [`RtstructError::SelfCheck`] with the first difference, and errors of a source that makes no structure set.
+pub fn verify(set: &StructureSet<'_>, bytes: &[u8]) -> Result<(), RtstructError> {
     let wrong = |what: String| Err(RtstructError::SelfCheck(what));
-    let parsed = read(bytes).map_err(|error| RtstructError::SelfCheck(error.to_string()))?;
-    if parsed.sop_instance_uid != uids.sop_instance_uid || parsed.study_instance_uid != common.study_instance_uid {
-        return wrong("UIDs of the object or its study".to_owned());
+    let unreadable = |error: String| RtstructError::SelfCheck(error);
+    let (common, uids) = (common(set.source.instances)?, set.uids());
+    let instance = Instance::read_part10(bytes).map_err(|error| unreadable(error.to_string()))?;
+    let parsed = read_instance(&instance).map_err(|error| unreadable(error.to_string()))?;
+    if parsed.sop_instance_uid != uids.sop_instance_uid
+        || parsed.series_instance_uid != uids.series_instance_uid
+        || parsed.study_instance_uid != common.study_instance_uid
+    {
+        return wrong("UIDs of the object, its series or its study".to_owned());
     }
     if parsed.frame_of_reference_uid.as_ref() != Some(&common.frame_of_reference_uid) {
         return wrong("frame of reference".to_owned());
     }
+    if parsed.predecessor_uid.as_ref() != set.predecessor {
+        return wrong("reference to the predecessor".to_owned());
+    }
+    let images = set.source.instances.iter().map(|image| &image.sop_instance_uid);
     if parsed.referenced_series_uid.as_ref() != Some(&common.series_instance_uid)
-        || parsed.referenced_images != set.source.instances.len()
+        || !parsed.referenced_images.iter().eq(images)
     {
         return wrong("references to the images of the series".to_owned());
     }
+    sequences(set, &instance.header)?;
     if parsed.rois.len() != set.rois.len() || parsed.left_out != 0 {
         return wrong(format!("{} structures, {} items left out", parsed.rois.len(), parsed.left_out));
     }
     for (index, (found, meant)) in parsed.rois.iter().zip(set.rois).enumerate() {
-        if !same_region(found, meant, index)
-            || !found.contours.iter().zip(&meant.contours).all(|(found, meant)| same_contour(set, found, meant.slice))
-        {
+        let same = same_region(found, meant, index)
+            && found.frame_of_reference_uid.as_ref() == Some(&common.frame_of_reference_uid);
+        if !same {
             return wrong(format!("structure {}", meant.style.name));
+        }
+        let pairs = found.contours.par_iter().zip(&meant.contours);
+        let bad = pairs.find_map_first(|(found, meant_contour)| {
+            contour_problem(set, found, meant.holes, meant_contour.slice).map(|what| (meant_contour.slice, what))
+        });
+        if let Some((slice, what)) = bad {
+            return wrong(format!("structure {}, slice {slice}: {what}", meant.style.name));
         }
     }
     Ok(())
+}
+
+/// Every region has one item in each of the three sequences, and its coordinates are plain decimals.
+fn sequences(set: &StructureSet<'_>, header: &InMemDicomObject) -> Result<(), RtstructError> {
+    let wrong = |what: &str| Err(RtstructError::SelfCheck(what.to_owned()));
+    let numbered = |sequence: Tag, number: Tag| {
+        let found = items(header, sequence).iter().map(|item| integer(item, number));
+        found.eq((1..=set.rois.len() as i64).map(Some))
+    };
+    if !numbered(tags::STRUCTURE_SET_ROI_SEQUENCE, tags::ROI_NUMBER) {
+        return wrong("numbers of Structure Set ROI Sequence (3006,0020)");
+    }
+    if !numbered(tags::ROI_CONTOUR_SEQUENCE, tags::REFERENCED_ROI_NUMBER) {
+        return wrong("numbers of ROI Contour Sequence (3006,0039)");
+    }
+    if !numbered(tags::RTROI_OBSERVATIONS_SEQUENCE, tags::REFERENCED_ROI_NUMBER) {
+        return wrong("numbers of RT ROI Observations Sequence (3006,0080)");
+    }
+    let contours =
+        items(header, tags::ROI_CONTOUR_SEQUENCE).par_iter().flat_map(|item| items(item, tags::CONTOUR_SEQUENCE));
+    let plain = |item: &InMemDicomObject| {
+        let text = item.get(tags::CONTOUR_DATA).and_then(|data| data.value().to_str().ok());
+        text.is_some_and(|text| text.trim_end().split('\\').all(plain_decimal))
+    };
+    if !contours.all(plain) {
+        return wrong("a coordinate that is no plain decimal of at most 16 characters");
+    }
+    Ok(())
+}
+
+/// At most 16 characters (PS3.5 6.2, VR DS), of which none is an exponent: the oldest readers do not take one.
+fn plain_decimal(text: &str) -> bool {
+    !text.is_empty() && text.len() <= 16 && text.bytes().all(|byte| byte.is_ascii_digit() || b"+-.".contains(&byte))
 }
 
 fn same_region(found: &ParsedRoi, meant: &Roi, index: usize) -> bool {
@@ -107,13 +170,28 @@ fn same_region(found: &ParsedRoi, meant: &Roi, index: usize) -> bool {
         && found.contours.len() == meant.contours.len()
 }
 
-fn same_contour(set: &StructureSet<'_>, found: &ParsedContour, slice: usize) -> bool {
+/// What is wrong with a contour; `None` for a good one.
+fn contour_problem(
+    set: &StructureSet<'_>,
+    found: &ParsedContour,
+    holes: crate::contour::Holes,
+    slice: usize,
+) -> Option<&'static str> {
     let image = &set.source.slices[slice];
-    found.geometric_type == "CLOSED_PLANAR"
-        && found.number_of_points == Some(found.points.len())
-        && found.points.len() >= 3
-        && found.points.first() != found.points.last()
-        && found.sop_instance_uid.as_ref() == Some(&image.sop_instance_uid)
-        && found.frame_number == image.frame_number
-        && off_plane_mm(set, slice, &found.points) <= PLANE_MM
+    if found.geometric_type != geometric_type(holes) {
+        return Some("the geometric type of a contour");
+    }
+    if found.number_of_points != Some(found.points.len()) || found.points.len() < 3 {
+        return Some("the number of points of a contour");
+    }
+    if found.points.first() == found.points.last() {
+        return Some("a contour repeats its first point");
+    }
+    if found.sop_instance_uid.as_ref() != Some(&image.sop_instance_uid) || found.frame_number != image.frame_number {
+        return Some("a contour refers to another image than that of its slice");
+    }
+    if off_plane_mm(set, slice, &found.points) > PLANE_MM {
+        return Some("a point lies off the plane of its image");
+    }
+    crosses_itself(set.source.geometry, &found.points).then_some("a contour crosses itself")
 }

@@ -4,17 +4,12 @@ use std::collections::HashMap;
 
 use dicom_dictionary_std::tags;
 
+use super::crossing::crosses_itself;
 use super::{Roi, RtstructError, StructureSet};
-use crate::contour::{Contour, simplify};
+use crate::contour::{Contour, Holes, simplify};
 use crate::dicom::{Instance, Uid};
 use crate::output::object::{DataSet, SliceReference, decimal, image_reference, repeated_decimal};
 use crate::volume::VolumeGeometry;
-
-/// Decimals of a coordinate that varies within the plane: a micrometre.
-const DECIMALS: usize = 3;
-
-/// Decimals on an oblique plane, where rounding moves points off it: a tenth of a micrometre.
-const DECIMALS_OBLIQUE: usize = 4;
 
 /// Decimals of a coordinate that is the same all over the plane, where the image does not spell it in 16 characters.
 const DECIMALS_CONSTANT: usize = 6;
@@ -46,40 +41,69 @@ pub fn planes(set: &StructureSet<'_>) -> Planes {
     slices.map(plane).collect()
 }
 
-/// Items of the Contour Sequence of one region, numbered from 1.
-pub fn items(set: &StructureSet<'_>, roi: &Roi, planes: &Planes) -> Result<Vec<DataSet>, RtstructError> {
-    let mut items = Vec::with_capacity(roi.contours.len());
+/// The contours of one region.
+pub struct Made {
+    /// Items of the Contour Sequence, numbered from 1.
+    pub items: Vec<DataSet>,
+    /// Contours that stayed above the limit of the destination.
+    pub warnings: Vec<String>,
+}
+
+/// Encodes the contours of one region.
+pub fn items(set: &StructureSet<'_>, roi: &Roi, planes: &Planes) -> Result<Made, RtstructError> {
+    let mut made = Made { items: Vec::with_capacity(roi.contours.len()), warnings: Vec::new() };
+    let geometric_type = geometric_type(roi.holes);
+    let mut above: Vec<usize> = Vec::new();
     for contour in &roi.contours {
-        let (count, data) = contour_data(set, roi, contour, &planes[contour.slice])?;
+        let points = limited(set, contour);
+        above.extend(set.dialect.contour_points.filter(|most| points.len() > *most).map(|_| contour.slice));
+        let (count, data) = contour_data(set, roi, contour.slice, &points, &planes[contour.slice])?;
         let image = &set.source.slices[contour.slice];
         let reference = image_reference(&image.sop_class_uid, &image.sop_instance_uid, image.frame_number);
         let mut item = DataSet::default();
         item.sequence(tags::CONTOUR_IMAGE_SEQUENCE, [reference])
-            .text(tags::CONTOUR_GEOMETRIC_TYPE, "CLOSED_PLANAR")
+            .text(tags::CONTOUR_GEOMETRIC_TYPE, geometric_type)
             .text(tags::NUMBER_OF_CONTOUR_POINTS, &count.to_string())
-            .text(tags::CONTOUR_NUMBER, &(items.len() + 1).to_string())
+            .text(tags::CONTOUR_NUMBER, &(made.items.len() + 1).to_string())
             .text(tags::CONTOUR_DATA, &data);
-        items.push(item);
+        made.items.push(item);
     }
-    Ok(items)
+    if let (Some(first), Some(most)) = (above.first(), set.dialect.contour_points) {
+        made.warnings.push(format!(
+            "{}: {} contours (the first on slice {first}) have more than the {most} points that the dialect {} asks for, \
+             also when simplified as far as it allows; they are written all the same",
+            roi.style.name,
+            above.len(),
+            set.dialect.like
+        ));
+    }
+    Ok(made)
+}
+
+/// Contour Geometric Type (PS3.3 C.8.8.6); the standard spells the second without an underscore before PLANAR.
+pub fn geometric_type(holes: Holes) -> &'static str {
+    match holes {
+        Holes::Keyhole => "CLOSED_PLANAR",
+        Holes::Xor => "CLOSEDPLANAR_XOR",
+    }
 }
 
 /// Number of points and their text. Points that become the same by rounding are written once.
 fn contour_data(
     set: &StructureSet<'_>,
     roi: &Roi,
-    contour: &Contour,
+    slice: usize,
+    points: &[[f64; 3]],
     constant: &[Option<String>; 3],
 ) -> Result<(usize, String), RtstructError> {
     let name = || roi.style.name.clone();
-    let points = limited(set, roi, contour)?;
-    let decimals = if constant.iter().any(Option::is_some) { DECIMALS } else { DECIMALS_OBLIQUE };
+    let decimals = set.dialect.decimals + usize::from(constant.iter().all(Option::is_none));
     let mut texts: Vec<String> = Vec::with_capacity(points.len());
-    for point in &points {
+    for point in points {
         let mut coordinates = Vec::with_capacity(3);
         for (axis, &mm) in point.iter().enumerate() {
             let text = constant[axis].clone().or_else(|| decimal(mm, decimals));
-            coordinates.push(text.ok_or_else(|| RtstructError::Coordinate { roi: name(), slice: contour.slice })?);
+            coordinates.push(text.ok_or_else(|| RtstructError::Coordinate { roi: name(), slice })?);
         }
         let text = coordinates.join("\\");
         if texts.last() != Some(&text) {
@@ -90,25 +114,27 @@ fn contour_data(
         texts.pop();
     }
     if texts.len() < 3 {
-        return Err(RtstructError::TooFewPoints { roi: name(), slice: contour.slice, points: texts.len() });
+        return Err(RtstructError::TooFewPoints { roi: name(), slice, points: texts.len() });
     }
     Ok((texts.len(), texts.join("\\")))
 }
 
-/// The points, simplified only when the destination has a limit that they exceed, and as little as is enough.
-fn limited(set: &StructureSet<'_>, roi: &Roi, contour: &Contour) -> Result<Vec<[f64; 3]>, RtstructError> {
-    let most = set.options.points_max.unwrap_or(usize::MAX);
+/// The points, simplified only when the destination has a limit that they exceed, as little as is enough, and not where
+/// the contour would cross itself.
+fn limited(set: &StructureSet<'_>, contour: &Contour) -> Vec<[f64; 3]> {
+    let geometry = set.source.geometry;
+    let most = set.dialect.contour_points.unwrap_or(usize::MAX);
+    let tolerance_mm = set.dialect.tolerance_pixels * geometry.row_spacing_mm().min(geometry.column_spacing_mm());
     let mut points = contour.points.clone();
     for share in [0.25, 0.5, 1.0] {
-        if points.len() > most {
-            points = simplify(&contour.points, set.options.tolerance_mm * share);
+        if points.len() > most && tolerance_mm > 0.0 {
+            let fewer = simplify(&contour.points, tolerance_mm * share);
+            if !crosses_itself(geometry, &fewer) {
+                points = fewer;
+            }
         }
     }
-    if points.len() > most {
-        let (roi, slice) = (roi.style.name.clone(), contour.slice);
-        return Err(RtstructError::TooManyPoints { roi, slice, points: points.len(), most });
-    }
-    Ok(points)
+    points
 }
 
 /// How much one coordinate changes over an image.

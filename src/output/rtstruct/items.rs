@@ -19,7 +19,7 @@ pub fn structure_set_roi(set: &StructureSet<'_>, roi: &Roi, number: usize, frame
     if let Some(volume) = roi.volume_cm3.and_then(|volume| decimal(volume, 3)) {
         item.text(tags::ROI_VOLUME, &volume);
     }
-    if set.options.roi_creator {
+    if set.dialect.roi_creator {
         item.sequence(tags::ROI_CREATOR_SEQUENCE, [creator(set.source.equipment)]);
     }
     item

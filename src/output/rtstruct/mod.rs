@@ -6,7 +6,9 @@
 //! - every contour lies on an image plane, names that image, and repeats its position along the normal as it is written
 //!   there, because planning systems match planes within 0.01 mm or less;
 //! - holes are keyholes in CLOSED_PLANAR, which all readers measured understand (of nested contours some fill the hole,
-//!   of CLOSEDPLANAR_XOR some read nothing);
+//!   of CLOSEDPLANAR_XOR some read nothing); for a destination that wants it, all contours of a structure with holes are
+//!   CLOSEDPLANAR_XOR;
+//! - what differs between destinations is a [`Dialect`], and its choices are part of what the UIDs derive from;
 //! - an algorithm made it and nobody has reviewed it: AUTOMATIC, UNAPPROVED, with the algorithm's name and version;
 //! - the bytes are read back and compared before they are handed on ([`RtstructError::SelfCheck`]).
 //!
@@ -15,20 +17,26 @@
 
 mod check;
 mod contours;
+mod crossing;
+mod dialect;
 mod items;
 mod mask;
 mod read;
 
 use dicom_dictionary_std::tags;
+use rayon::prelude::*;
 use thiserror::Error;
 
 use super::object::{
     Algorithm, Common, DataSet, ObjectError, SeriesOf, Source, Uids, common, date_time, image_reference, part10, plain,
     put_if_any,
 };
-use crate::contour::Contour;
+use crate::contour::{Contour, Holes};
 use crate::dicom::Uid;
-use crate::structure::{NameProblem, NameRules, RoiStyle, Structure};
+use crate::structure::{NameProblem, RoiStyle, Structure};
+pub use check::verify;
+use contours::Made;
+pub use dialect::{Choice, DIALECTS, Dialect, Entry, Named};
 use items::{observation, structure_set_roi};
 pub use read::{ParsedContour, ParsedRoi, ParsedStructureSet, ReadError, read, read_instance};
 
@@ -52,7 +60,9 @@ pub struct StructureSet<'a> {
     pub series_number: u32,
     /// Series Description, at most 64 characters; may be empty.
     pub series_description: &'a str,
-    pub options: Options,
+    pub dialect: &'a Dialect,
+    /// The structure set of an earlier revision of the same series that this one replaces.
+    pub predecessor: Option<&'a Uid>,
 }
 
 /// One region of interest.
@@ -64,6 +74,8 @@ pub struct Roi {
     pub structure: Option<&'static Structure>,
     /// On the slices of the geometry; empty when nothing was found, which is written as a region without contours.
     pub contours: Vec<Contour>,
+    /// How the contours belong together: CLOSED_PLANAR with keyholes, or all of them CLOSEDPLANAR_XOR.
+    pub holes: Holes,
     /// Volume of its voxels.
     pub volume_cm3: Option<f64>,
     /// ROI Description: what a reviewer should know (warnings, measures), at most 1024 characters; may be empty.
@@ -73,23 +85,13 @@ pub struct Roi {
     pub algorithm: Algorithm,
 }
 
-/// What differs between destinations.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Options {
-    pub names: NameRules,
-    /// Most points of one contour, if the destination has such a limit. A contour above it is simplified.
-    pub points_max: Option<usize>,
-    /// How far simplifying may move a contour at most; with 0, a contour above the limit is an error.
-    pub tolerance_mm: f64,
-    /// Whether each region says by ROI Creator Sequence (3006,004D) that a device made it. It came after 2020;
-    /// validators of 2022 and older report it as unknown. The same is said in three older places anyway.
-    pub roi_creator: bool,
-}
-
-impl Default for Options {
-    fn default() -> Options {
-        Options { names: NameRules::default(), points_max: None, tolerance_mm: 0.0, roi_creator: false }
-    }
+/// A finished structure set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Encoded {
+    /// A Part 10 file.
+    pub bytes: Vec<u8>,
+    /// What of the wishes of the destination could not be met.
+    pub warnings: Vec<String>,
 }
 
 /// Why there is no structure set. None of these goes away by trying again.
@@ -115,10 +117,6 @@ pub enum RtstructError {
     Slice { roi: String, slice: usize, slices: usize },
     #[error("structure {roi}, slice {slice}: found a contour of {points} different points, expected at least 3")]
     TooFewPoints { roi: String, slice: usize, points: usize },
-    #[error(
-        "structure {roi}, slice {slice}: found a contour of {points} points, expected at most {most}; raise the tolerance of the destination"
-    )]
-    TooManyPoints { roi: String, slice: usize, points: usize, most: usize },
     #[error("found {points} points in all contours together, expected at most {most}")]
     TooManyPointsInAll { points: usize, most: usize },
     #[error("structure {roi}, slice {slice}: found a point {distance_mm:.4} mm off the plane of its image")]
@@ -133,11 +131,14 @@ pub enum RtstructError {
 ///
 /// # Errors
 /// [`RtstructError`] for input that is no structure set, and when the finished bytes do not read back as the input.
-pub fn encode(set: &StructureSet<'_>) -> Result<Vec<u8>, RtstructError> {
+pub fn encode(set: &StructureSet<'_>) -> Result<Encoded, RtstructError> {
     check::input(set)?;
     let common = common(set.source.instances)?;
     let planes = contours::planes(set);
-    let contours = set.rois.iter().map(|roi| contours::items(set, roi, &planes)).collect::<Result<Vec<_>, _>>()?;
+    let made: Vec<Made> =
+        set.rois.par_iter().map(|roi| contours::items(set, roi, &planes)).collect::<Result<_, _>>()?;
+    let (contours, warnings): (Vec<Vec<DataSet>>, Vec<Vec<String>>) =
+        made.into_iter().map(|made| (made.items, made.warnings)).unzip();
     let uids = set.uids();
     let series = SeriesOf {
         sop_class_uid: SOP_CLASS_UID,
@@ -151,26 +152,34 @@ pub fn encode(set: &StructureSet<'_>) -> Result<Vec<u8>, RtstructError> {
     put_structure_set(&mut data, set, &common);
     put_rois(&mut data, set, &common, contours);
     let bytes = part10(SOP_CLASS_UID, &uids.sop_instance_uid, &data);
-    check::output(set, &common, &uids, &bytes)?;
-    Ok(bytes)
+    verify(set, &bytes)?;
+    Ok(Encoded { bytes, warnings: warnings.concat() })
 }
 
 impl StructureSet<'_> {
     /// The UIDs of the structure set before it exists: those of [`encode()`].
     pub fn uids(&self) -> Uids {
-        self.source.uids("rtstruct")
+        let names: Vec<&str> = self.rois.iter().map(|roi| roi.style.name.as_str()).collect();
+        let predecessor = self.predecessor.map_or("", Uid::as_str);
+        self.source.uids(&format!("rtstruct {} {predecessor} {} {names:?}", self.label, self.dialect.text()))
     }
 }
 
 /// Structure Set and Approval (PS3.3 C.8.8.5, C.8.8.16).
 fn put_structure_set(data: &mut DataSet, set: &StructureSet<'_>, common: &Common) {
     let (date, time) = date_time(set.source.created);
-    data.text(tags::STRUCTURE_SET_LABEL, &plain(set.label, 16))
+    data.text(tags::STRUCTURE_SET_LABEL, &plain(set.label, set.dialect.label_length))
         .text(tags::STRUCTURE_SET_DATE, &date)
         .text(tags::STRUCTURE_SET_TIME, &time)
         .text(tags::APPROVAL_STATUS, "UNAPPROVED");
     put_if_any(data, tags::STRUCTURE_SET_NAME, set.name, 64);
     put_if_any(data, tags::STRUCTURE_SET_DESCRIPTION, set.description, 1024);
+    if let Some(predecessor) = set.predecessor {
+        let mut item = DataSet::default();
+        item.uid_text(tags::REFERENCED_SOP_CLASS_UID, SOP_CLASS_UID)
+            .uid(tags::REFERENCED_SOP_INSTANCE_UID, predecessor);
+        data.sequence(tags::PREDECESSOR_STRUCTURE_SET_SEQUENCE, [item]);
+    }
     let images = set
         .source
         .instances

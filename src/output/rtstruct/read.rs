@@ -23,9 +23,11 @@ pub struct ParsedStructureSet {
     pub frame_of_reference_uid: Option<Uid>,
     /// The image series of the first reference.
     pub referenced_series_uid: Option<Uid>,
-    /// How many images the references name.
-    pub referenced_images: usize,
+    /// The images that the first reference names, in its order.
+    pub referenced_images: Vec<Uid>,
     pub label: String,
+    /// The structure set that it replaces.
+    pub predecessor_uid: Option<Uid>,
     /// In the order of the Structure Set ROI Sequence.
     pub rois: Vec<ParsedRoi>,
     /// Regions without a number, regions whose number an earlier one has, and contours whose coordinates are not
@@ -131,6 +133,9 @@ pub fn read_instance(instance: &Instance) -> Result<ParsedStructureSet, ReadErro
         referenced_series_uid,
         referenced_images,
         label: text(object, tags::STRUCTURE_SET_LABEL).unwrap_or_default(),
+        predecessor_uid: items(object, tags::PREDECESSOR_STRUCTURE_SET_SEQUENCE)
+            .first()
+            .and_then(|item| uid(item, tags::REFERENCED_SOP_INSTANCE_UID)),
         rois,
         left_out,
         sop_instance_uid: instance.sop_instance_uid.clone(),
@@ -209,14 +214,15 @@ fn color(item: &InMemDicomObject) -> Option<Color> {
     [red, green, blue].iter().all(legal).then_some(Color([red as u8, green as u8, blue as u8]))
 }
 
-/// The first referenced series and the number of its images.
-fn references(object: &InMemDicomObject) -> (Option<Uid>, usize) {
+/// The first referenced series and its images.
+fn references(object: &InMemDicomObject) -> (Option<Uid>, Vec<Uid>) {
     let series = items(object, tags::REFERENCED_FRAME_OF_REFERENCE_SEQUENCE)
         .iter()
         .flat_map(|frame| items(frame, tags::RT_REFERENCED_STUDY_SEQUENCE))
         .flat_map(|study| items(study, tags::RT_REFERENCED_SERIES_SEQUENCE))
         .next();
-    let images = series.map_or(0, |series| items(series, tags::CONTOUR_IMAGE_SEQUENCE).len());
+    let images = series.map(|series| items(series, tags::CONTOUR_IMAGE_SEQUENCE)).unwrap_or_default();
+    let images = images.iter().filter_map(|image| uid(image, tags::REFERENCED_SOP_INSTANCE_UID)).collect();
     (series.and_then(|series| uid(series, tags::SERIES_INSTANCE_UID)), images)
 }
 

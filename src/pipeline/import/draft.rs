@@ -95,7 +95,7 @@ pub(super) fn pipeline(
         "inputs": inputs,
         "steps": [{ "id": "segment", "model": id, "in": taken }],
         "structures": rules,
-        "outputs": [{ "rtstruct": { "label": "AUTO", "holes": "keyhole" } }],
+        "outputs": [{ "rtstruct": { "label": "AUTO" } }],
         "deliver": [],
     })
 }

@@ -54,7 +54,7 @@ pub(super) fn pipeline(config: &Config, all: &[&Config]) -> String {
 /// The structure set, and what the model gives besides: derived images, and deformations where a second image is there that
 /// they lead to.
 fn outputs(config: &Config, slots: &mut Map<String, Json>) -> Vec<Json> {
-    let mut outputs = vec![json!({"rtstruct": {"label": "AUTO", "holes": "keyhole"}})];
+    let mut outputs = vec![json!({"rtstruct": {"label": "AUTO"}})];
     let primary = slots.keys().next().cloned().unwrap_or_default();
     for (name, image) in &config.images {
         let of = format!("{}:{name}", config.id);

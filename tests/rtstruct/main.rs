@@ -1,182 +1,26 @@
 //! RT Structure Sets of synthetic series: what is in them, that they repeat, and the files for foreign readers.
 
+mod faults;
+mod job;
+mod nesting;
+#[path = "../series/mod.rs"]
 mod series;
+mod speed;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use contourd::contour::{Contour, rasterise, trace};
+use contourd::contour::{Contour, Holes, rasterise, rasterise_xor};
 use contourd::dicom::Instance;
 use contourd::output::nifti;
-use contourd::output::object::{Algorithm, AlgorithmFamily, Equipment, Provenance, SliceReference, Source};
-use contourd::output::rtstruct::{Options, ParsedStructureSet, Roi, RtstructError, StructureSet, encode, read};
-use contourd::structure::{Color, RoiStyle, RoiType, lookup};
+use contourd::output::rtstruct::{Dialect, Roi, RtstructError, read};
+use contourd::structure::{RoiStyle, lookup};
 use contourd::volume::{Mask, VolumeGeometry};
 use dicom_dictionary_std::tags;
+use job::{Job, parsed, recipes, roi};
 use ndarray::Array3;
 use series::Recipe;
-
-/// Everything that a structure set borrows.
-struct Job {
-    name: String,
-    instances: Vec<Instance>,
-    slices: Vec<SliceReference>,
-    geometry: Arc<VolumeGeometry>,
-    masks: Vec<(&'static str, Mask)>,
-    rois: Vec<Roi>,
-    provenance: Provenance,
-    equipment: Equipment,
-    options: Options,
-}
-
-impl Job {
-    fn new(recipe: Recipe) -> Job {
-        let geometry = recipe.geometry();
-        let masks = masks(&geometry);
-        Job::of(recipe.name, recipe.instances(), geometry, masks)
-    }
-
-    fn of(
-        name: &str,
-        instances: Vec<Instance>,
-        geometry: Arc<VolumeGeometry>,
-        masks: Vec<(&'static str, Mask)>,
-    ) -> Job {
-        let slice = |instance: &Instance| SliceReference {
-            sop_class_uid: instance.sop_class_uid.clone(),
-            sop_instance_uid: instance.sop_instance_uid.clone(),
-            frame_number: None,
-        };
-        Job {
-            name: name.to_owned(),
-            slices: instances.iter().map(slice).collect(),
-            rois: masks.iter().map(|(name, mask)| roi(name, mask)).collect(),
-            provenance: Provenance {
-                pipeline_id: "ct-basic".into(),
-                pipeline_revision: "1".into(),
-                model_digests: vec!["ab12".into()],
-                program_version: "0.1.0".into(),
-            },
-            equipment: Equipment {
-                manufacturer: "contourd".into(),
-                model_name: "contourd".into(),
-                software_versions: vec!["0.1.0".into()],
-                station_name: None,
-                institution_name: None,
-            },
-            options: Options::default(),
-            instances,
-            geometry,
-            masks,
-        }
-    }
-
-    fn encode(&self) -> Result<Vec<u8>, RtstructError> {
-        let instances: Vec<&Instance> = self.instances.iter().collect();
-        encode(&StructureSet {
-            source: Source {
-                instances: &instances,
-                slices: &self.slices,
-                geometry: &self.geometry,
-                provenance: &self.provenance,
-                created: jiff::civil::date(2026, 1, 2).at(3, 4, 5, 0),
-                equipment: &self.equipment,
-            },
-            rois: &self.rois,
-            label: "AUTO",
-            name: "ct-basic 1",
-            description: "Made by an algorithm, not reviewed",
-            series_number: 9001,
-            series_description: "contourd ct-basic (not reviewed)",
-            options: self.options,
-        })
-    }
-
-    fn encoded(&self) -> Vec<u8> {
-        self.encode().unwrap_or_else(|error| panic!("{}: {error}", self.name))
-    }
-}
-
-fn roi(name: &str, mask: &Mask) -> Roi {
-    let structure = lookup(name);
-    let color = structure.map_or(Color([200, 10, 0]), |structure| structure.color);
-    let roi_type = structure.map_or(RoiType::Organ, |structure| structure.roi_type);
-    Roi {
-        style: RoiStyle { name: name.into(), roi_type, color },
-        structure,
-        contours: trace(mask),
-        volume_cm3: Some(mask.volume_cm3()),
-        description: String::new(),
-        generation_description: "contourd 0.1.0 ct-basic 1".into(),
-        algorithm: Algorithm {
-            family: AlgorithmFamily::ArtificialIntelligence,
-            name: "ct-classes".into(),
-            version: "1".into(),
-            source: "contourd".into(),
-            parameters: "{\"sha256\":\"ab12\"}".into(),
-        },
-    }
-}
-
-/// A body with holes, lungs with vessels, rings in rings, a ball, one voxel, nothing.
-fn masks(geometry: &Arc<VolumeGeometry>) -> Vec<(&'static str, Mask)> {
-    let [slices, rows, columns] = geometry.shape();
-    let (cy, cx) = (rows as f64 / 2.0, columns as f64 / 2.0);
-    let (h, v) = (columns as f64 / 40.0, rows as f64 / 40.0);
-    let disc = |r: usize, c: usize, x: f64, y: f64, radius: f64| {
-        (((c as f64 - cx) / h - x).hypot((r as f64 - cy) / v - y)) < radius
-    };
-    let make = |inside: &dyn Fn(usize, usize, usize) -> bool| {
-        let voxels = Array3::from_shape_fn(geometry.shape(), |(s, r, c)| inside(s, r, c));
-        Mask::new(Arc::clone(geometry), voxels)
-    };
-    let vessel = |s: usize, r: usize, c: usize| {
-        (0..6).any(|k| disc(r, c, -9.0 + f64::from(k % 3) * 2.5, -4.0 + f64::from(k) * 1.7 + s as f64 * 0.05, 0.7))
-    };
-    let middle = slices / 2;
-    vec![
-        ("BODY", make(&|s, r, c| s > 0 && disc(r, c, 0.0, 0.0, 17.0) && !disc(r, c, 2.0, 12.0, 1.5))),
-        ("Lung_R", make(&|s, r, c| s > 1 && s + 2 < slices && disc(r, c, -7.0, 0.0, 6.0) && !vessel(s, r, c))),
-        ("Lung_L", make(&|s, r, c| s > 1 && s + 2 < slices && disc(r, c, 8.0, 0.5, 5.5) && (r + s) % 9 != 0)),
-        (
-            "Rings",
-            make(&|s, r, c| {
-                s == middle && (0..9).filter(|&k| disc(r, c, 0.0, 0.0, 1.0 + 2.0 * f64::from(k))).count() % 2 == 1
-            }),
-        ),
-        (
-            "Heart",
-            make(&|s, r, c| {
-                let z = (s as f64 - middle as f64) * 3.0;
-                disc(r, c, 1.0, 5.0, (36.0 - z * z).max(0.0).sqrt())
-            }),
-        ),
-        ("Speck", make(&|s, r, c| s == middle && (r, c) == (rows / 3, columns / 4))),
-        ("SpinalCord", make(&|_, _, _| false)),
-    ]
-}
-
-fn recipes() -> Vec<Recipe> {
-    let even = |gap: f64, slices: usize| (0..slices).map(|k| gap * k as f64).collect();
-    let (sin, cos) = 0.3_f64.sin_cos();
-    let mut oblique = Recipe::axial("oblique", [20, 72, 80], ["1.25", "0.9765625"], even(2.5, 20));
-    oblique.orientation = [cos, sin, 0.0, -sin * 0.8, cos * 0.8, 0.6];
-    let uneven = vec![0.0, 2.5, 5.0, 7.5, 12.5, 17.5, 20.0, 22.5, 27.0, 28.0];
-    let mut sagittal = Recipe::axial("sagittal", [12, 64, 70], ["1.1", "0.9"], even(3.0, 12));
-    sagittal.orientation = [0.0, 1.0, 0.0, 0.0, 0.0, -1.0];
-    vec![
-        Recipe::axial("axial", [24, 128, 128], ["0.9765625", "0.9765625"], even(3.0, 24)),
-        Recipe::axial("nonsquare", [20, 96, 128], ["1.25", "0.9765625"], even(2.5, 20)),
-        Recipe::axial("uneven", [10, 96, 128], ["1.25", "0.9765625"], uneven),
-        oblique,
-        sagittal,
-    ]
-}
-
-fn parsed(bytes: &[u8]) -> ParsedStructureSet {
-    read(bytes).expect("our own structure set")
-}
 
 /// The raw value of a top-level element of a file.
 fn raw(bytes: &[u8], tag: dicom_core::Tag) -> Vec<u8> {
@@ -196,6 +40,31 @@ fn masks_come_back_from_the_file_on_every_kind_of_stack() {
             write_case(&folder, &job);
         }
     }
+}
+
+#[test]
+fn masks_come_back_from_contours_that_are_put_together_by_xor() {
+    for recipe in recipes() {
+        let job = Job::new(recipe).with_holes(Holes::Xor);
+        let set = parsed(&job.encoded());
+        for ((found, meant), (name, mask)) in set.rois.iter().zip(&job.rois).zip(&job.masks) {
+            let types = found.contours.iter().map(|contour| contour.geometric_type.as_str());
+            let expected = if meant.holes == Holes::Xor { "CLOSEDPLANAR_XOR" } else { "CLOSED_PLANAR" };
+            assert!(types.into_iter().all(|found| found == expected), "{}: {name}", job.name);
+            let back = rasterise_xor(&found.contours_on(&job.geometry, 0.005).0, &job.geometry);
+            assert!(back.voxels == mask.voxels, "{}: {name}: Dice {}", job.name, back.dice(mask));
+        }
+        let with_holes = ["BODY", "Lung_R", "Rings"];
+        let xor: Vec<&str> = job.rois.iter().filter(|r| r.holes == Holes::Xor).map(|r| r.style.name.as_str()).collect();
+        assert!(with_holes.iter().all(|name| xor.contains(name)) && !xor.contains(&"Heart"), "{xor:?}");
+    }
+}
+
+#[test]
+fn a_predecessor_is_named() {
+    let mut job = Job::new(recipes().remove(1));
+    job.predecessor = Some("1.2.3".parse().expect("a UID"));
+    assert_eq!(parsed(&job.encoded()).predecessor_uid, job.predecessor);
 }
 
 #[test]
@@ -326,6 +195,9 @@ fn the_same_input_gives_the_same_bytes_and_other_input_another_uid() {
     let first = uid(|_| ());
     assert_eq!(first, parsed(&bytes).sop_instance_uid);
     assert_ne!(first, uid(|job| job.provenance.pipeline_revision = "2".into()));
+    assert_ne!(first, uid(|job| job.dialect.decimals = 2));
+    assert_ne!(first, uid(|job| job.predecessor = Some("1.2.3".parse().expect("a UID"))));
+    assert_eq!(first, uid(|job| job.dialect.like = "mim".into()), "the same choices are the same object");
     assert_ne!(first, uid(|job| job.provenance.model_digests.push("cd34".into())));
     assert_ne!(first, uid(|job| job.provenance.program_version = "0.1.1".into()));
     assert_ne!(first, uid(|job| *job = Job::new(recipes().remove(0))));
@@ -497,7 +369,15 @@ fn refuses_what_is_no_structure_set() {
         |job| job.rois[0].contours[0].points.truncate(2),
         |e| matches!(e, RtstructError::TooFewPoints { points: 2, .. }),
     );
-    check(|job| job.options.points_max = Some(20), |e| matches!(e, RtstructError::TooManyPoints { most: 20, .. }));
+    // An eight: its second edge crosses its last one.
+    check(
+        |job| {
+            let corners = job.rois[0].contours[0].points.clone();
+            let far = corners.len() / 2;
+            job.rois[0].contours[0].points = vec![corners[0], corners[far], corners[1], corners[far + 1]];
+        },
+        |e| matches!(e, RtstructError::SelfCheck(what) if what.ends_with("crosses itself")),
+    );
     let other =
         || Recipe::axial("other", [20, 96, 128], ["1.25", "0.9765625"], (0..20).map(|k| 2.5 * f64::from(k)).collect());
     let mut job = Job::new(recipes().remove(1));
@@ -514,8 +394,8 @@ fn simplifies_only_contours_above_the_limit_and_within_the_tolerance() {
     };
     let before = count(&job);
     let most = before.iter().max().expect("contours") - 1;
-    job.options.points_max = Some(most);
-    job.options.tolerance_mm = 0.3;
+    job.dialect.contour_points = Some(most);
+    job.dialect.tolerance_pixels = 0.3;
     let after = count(&job);
     assert!(after.iter().all(|&points| points <= most));
     assert!(before.iter().zip(&after).all(|(before, after)| before == after || *before > most));
@@ -524,6 +404,9 @@ fn simplifies_only_contours_above_the_limit_and_within_the_tolerance() {
         let back = rasterise(&found.contours_on(&job.geometry, 0.005).0, &job.geometry);
         assert!(back.voxels == mask.voxels, "{name}");
     }
+    job.dialect = Dialect { contour_points: Some(20), like: "tight".to_owned(), ..job.dialect };
+    let warnings = job.encode().expect("written all the same").warnings;
+    assert!(warnings[0].contains("more than the 20 points that the dialect tight asks for"), "{warnings:?}");
 }
 
 #[test]
