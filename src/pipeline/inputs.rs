@@ -227,7 +227,9 @@ pub(super) fn parse_inputs(node: &Node, problems: &mut Problems) -> Vec<Input> {
     if problems.count() == before && !inputs.is_empty() {
         let slot = |name: &str| list.iter().find(|(key, _)| key == name).map_or(node, |(_, slot)| slot);
         check_primary(&mut inputs, node, slot, problems);
-        check_drawn_on(&mut inputs, slot, problems);
+        if problems.count() == before {
+            check_drawn_on(&mut inputs, slot, problems);
+        }
     }
     inputs
 }
