@@ -11,9 +11,9 @@ use crate::output::{nifti, registration, seg};
 use crate::pipeline::{ArtefactRef, DerivedOutput, RegistrationOutput, SegOutput};
 use crate::volume::Volume;
 
-/// Far above the numbers of scanners; the structure set has 9001.
-const SEG_SERIES_NUMBER: u32 = 9_002;
-const REGISTRATION_SERIES_NUMBER: u32 = 9_003;
+/// Far above the numbers of scanners; structure sets begin at 9001.
+const SEG_SERIES_NUMBER: u32 = 9_051;
+const REGISTRATION_SERIES_NUMBER: u32 = 9_052;
 /// That of the first derived image; further ones count on.
 const DERIVED_SERIES_NUMBER: u32 = 9_101;
 
