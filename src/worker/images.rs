@@ -116,14 +116,23 @@ fn shown(of: &ArtefactRef) -> String {
     format!("{}:{}", of.step, of.label)
 }
 
-/// The images that models gave besides structures, as NIfTI; a deformation has one file for each component.
-pub(super) fn write_nifti(order: &WorkOrder, images: &[(String, DerivedImage)]) -> Result<Vec<String>, BenchError> {
+/// The images that models gave besides structures, as NIfTI; a deformation has one file for each component. What the
+/// format cannot place is left out with a warning.
+pub(super) fn write_nifti(
+    order: &WorkOrder,
+    images: &[(String, DerivedImage)],
+    warnings: &mut Vec<String>,
+) -> Result<Vec<String>, BenchError> {
     let mut files = Vec::new();
     let mut write_one = |name: String, volume: &Volume| {
-        let bytes = nifti::encode_image(volume).map_err(|error| BenchError::Output(error.to_string()))?;
-        write(&order.folder.join(&name), &nifti::gzip(&bytes))?;
-        files.push(name);
-        Ok(())
+        match nifti::encode_image(volume) {
+            Ok(bytes) => {
+                write(&order.folder.join(&name), &nifti::gzip(&bytes))?;
+                files.push(name);
+            }
+            Err(uneven) => warnings.push(format!("{name} is left out: {uneven}")),
+        }
+        Ok::<(), BenchError>(())
     };
     for (step, image) in images {
         match &image.kind {
