@@ -276,6 +276,35 @@ fn an_output_that_cannot_be_made_takes_no_other_with_it() {
 }
 
 #[test]
+fn each_part_can_be_a_structure_of_its_own() {
+    if !has_runtime() {
+        return;
+    }
+    let with = |bone: &str| {
+        let rest = format!(
+            r#""structures": {{"fuse:Soft": {{"name": "Brain"}},
+                "fuse:Dense": {{{bone}, "type": "ORGAN", "color": [255, 0, 0]}}}},
+              "outputs": [{{"rtstruct": {{"label": "AUTO"}}}}], "deliver": [{{"to": "tps"}}]"#
+        );
+        let (found, images, folder) = run(&rest).unwrap_or_else(|said| panic!("{said}"));
+        let set = rtstruct::read(&fs::read(&found["RS"][0]).expect("a file")).expect("a structure set");
+        let geometry = load(&images).geometry;
+        drop(folder);
+        let volumes =
+            set.rois.iter().map(|roi| (roi.name.clone(), roi.mask_on(&geometry).expect("a mask").volume_cm3()));
+        volumes.collect::<Vec<(String, f64)>>()
+    };
+    let whole = with(r#""name": "Dense""#);
+    let parts = with(r#""name": "Dense_#", "each": true"#);
+    let names: Vec<&str> = parts.iter().map(|(name, _)| name.as_str()).collect();
+    // The phantom's spine and ribs do not touch.
+    assert!(names.len() > 3 && names[..4] == ["Brain", "Dense_1", "Dense_2", "Dense_3"], "{names:?}");
+    assert!(parts[1..].is_sorted_by(|a, b| a.1 >= b.1), "{parts:?}");
+    let sum: f64 = parts[1..].iter().map(|(_, volume)| volume).sum();
+    assert!((sum / whole[1].1 - 1.0).abs() < 1e-9, "{sum} {whole:?}");
+}
+
+#[test]
 fn outputs_that_no_model_makes_are_refused() {
     let told = |rest: &str| run(rest).err().unwrap_or_default();
     for (rest, expected) in [
