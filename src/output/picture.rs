@@ -269,7 +269,7 @@ fn interpolate(volume: &Volume, view: View, [(a, v), (b, u)]: [(usize, f64); 2])
     row(j) * (1.0 - t) + row(j + 1) * t
 }
 
-/// A line is one pixel wide for so many of the longer side: it is seen at the size of a page.
+/// A line is two pixels wide where the longer side has twice so many or more: it is seen at the size of a page.
 const LINE_SHARE: usize = 300;
 
 /// Colours the pixels of a mask that have a neighbour outside, as far away as a line is wide.
@@ -280,7 +280,7 @@ fn trace(picture: &mut Picture, mask: &CompactMask, view: View, [down, across]: 
         (Some(&j), Some(&i)) => mask.contains(voxel(view, [(down.axis, j), (across.axis, i)])),
         _ => false,
     };
-    let width = (picture.width.max(picture.height) / LINE_SHARE).max(1);
+    let width = (picture.width.max(picture.height) / LINE_SHARE).clamp(1, 2);
     for y in 0..picture.height {
         for x in 0..picture.width {
             let around = [(y.wrapping_sub(width), x), (y + width, x), (y, x.wrapping_sub(width)), (y, x + width)];
