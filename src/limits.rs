@@ -240,10 +240,17 @@ pub const REQUEST_POLL_MS: u64 = 1_000;
 pub const LEDGER_RETRY_MS: u64 = 1_000;
 
 /// Longest side of a picture in a report, in pixels: finer than the pixels of most images, small enough to mail.
-pub const PICTURE_SIDE: usize = 480;
+pub const PICTURE_SIDE: usize = 640;
 
 /// Most slices in a montage: a hundred structures do not make a page that nobody scrolls.
 pub const PICTURES_MAX: usize = 24;
+
+/// Most planes in each other direction: three, the breadth of a page, show nearly all structures from a second side.
+pub const PICTURE_PLANES_MAX: usize = 3;
+
+/// Sides of a picture for archives, in pixels: what a viewer shows of a square image without scaling.
+pub const CAPTURE_SIDE: usize = 1_024;
+
 /// Most notices of the receiver that wait for the loop.
 pub const NOTICE_QUEUE_MAX: usize = 256;
 

@@ -2,6 +2,8 @@
 //! `contourd segment`, on the phantom and a network that gives all of them. Foreign readers are shown the same files by
 //! `integration/readers`.
 
+#[path = "outputs/documents.rs"]
+mod documents;
 mod gateway;
 mod onnx_stand_in;
 
@@ -141,16 +143,30 @@ fn every_output_holds_what_the_network_gave() {
         r#"{STRUCTURES}, "outputs": [{{"rtstruct": {{"label": "AUTO"}}}}, {{"seg": {{"label": "AUTO"}}}},
             {{"registration": {{"of": "fuse:field", "moving": "after"}}}},
             {{"derived_image": {{"of": "fuse:mean", "as": "ct", "description": "synthetic"}}}},
-            {{"derived_image": {{"of": "fuse:mean", "as": "mr"}}}}, {{"derived_image": {{"of": "fuse:mean"}}}}],
+            {{"derived_image": {{"of": "fuse:mean", "as": "mr"}}}}, {{"derived_image": {{"of": "fuse:mean"}}}},
+            {{"sr": {{}}}}, {{"pdf": {{}}}}, {{"secondary_capture": {{}}}}],
           "deliver": [{{"to": "tps", "outputs": ["rtstruct", "derived_image"]}}]"#
     ))
     .unwrap_or_else(|said| panic!("{said}"));
     let counts: Vec<(&str, usize)> = found.iter().map(|(prefix, files)| (prefix.as_str(), files.len())).collect();
-    let slices = images.len();
-    assert_eq!(counts, [("CT", slices), ("MR", slices), ("PM", 1), ("REG", 1), ("RS", 1), ("SEG", 1)]);
+    let (slices, captures) = (images.len(), found["SC"].len());
+    assert_eq!(
+        counts,
+        [
+            ("CT", slices),
+            ("DOC", 1),
+            ("MR", slices),
+            ("PM", 1),
+            ("REG", 1),
+            ("RS", 1),
+            ("SC", captures),
+            ("SEG", 1),
+            ("SR", 1)
+        ]
+    );
     let original = load(&images);
     let uids: BTreeSet<Uid> = found.values().flatten().map(|file| instance(file).sop_instance_uid).collect();
-    assert_eq!(uids.len(), 2 * slices + 4, "every object has its own UID");
+    assert_eq!(uids.len(), 2 * slices + captures + 6, "every object has its own UID");
 
     let bytes = fs::read(&found["SEG"][0]).expect("a file");
     let segments = seg::read(&bytes).unwrap_or_else(|error| panic!("{error}"));

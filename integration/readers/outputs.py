@@ -1,19 +1,23 @@
 """Shows what we write besides structure sets to readers that are not ours, on the objects of tests/outputs.rs.
 
-    outputs.py FOLDER     a folder with SEG, labelmap.dcm, REG, PM, CT and MR objects and the images, as that test leaves it
+    outputs.py FOLDER     a folder with SEG, labelmap.dcm, REG, PM, CT, MR, SR, polygons.dcm, DOC and SC objects and the
+                          images, as that test leaves it
 
 The images are the phantom; the network gave its values as an image, 1, 2 and 3 times its values as displacements in
-voxels, and the classes of -700 and 140 HU. highdicom, SimpleITK and pydicom have to find the same. Exits with 1 when one
-of them does not.
+voxels, and the classes of -700 and 140 HU. highdicom, SimpleITK, pydicom and pypdf have to find the same. Exits with 1
+when one of them does not.
 """
 
+import io
 import pathlib
 import sys
 
 import highdicom as hd
 import numpy as np
 import pydicom
+import pypdf
 import SimpleITK as sitk
+from pydicom.sr.codedict import codes
 
 
 def image(files):
@@ -28,6 +32,49 @@ def close(what, found, expected, tolerance, failures):
     print(f"{what}: largest difference {difference:.3g}")
     if difference > tolerance:
         failures.append(f"{what}: {difference} above {tolerance}")
+
+
+def figures(values):
+    return {codes.SCT.Mean: values.mean(), codes.SCT.StandardDeviation: values.std(), codes.SCT.Minimum: values.min(),
+            codes.SCT.Maximum: values.max(), codes.SCT.Median: np.median(values)}
+
+
+def measurements(file, regions, hu, voxel_cm3, reference, failures):
+    """A structured report: its volumes and HU, by highdicom, against those worked out here."""
+    report = hd.sr.srread(file)
+    groups = report.content.get_volumetric_roi_measurement_groups(reference_type=reference)
+    print(f"SR {file.name[:12]} (highdicom): {type(report).__name__}, {len(groups)} volumetric groups by {reference.meaning}")
+    if len(groups) != len(regions):
+        failures.append(f"SR {file.name}: {len(groups)} groups, expected {len(regions)}")
+    for group, (name, inside) in zip(groups, regions):
+        if group.tracking_identifier != name:
+            failures.append(f"SR {file.name}: {group.tracking_identifier}, expected {name}")
+        volume, = group.get_measurements(name=codes.SCT.Volume)
+        close(f"SR {name} volume, relative", volume.value / (inside.sum() * voxel_cm3), 1.0, 1e-4, failures)
+        found = {one.derivation: one.value for one in group.get_measurements(name=codes.DCM.AttenuationCoefficient)}
+        for derivation, expected in figures(hu[inside]).items():
+            close(f"SR {name} {derivation.meaning}, HU", found[derivation], expected, 0.05, failures)
+
+
+def documents(folder, names, failures):
+    """The PDF and the pictures: what they say can be read."""
+    one = lambda pattern: next(folder.glob(pattern))
+    document = pydicom.dcmread(one("DOC.*.dcm"))
+    pdf = pypdf.PdfReader(io.BytesIO(document.EncapsulatedDocument[:document.EncapsulatedDocumentLength]))
+    text = "\n".join(page.extract_text() for page in pdf.pages)
+    pictures = sum(len(page.images) for page in pdf.pages)
+    print(f"PDF (pypdf): {len(pdf.pages)} pages, {pictures} pictures, {len(text)} characters")
+    for name in names + ["AI generated, not reviewed", "Checks", "Provenance"]:
+        if name not in text:
+            failures.append(f"PDF: found no {name!r}")
+    captures = sorted(folder.glob("SC.*.dcm"))
+    for file in captures:
+        array = sitk.GetArrayFromImage(sitk.ReadImage(str(file)))
+        if array.shape != (1, 1024, 1024, 3) or (pydicom.dcmread(file).pixel_array != array[0]).any():
+            failures.append(f"SC {file.name}: {array.shape}, or SimpleITK and pydicom differ")
+    print(f"secondary captures (SimpleITK, pydicom): {len(captures)} of 1024 x 1024 in colour")
+    if len(captures) != pictures + 1:
+        failures.append(f"SC: {len(captures)} objects for {pictures} pictures and a table")
 
 
 def main(folder):
@@ -82,6 +129,13 @@ def main(folder):
               expected_mm / np.abs(expected_mm).max(), 1e-6, failures)
     close("grid of the registration (pydicom)", [float(v) for v in grid.GridResolution], [column_mm, row_mm, slice_mm],
           1e-6, failures)
+
+    # A voxel of exactly the border is in neither count: none is.
+    regions = list(zip(("Brain", "Bone"), expected))
+    voxel_cm3 = column_mm * row_mm * slice_mm / 1000
+    measurements(one("SR.*.dcm"), regions, hu, voxel_cm3, codes.DCM.ReferencedSegment, failures)
+    measurements(folder / "polygons.dcm", regions, hu, voxel_cm3, codes.DCM.ImageRegion, failures)
+    documents(folder, ["Brain", "Bone"], failures)
 
     for failure in failures:
         print("FAILED", failure)

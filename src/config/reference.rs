@@ -12,7 +12,9 @@ use super::{RETRY_DEFAULT, dialect};
 use crate::contour::Holes;
 use crate::output::derived::As;
 use crate::output::seg::Kind;
-use crate::pipeline::{By, Frame, Group, Mode, OPERATORS, OnFailure, Orientation, Pick, Same, Unit};
+use crate::pipeline::{
+    By, DOCUMENT_DESCRIPTION_LENGTH_MAX, Frame, Group, Mode, OPERATORS, OnFailure, Orientation, Pick, Same, Unit,
+};
 use crate::structure::RoiType;
 
 /// One key of an object: its name, what stands there, its default (`required` where there is none), what it means.
@@ -177,14 +179,15 @@ fn pipeline() -> Vec<Object> {
             key(
                 "structures",
                 "object of structures",
-                "none; required for `rtstruct` and `seg`",
+                "none; required for `rtstruct`, `seg` and `sr`",
                 "what the result holds: `\"step:label\"` of a model, and how it is called",
             ),
             key(
                 "outputs",
                 "list",
                 "required",
-                "the objects to make: `{\"rtstruct\": {...}}`, `seg`, `registration`, `derived_image`",
+                "the objects to make: `{\"rtstruct\": {...}}`, `seg`, `registration`, `derived_image`, `sr`, `pdf`, \
+                 `secondary_capture`",
             ),
             key(
                 "cpu_instead",
@@ -420,7 +423,30 @@ fn step_and_result() -> Vec<Object> {
                 key("description", "1 to 64 characters", "what made it", "Series Description"),
             ],
         ),
+        (
+            "sr",
+            "A structured report (TID 1500, Enhanced SR) with the volume of each structure and the mean, deviation, \
+             extremes and median of the image in it: HU of CT, SUV or Bq/ml of PET. It refers to the segments of `seg` \
+             where the pipeline writes that as well, which is smaller; otherwise it holds polygons.",
+            vec![document_description()],
+        ),
+        (
+            "pdf",
+            "The page of the run as a PDF in a DICOM object. It names no patient; the object does.",
+            vec![document_description()],
+        ),
+        (
+            "secondary_capture",
+            "The pictures of the page, each a colour image with its legend, after one with the table of structures.",
+            vec![document_description()],
+        ),
     ]
+}
+
+/// The same key of each document.
+fn document_description() -> Key {
+    let range = format!("1 to {DOCUMENT_DESCRIPTION_LENGTH_MAX} characters");
+    key("description", range, "`contourd` and the pipeline", "Series Description, before ` AI: review before use`")
 }
 
 #[cfg(test)]

@@ -1,13 +1,17 @@
 //! What a job hands on: RT Structure Sets, and masks for people with other tools; it writes no files.
 
+pub mod capture;
 pub mod csv;
 pub mod derived;
+pub mod document;
 mod format;
 pub mod grid;
 pub mod layers;
+pub mod lettering;
 pub mod nifti;
 pub mod nrrd;
 pub mod object;
+pub mod paper;
 pub mod picture;
 pub mod planc;
 pub mod registration;
@@ -15,5 +19,6 @@ pub mod report;
 pub mod rtstruct;
 pub mod run;
 pub mod seg;
+pub mod sr;
 
 pub use format::Format;

@@ -2,17 +2,29 @@
 //!
 //! Pictures follow the radiological convention, however the images were stored: the patient's right is on the left,
 //! the front on top, in sagittal pictures the front on the left, in coronal and sagittal pictures the head on top.
-//! Letters at the borders say so. Millimetres are square: pixels are scaled by their spacing.
+//! Letters at the borders say so, beside the place, the window and a bar of known length. Millimetres are square: pixels
+//! are scaled by their spacing.
 
+mod canvas;
 mod image;
+mod marks;
+mod side;
+
+use std::fmt;
 
 use rayon::prelude::*;
 
+pub use canvas::Canvas;
 pub use image::{Picture, PictureError};
+pub use side::caption;
 
-use crate::limits::{PICTURE_SIDE, PICTURES_MAX};
+use marks::At;
+use side::{Side, place, sides};
+
+use super::lettering::Face;
+use crate::limits::{PICTURE_PLANES_MAX, PICTURES_MAX};
 use crate::structure::Color;
-use crate::volume::{CompactMask, Volume, VolumeGeometry};
+use crate::volume::{CompactMask, Volume};
 
 /// A structure to outline.
 #[derive(Clone, Copy)]
@@ -41,12 +53,14 @@ pub struct Window {
 
 /// Grey levels of the palette; the rest of its 256 entries is for structures and letters.
 const GREYS: usize = 160;
-/// Space left round the structures when a picture is cut to them.
-const MARGIN_MM: f64 = 12.0;
-
 impl Window {
     /// Soft tissue with some of the lungs and of bone: all structures of a CT show their edges in it.
     pub const CT: Window = Window { center: -20.0, width: 760.0 };
+
+    /// The window in which an image is shown.
+    pub fn suited(volume: &Volume, is_ct: bool) -> Window {
+        if is_ct { Window::CT } else { Window::of(volume) }
+    }
 
     /// From the 1st to the 99.5th percentile of the image, for modalities without a fixed scale.
     pub fn of(volume: &Volume) -> Window {
@@ -58,18 +72,21 @@ impl Window {
         Window { center: (low + high) / 2.0, width: (high - low).max(1e-6) }
     }
 
+    /// Values as short as they can be told apart.
+    fn number(self, value: f32) -> String {
+        if self.width >= 20.0 { format!("{value:.0}") } else { format!("{value:.3}") }
+    }
+
     fn grey(self, value: f32) -> u8 {
         let share = ((value - self.center) / self.width + 0.5).clamp(0.0, 1.0);
         if share.is_nan() { 0 } else { (share * (GREYS - 1) as f32).round() as u8 }
     }
 }
 
-/// One axis of a picture: which axis of the array it shows, and the index at each pixel.
-struct Side {
-    axis: usize,
-    indices: Vec<f64>,
-    /// The patient's direction at the low end and at the high end of the picture.
-    letters: [char; 2],
+impl fmt::Display for Window {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "W {} L {}", self.number(self.width), self.number(self.center))
+    }
 }
 
 /// A volume with its structures, counted once for all pictures.
@@ -93,9 +110,12 @@ impl<'a> Scene<'a> {
         );
         Scene { volume, outlines, counts: outlines.par_iter().map(|outline| planes(outline.mask)).collect() }
     }
-    /// Draws one view, cut to the structures (to the whole image when there are none).
-    pub fn draw(&self, view: View, window: Window) -> Picture {
-        let [down, across] = sides(&self.volume.geometry, self.bounds(), view);
+
+    /// Draws one view, cut to the structures (to the whole image when there are none); `longest` is the longer side of the
+    /// picture in pixels.
+    pub fn draw(&self, view: View, window: Window, longest: usize) -> Picture {
+        let (sides, pixel_mm) = sides(&self.volume.geometry, self.bounds(), view, longest);
+        let [down, across] = sides;
         let (height, width) = (down.indices.len(), across.indices.len());
         let colors: Vec<Color> = self.outlines.iter().map(|outline| outline.color).collect();
         let palette = palette(&colors);
@@ -110,28 +130,64 @@ impl<'a> Scene<'a> {
             let color = (GREYS + number).min(254) as u8;
             trace(&mut picture, outline.mask, view, [&down, &across], color);
         }
-        let (middle_x, middle_y) = (width / 2, height / 2);
-        picture.letter(down.letters[0], middle_x, 9);
-        picture.letter(down.letters[1], middle_x, height.saturating_sub(10));
-        picture.letter(across.letters[0], 9, middle_y);
-        picture.letter(across.letters[1], width.saturating_sub(10), middle_y);
+        self.mark(&mut picture, view, window, [&down, &across], pixel_mm);
         picture
     }
 
-    /// The views that together show every structure: slices first, in their order, then a row and a column.
+    /// Directions at the middle of each border, place above, window and bar below.
+    fn mark(&self, picture: &mut Picture, view: View, window: Window, [down, across]: [&Side; 2], pixel_mm: f64) {
+        let (regular, bold) = (Face::regular(), Face::bold());
+        let (width, height, letters) = (picture.width as f32, picture.height as f32, picture.letters_px());
+        let margin = letters * 0.4;
+        let (top, bottom, middle) = (margin + letters * 0.8, height - margin - letters * 0.2, width / 2.0);
+        let [above, below, left, right] =
+            [down.letters[0], down.letters[1], across.letters[0], across.letters[1]].map(String::from);
+        picture.write(&bold, &above, At::Middle, middle, top);
+        picture.write(&bold, &below, At::Middle, middle, bottom);
+        let level = height / 2.0 + letters * 0.35;
+        picture.write(&bold, &left, At::Left, margin, level);
+        picture.write(&bold, &right, At::Right, width - margin, level);
+        let room = middle - letters * 1.5;
+        let (place, shown) = (place(&self.volume.geometry, view), window.to_string());
+        for (text, y) in [(place, top), (shown, bottom)] {
+            if regular.width(&text, letters) < room {
+                picture.write(&regular, &text, At::Left, margin, y);
+            }
+        }
+        picture.bar(&regular, pixel_mm, width - margin, height - margin);
+    }
+
+    /// Which structures a view shows, by their index.
+    pub fn shows(&self, view: View) -> Vec<usize> {
+        let (axis, index) = fixed(view);
+        (0..self.counts.len()).filter(|structure| self.counts[*structure][axis][index] > 0).collect()
+    }
+
+    /// The views that together show every structure: slices first, in their order, then rows and columns.
     ///
-    /// A structure counts as shown in a slice where it has at least half of its largest area. Slices are added until
-    /// all are shown and until there are `at_least`, spread over the structures.
+    /// A structure counts as shown in a plane where it has at least half of its largest area. Slices are added until
+    /// all are shown and until there are `at_least`, spread over the structures. Of rows and of columns there is at least
+    /// one and at most [`PICTURE_PLANES_MAX`]: those that show the most structures.
     pub fn montage(&self, at_least: usize) -> Vec<View> {
         let geometry = &self.volume.geometry;
         let areas = self.shares(0);
-        let mut chosen = cover(&areas, geometry.slices());
+        let mut chosen = cover(&areas, geometry.slices(), PICTURES_MAX);
         spread(&mut chosen, &areas, geometry.slices(), at_least.min(PICTURES_MAX));
         chosen.sort_unstable();
         let mut views: Vec<View> = chosen.into_iter().map(View::Slice).collect();
-        views.push(View::Row(richest(&self.shares(1), geometry.rows())));
-        views.push(View::Column(richest(&self.shares(2), geometry.columns())));
+        views.extend(self.planes(1, geometry.rows()).into_iter().map(View::Row));
+        views.extend(self.planes(2, geometry.columns()).into_iter().map(View::Column));
         views
+    }
+
+    /// Planes across an axis, in their order; the middle one where there is no structure.
+    fn planes(&self, axis: usize, count: usize) -> Vec<usize> {
+        let mut chosen = cover(&self.shares(axis), count, PICTURE_PLANES_MAX);
+        if chosen.is_empty() {
+            chosen.push(count / 2);
+        }
+        chosen.sort_unstable();
+        chosen
     }
 
     /// Area of each structure in each plane across an axis, as a share of its largest; all 0 for an empty mask.
@@ -155,7 +211,7 @@ impl<'a> Scene<'a> {
     }
 }
 
-/// How many voxels lie in each plane across each axis,.
+/// How many voxels lie in each plane across each axis.
 fn planes(mask: &CompactMask) -> [Vec<usize>; 3] {
     let mut counts = mask.geometry.shape().map(|length| vec![0; length]);
     let [slices, rows, columns] = mask.extent();
@@ -176,7 +232,7 @@ fn palette(colors: &[Color]) -> Vec<[u8; 3]> {
     let grey = |level: usize| [(level * 255 / (GREYS - 1)) as u8; 3];
     let mut palette: Vec<[u8; 3]> = (0..GREYS).map(grey).collect();
     palette.extend(colors.iter().map(|color| color.0).chain(std::iter::repeat([255; 3])).take(255 - GREYS));
-    palette.push([255, 255, 160]);
+    palette.push([255; 3]);
     palette
 }
 
@@ -186,98 +242,6 @@ fn fixed(view: View) -> (usize, usize) {
         View::Row(index) => (1, index),
         View::Column(index) => (2, index),
     }
-}
-
-fn sides(geometry: &VolumeGeometry, bounds: [[usize; 2]; 3], view: View) -> [Side; 2] {
-    let axes = match view {
-        View::Slice(_) => [1, 2],
-        View::Row(_) => [0, 2],
-        View::Column(_) => [0, 1],
-    };
-    let extents = axes.map(|axis| extent_mm(geometry, axis, bounds[axis]));
-    let longest = extents.iter().map(|[low, high]| high - low).fold(1e-3, f64::max);
-    let pixel_mm = longest / PICTURE_SIDE as f64;
-    [0, 1].map(|k| side(geometry, axes[k], extents[k], pixel_mm))
-}
-
-fn side(geometry: &VolumeGeometry, axis: usize, [low, high]: [f64; 2], pixel_mm: f64) -> Side {
-    let count = (((high - low) / pixel_mm).round() as usize).clamp(1, PICTURE_SIDE);
-    let place = |pixel: usize| index_at(geometry, axis, low + (pixel as f64 + 0.5) * pixel_mm);
-    let mut indices: Vec<f64> = (0..count).map(place).collect();
-    let letter = direction_letter(direction(geometry, axis));
-    let mut letters = [opposite(letter), letter];
-    // Right, front and head come first: on the left or on top.
-    if matches!(letter, 'R' | 'A' | 'H') {
-        indices.reverse();
-        letters.reverse();
-    }
-    Side { axis, indices, letters }
-}
-
-fn direction(geometry: &VolumeGeometry, axis: usize) -> [f64; 3] {
-    match axis {
-        0 => geometry.normal(),
-        1 => geometry.column_direction(),
-        _ => geometry.row_direction(),
-    }
-}
-
-/// The patient direction that a vector points to most (PS3.3 C.7.6.1.1.1).
-fn direction_letter(vector: [f64; 3]) -> char {
-    let letters = [['L', 'R'], ['P', 'A'], ['H', 'F']];
-    let largest = (0..3).max_by(|&a, &b| vector[a].abs().total_cmp(&vector[b].abs())).unwrap_or(0);
-    letters[largest][usize::from(vector[largest] < 0.0)]
-}
-
-fn opposite(letter: char) -> char {
-    match letter {
-        'L' => 'R',
-        'R' => 'L',
-        'P' => 'A',
-        'A' => 'P',
-        'H' => 'F',
-        _ => 'H',
-    }
-}
-
-/// Position in mm along an axis of the array; for slices along the normal, whatever their spacing.
-fn position_mm(geometry: &VolumeGeometry, axis: usize, index: usize) -> f64 {
-    match axis {
-        0 => geometry.positions_mm()[index],
-        1 => index as f64 * geometry.row_spacing_mm(),
-        _ => index as f64 * geometry.column_spacing_mm(),
-    }
-}
-
-fn extent_mm(geometry: &VolumeGeometry, axis: usize, [first, last]: [usize; 2]) -> [f64; 2] {
-    let half = match axis {
-        0 => geometry.slice_spacing_mm() / 2.0,
-        1 => geometry.row_spacing_mm() / 2.0,
-        _ => geometry.column_spacing_mm() / 2.0,
-    };
-    let end = geometry.shape()[axis] - 1;
-    let (lowest, highest) = (position_mm(geometry, axis, 0) - half, position_mm(geometry, axis, end) + half);
-    let low = position_mm(geometry, axis, first) - half - MARGIN_MM;
-    let high = position_mm(geometry, axis, last) + half + MARGIN_MM;
-    [low.max(lowest), high.min(highest)]
-}
-
-/// Fractional index at a position in mm.
-fn index_at(geometry: &VolumeGeometry, axis: usize, mm: f64) -> f64 {
-    let last = (geometry.shape()[axis] - 1) as f64;
-    let index = match axis {
-        0 => {
-            let positions = geometry.positions_mm();
-            let above = positions.partition_point(|&position| position <= mm).clamp(1, positions.len().max(2) - 1);
-            match positions.get(above) {
-                Some(next) => above as f64 - 1.0 + (mm - positions[above - 1]) / (next - positions[above - 1]),
-                None => 0.0,
-            }
-        }
-        1 => mm / geometry.row_spacing_mm(),
-        _ => mm / geometry.column_spacing_mm(),
-    };
-    index.clamp(0.0, last)
 }
 
 fn voxel(view: View, places: [(usize, usize); 2]) -> [usize; 3] {
@@ -305,7 +269,10 @@ fn interpolate(volume: &Volume, view: View, [(a, v), (b, u)]: [(usize, f64); 2])
     row(j) * (1.0 - t) + row(j + 1) * t
 }
 
-/// Colours the pixels of a mask that have a neighbour outside.
+/// A line is two pixels wide where the longer side has twice so many or more: it is seen at the size of a page.
+const LINE_SHARE: usize = 300;
+
+/// Colours the pixels of a mask that have a neighbour outside, as far away as a line is wide.
 fn trace(picture: &mut Picture, mask: &CompactMask, view: View, [down, across]: [&Side; 2], color: u8) {
     let nearest = |side: &Side| -> Vec<usize> { side.indices.iter().map(|index| index.round() as usize).collect() };
     let (rows, columns) = (nearest(down), nearest(across));
@@ -313,9 +280,10 @@ fn trace(picture: &mut Picture, mask: &CompactMask, view: View, [down, across]: 
         (Some(&j), Some(&i)) => mask.contains(voxel(view, [(down.axis, j), (across.axis, i)])),
         _ => false,
     };
+    let width = (picture.width.max(picture.height) / LINE_SHARE).clamp(1, 2);
     for y in 0..picture.height {
         for x in 0..picture.width {
-            let around = [(y.wrapping_sub(1), x), (y + 1, x), (y, x.wrapping_sub(1)), (y, x + 1)];
+            let around = [(y.wrapping_sub(width), x), (y + width, x), (y, x.wrapping_sub(width)), (y, x + width)];
             if inside(y, x) && around.iter().any(|&(y, x)| !inside(y, x)) {
                 picture.pixels[y * picture.width + x] = color;
             }
@@ -323,15 +291,16 @@ fn trace(picture: &mut Picture, mask: &CompactMask, view: View, [down, across]: 
     }
 }
 
-fn cover(areas: &[Vec<f64>], slices: usize) -> Vec<usize> {
+/// Planes across an axis until each structure is shown in one, at most so many; the planes that show most come first.
+fn cover(areas: &[Vec<f64>], planes: usize, most: usize) -> Vec<usize> {
     let mut open: Vec<&Vec<f64>> = areas.iter().filter(|shares| shares.iter().any(|&share| share > 0.0)).collect();
     let mut chosen = Vec::new();
-    while !open.is_empty() && chosen.len() < PICTURES_MAX {
-        let worth = |slice: usize| {
-            let shown = open.iter().filter(|shares| shares[slice] >= 0.5).count() as f64;
-            shown * 1000.0 + open.iter().map(|shares| shares[slice]).sum::<f64>()
+    while !open.is_empty() && chosen.len() < most {
+        let worth = |plane: usize| {
+            let shown = open.iter().filter(|shares| shares[plane] >= 0.5).count() as f64;
+            shown * 1000.0 + open.iter().map(|shares| shares[plane]).sum::<f64>()
         };
-        let Some(best) = (0..slices).max_by(|&a, &b| worth(a).total_cmp(&worth(b))) else { break };
+        let Some(best) = (0..planes).max_by(|&a, &b| worth(a).total_cmp(&worth(b))) else { break };
         chosen.push(best);
         open.retain(|shares| shares[best] < 0.5);
     }
@@ -353,37 +322,11 @@ fn spread(chosen: &mut Vec<usize>, areas: &[Vec<f64>], slices: usize, at_least: 
     }
 }
 
-/// The plane across an axis in which most of the structures show the most.
-fn richest(all: &[Vec<f64>], planes: usize) -> usize {
-    let worth = |plane: usize| all.iter().map(|shares| shares[plane].sqrt()).sum::<f64>();
-    let best = (0..planes).max_by(|&a, &b| worth(a).total_cmp(&worth(b)));
-    best.filter(|&plane| worth(plane) > 0.0).unwrap_or(planes / 2)
-}
-
-/// What a view is called, for captions: `axial, slice 12 of 120, z = -34.5 mm`.
-pub fn caption(geometry: &VolumeGeometry, view: View) -> String {
-    let (axis, index) = fixed(view);
-    let plane = match direction_letter(direction(geometry, axis)) {
-        'H' | 'F' => "axial",
-        'A' | 'P' => "coronal",
-        _ => "sagittal",
-    };
-    let count = geometry.shape()[axis];
-    let mut middle = geometry.shape().map(|length| (length as f64 - 1.0) / 2.0);
-    middle[axis] = index as f64;
-    let point = geometry.index_to_patient(middle);
-    let (name, mm) = match plane {
-        "axial" => ("z", point[2]),
-        "coronal" => ("y", point[1]),
-        _ => ("x", point[0]),
-    };
-    let what = ["slice", "row", "column"][axis];
-    format!("{plane}, {what} {} of {count}, {name} = {mm:.1} mm", index + 1)
-}
-
 #[cfg(test)]
 mod tests {
+    use super::side::{direction, direction_letter};
     use super::*;
+    use crate::volume::VolumeGeometry;
     use ndarray::Array3;
     use std::sync::Arc;
 
@@ -424,7 +367,7 @@ mod tests {
         let outlines = [Outline { color: RED, mask: &mask }];
         for view in [View::Slice(5), View::Row(15), View::Column(20)] {
             let [left, top, right, bottom] =
-                bounding_box(&Scene::new(&flat(&geometry), &outlines).draw(view, Window::CT), RED.0);
+                bounding_box(&Scene::new(&flat(&geometry), &outlines).draw(view, Window::CT, 480), RED.0);
             let (width, height) = (right - left + 1, bottom - top + 1);
             assert!(width.abs_diff(height) <= 2, "{view:?}: {width} x {height}");
         }
@@ -451,7 +394,7 @@ mod tests {
             let outlines = [Outline { color: blue, mask: &everything }, Outline { color: RED, mask: &mask }];
             let middle = bounds.map(|(low, high)| (low + high) / 2);
             for view in [View::Slice(middle[0]), View::Row(middle[1]), View::Column(middle[2])] {
-                let picture = Scene::new(&flat(&geometry), &outlines).draw(view, Window::CT);
+                let picture = Scene::new(&flat(&geometry), &outlines).draw(view, Window::CT, 480);
                 let [left, top, ..] = bounding_box(&picture, RED.0);
                 assert!(left <= 1 && top <= 1, "{row:?} {column:?} {view:?}: corner at {left}, {top}");
             }
@@ -479,9 +422,9 @@ mod tests {
             VolumeGeometry::new((3, 4), [1.0, 1.0], [1.0, 0.0, 0.0], [0.0, 0.0, -1.0], vec![[0.0; 3]]).expect("legal"),
         );
         let volume = Volume::new(Arc::clone(&geometry), Array3::from_elem(geometry.shape(), f32::NAN));
-        let png = Scene::new(&volume, &[]).draw(View::Slice(0), Window::of(&volume)).png().expect("encodes");
+        let png = Scene::new(&volume, &[]).draw(View::Slice(0), Window::of(&volume), 480).png().expect("encodes");
         assert_eq!(&png[1..4], b"PNG");
-        Scene::new(&volume, &[]).draw(View::Row(1), Window::CT);
+        Scene::new(&volume, &[]).draw(View::Row(1), Window::CT, 480);
         assert_eq!(caption(&geometry, View::Slice(0)), "coronal, slice 1 of 1, y = 0.0 mm");
     }
 }

@@ -1,16 +1,21 @@
 //! The page that tells what a job did: series, pipeline, structures, pictures, warnings, provenance; it writes no files.
 //!
-//! A report is one HTML page without links to anything else, so that it can be mailed, archived and printed. It names
-//! no patient unless the caller puts that in: [`Report::patient`] is empty by default.
+//! A report is one HTML page without links to anything else, so that it can be mailed, archived and printed, or a PDF of
+//! the same content. It names no patient unless the caller puts that in: [`Report::patient`] is empty by default.
 
 mod html;
+mod pages;
+mod sheets;
 
 use std::sync::Arc;
 
 pub use html::html;
+pub use pages::pdf;
+pub use sheets::sheets;
 
-use super::picture::{Outline, PictureError, Scene, Window, caption};
+use super::picture::{Outline, Picture, PictureError, Scene, View, Window, caption};
 use super::run::{Stage, StructureResult};
+use crate::limits::PICTURE_SIDE;
 use crate::structure::{Color, RoiStyle};
 use crate::volume::{CompactMask, Volume, VolumeGeometry};
 
@@ -37,9 +42,20 @@ pub struct Report {
     pub structures: Vec<StructureRow>,
     pub figures: Vec<Figure>,
     pub warnings: Vec<String>,
+    /// What was looked at, and what came of it.
+    pub checks: Vec<Check>,
     /// Versions, model names, digests, objects made.
     pub provenance: Vec<Fact>,
     pub stages: Vec<Stage>,
+}
+
+/// Something that the run looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Check {
+    pub what: String,
+    pub found: String,
+    /// Whether nobody has to look again.
+    pub passed: bool,
 }
 
 /// One structure of the table.
@@ -63,7 +79,18 @@ pub struct StructureRow {
 #[derive(Clone, PartialEq)]
 pub struct Figure {
     pub caption: String,
+    pub view: View,
+    pub picture: Picture,
     pub png: Vec<u8>,
+    /// The rows of the structures that it shows, as indices.
+    pub shows: Vec<usize>,
+}
+
+impl Report {
+    /// The structures of a figure, with their colours.
+    pub fn shown_in<'a>(&'a self, figure: &'a Figure) -> impl Iterator<Item = &'a StructureRow> {
+        figure.shows.iter().filter_map(|index| self.structures.get(*index))
+    }
 }
 
 impl StructureRow {
@@ -85,18 +112,19 @@ impl StructureRow {
     }
 }
 
-/// The pictures of a report: six slices or more, so that every structure is shown, then one plane in each other
+/// The pictures of a report: six slices or more, so that every structure is shown, then one to three planes in each other
 /// direction. CT is shown in a fixed window, other modalities by their values.
 ///
 /// # Errors
 /// [`PictureError`] when a picture cannot be encoded.
 pub fn figures(volume: &Volume, is_ct: bool, outlines: &[Outline<'_>]) -> Result<Vec<Figure>, PictureError> {
     use rayon::prelude::*;
-    let window = if is_ct { Window::CT } else { Window::of(volume) };
+    let window = Window::suited(volume, is_ct);
     let scene = Scene::new(volume, outlines);
     let figure = |view| {
-        let png = scene.draw(view, window).png()?;
-        Ok(Figure { caption: caption(&volume.geometry, view), png })
+        let picture = scene.draw(view, window, PICTURE_SIDE);
+        let png = picture.png()?;
+        Ok(Figure { caption: caption(&volume.geometry, view), view, picture, png, shows: scene.shows(view) })
     };
     scene.montage(6).into_par_iter().map(figure).collect()
 }

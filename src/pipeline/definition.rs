@@ -3,7 +3,8 @@
 use super::completeness::CompletenessOverride;
 use super::inputs::{Input, Same, parse_inputs};
 use super::outputs::{
-    DerivedOutput, OUTPUT_KINDS, RegistrationOutput, SegOutput, parse_derived, parse_registration, parse_seg,
+    DerivedOutput, DocumentOutput, OUTPUT_KINDS, RegistrationOutput, SegOutput, parse_derived, parse_document,
+    parse_registration, parse_seg,
 };
 use super::steps::{ArtefactRef, Step, parse_steps, unknown};
 use super::structure_set::{Known, RtStructOutput, parse_rtstruct};
@@ -83,17 +84,26 @@ pub enum Output {
     Seg(SegOutput),
     Registration(RegistrationOutput),
     DerivedImage(DerivedOutput),
+    /// Volumes and values of all structures, as a structured report.
+    Sr(DocumentOutput),
+    /// The page of the run as a PDF.
+    Pdf(DocumentOutput),
+    /// The pictures of the page.
+    SecondaryCapture(DocumentOutput),
 }
 
 impl Output {
     /// Its word in the file, one of [`OUTPUT_KINDS`].
     pub fn kind(&self) -> &'static str {
-        let [rtstruct, seg, registration, derived_image] = OUTPUT_KINDS;
+        let [rtstruct, seg, registration, derived_image, sr, pdf, secondary_capture] = OUTPUT_KINDS;
         match self {
             Output::RtStruct(_) => rtstruct,
             Output::Seg(_) => seg,
             Output::Registration(_) => registration,
             Output::DerivedImage(_) => derived_image,
+            Output::Sr(_) => sr,
+            Output::Pdf(_) => pdf,
+            Output::SecondaryCapture(_) => secondary_capture,
         }
     }
 }
@@ -149,7 +159,7 @@ impl Pipeline {
             structures: &structures,
         };
         let outputs = outputs.map(|list| parse_outputs(list, &known, &inputs, problems));
-        let holds_structures = |output: &Output| matches!(output, Output::RtStruct(_) | Output::Seg(_));
+        let holds_structures = |output: &Output| matches!(output, Output::RtStruct(_) | Output::Seg(_) | Output::Sr(_));
         if listed.is_none() && outputs.as_ref().is_none_or(|outputs| outputs.iter().any(holds_structures)) {
             problems.add(node, "no \"structures\"", "the structures that the outputs hold");
         }
@@ -397,7 +407,8 @@ fn parse_outputs(node: &Node, known: &Known<'_>, inputs: &[Input], problems: &mu
     let mut labels: Vec<String> = Vec::new();
     for item in items {
         let Some(output) = parse_output(item, known, &images, problems) else { continue };
-        if matches!(output, Output::Seg(_)) && outputs.iter().any(|other| other.kind() == output.kind()) {
+        let single = matches!(output, Output::Seg(_) | Output::Sr(_) | Output::Pdf(_) | Output::SecondaryCapture(_));
+        if single && outputs.iter().any(|other| other.kind() == output.kind()) {
             problems.add(item, format!("a second {}", output.kind()), "one of all structures");
         }
         if let Output::RtStruct(set) = &output {
@@ -421,6 +432,12 @@ fn parse_output(item: &Node, known: &Known<'_>, images: &[&str], problems: &mut 
         parse_registration(node, known.steps, images, problems).map(Output::Registration)
     } else if let Some(node) = fields.optional("derived_image") {
         parse_derived(node, known.steps, problems).map(Output::DerivedImage)
+    } else if let Some(node) = fields.optional("sr") {
+        parse_document(node, problems).map(Output::Sr)
+    } else if let Some(node) = fields.optional("pdf") {
+        parse_document(node, problems).map(Output::Pdf)
+    } else if let Some(node) = fields.optional("secondary_capture") {
+        parse_document(node, problems).map(Output::SecondaryCapture)
     } else {
         let node = fields.required("rtstruct", problems);
         node.and_then(|node| parse_rtstruct(node, known, problems)).map(Output::RtStruct)

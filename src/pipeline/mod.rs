@@ -25,7 +25,9 @@ pub use inputs::{
     AliasRule, By, Frame, GeometryCondition, Input, Orientation, Pick, Picking, Same, SliceCount, Unit, Wants,
 };
 pub use model::{Algorithm, Model};
-pub use outputs::{DerivedOutput, OUTPUT_KINDS, RegistrationOutput, SegOutput};
+pub use outputs::{
+    DOCUMENT_DESCRIPTION_LENGTH_MAX, DerivedOutput, DocumentOutput, OUTPUT_KINDS, RegistrationOutput, SegOutput,
+};
 pub use predicate::{Every, Group, Predicate, Test, Which};
 pub use steps::{Action, ArtefactRef, OnFailure, Step};
 pub use structure_set::{RtStructOutput, STAMP};

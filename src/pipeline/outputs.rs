@@ -2,11 +2,14 @@
 
 use super::definition::parse_short_text;
 use super::steps::{ArtefactRef, Step};
+use super::structure_set::STAMP;
 use crate::document::{Node, Problems};
+use crate::limits::SERIES_DESCRIPTION_LENGTH_MAX;
 use crate::output::{derived, seg};
 
 /// Kinds of outputs, in the words of a pipeline.
-pub const OUTPUT_KINDS: [&str; 4] = ["rtstruct", "seg", "registration", "derived_image"];
+pub const OUTPUT_KINDS: [&str; 7] =
+    ["rtstruct", "seg", "registration", "derived_image", "sr", "pdf", "secondary_capture"];
 
 /// A DICOM Segmentation of all structures.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,6 +35,35 @@ pub struct DerivedOutput {
     pub written_as: derived::As,
     /// Series Description, at most 64 characters; none for what the pipeline is called.
     pub description: Option<String>,
+}
+
+/// What people and archives read: a report of measurements, or the page of the run as PDF or as pictures.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DocumentOutput {
+    /// Series Description before its stamp; none for what the pipeline is called.
+    pub description: Option<String>,
+}
+
+/// Longest description of a document's series: the stamp stands behind it.
+pub const DOCUMENT_DESCRIPTION_LENGTH_MAX: usize = SERIES_DESCRIPTION_LENGTH_MAX - STAMP.len();
+
+impl DocumentOutput {
+    /// Series Description; `what` says what the pipeline made where the file says nothing.
+    pub fn series_description(&self, pipeline: &str, what: &str) -> String {
+        let usual = || format!("contourd {pipeline} {what}");
+        let text = self.description.clone().unwrap_or_else(usual);
+        let cut: String = text.chars().take(DOCUMENT_DESCRIPTION_LENGTH_MAX).collect();
+        format!("{}{STAMP}", cut.trim_end())
+    }
+}
+
+pub(super) fn parse_document(node: &Node, problems: &mut Problems) -> Option<DocumentOutput> {
+    let mut fields = node.object(problems)?;
+    let description = fields
+        .optional("description")
+        .and_then(|text| parse_short_text(text, DOCUMENT_DESCRIPTION_LENGTH_MAX, problems));
+    fields.finish(problems);
+    Some(DocumentOutput { description })
 }
 
 pub(super) fn parse_seg(node: &Node, problems: &mut Problems) -> Option<SegOutput> {

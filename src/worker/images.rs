@@ -6,7 +6,7 @@ use super::objects::{Finished, described, write};
 use crate::dicom::Instance;
 use crate::infer::{DerivedImage, DerivedKind};
 use crate::output::derived::{self, As};
-use crate::output::object::Source;
+use crate::output::object::{Source, Uids};
 use crate::output::{nifti, registration, seg};
 use crate::pipeline::{ArtefactRef, DerivedOutput, RegistrationOutput, SegOutput};
 use crate::volume::Volume;
@@ -44,6 +44,13 @@ pub(super) fn write_seg(job: &Finished<'_>, source: Source<'_>, output: &SegOutp
     let name = format!("SEG.{}.dcm", segmentation.uids().sop_instance_uid);
     write(&job.order.folder.join(&name), &bytes)?;
     Ok(vec![name])
+}
+
+/// The UIDs of the segmentation that [`write_seg`] writes, which derive from no segment.
+pub(super) fn segmentation_uids(source: Source<'_>, output: &SegOutput) -> Uids {
+    let (kind, label) = (output.kind, output.label.as_str());
+    seg::Segmentation { source, segments: &[], kind, label, series_number: SEG_SERIES_NUMBER, series_description: "" }
+        .uids()
 }
 
 pub(super) fn write_registration(

@@ -6,9 +6,11 @@
 
 mod bench;
 mod child;
+mod documents;
 mod images;
 mod inputs;
 mod objects;
+mod page;
 mod steps;
 mod structure_set;
 mod structures;

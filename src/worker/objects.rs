@@ -1,4 +1,4 @@
-//! What a finished run leaves in its folder: DICOM objects, pictures and the report.
+//! What a finished run leaves in its folder besides its page: DICOM objects and other formats.
 
 use std::fs::File;
 use std::io::Write;
@@ -8,17 +8,16 @@ use sha2::{Digest, Sha256};
 
 use super::WorkOrder;
 use super::bench::{BenchError, hex};
+use super::documents::write_sr;
 use super::images::{write_derived, write_nifti, write_registration, write_seg};
 use super::inputs::{Series, unreadable};
 use super::steps::{Delivered, Made};
 use super::structure_set::write_structure_sets;
-use crate::assemble::{Modality, SeriesPlan, SliceSource};
+use crate::assemble::{SeriesPlan, SliceSource};
 use crate::contour::Contour;
 use crate::dicom::Instance;
-use crate::job::{ProducedObject, Run, StructureResult};
+use crate::job::{ProducedObject, Run};
 use crate::output::object::{Algorithm, AlgorithmFamily, Equipment, Provenance, SliceReference, Source};
-use crate::output::picture::{Outline, PictureError};
-use crate::output::report::{Fact, Figure, Report, StructureRow, figures, geometry_facts, html};
 use crate::pipeline::{self, Model, Output, Pipeline, StructureRule};
 use crate::structure::{Structure as Tg263, lookup};
 use crate::volume::Volume;
@@ -42,8 +41,8 @@ pub(super) struct Finished<'a> {
 }
 
 impl Finished<'_> {
-    /// Writes what is delivered, and other formats where the order asks for them, and says so in the run.
-    pub fn write_objects(&self, run: &mut Run) -> Result<(), BenchError> {
+    /// What every object is made of, for as long as it is needed.
+    pub fn with_source<T>(&self, work: impl FnOnce(Source<'_>) -> T) -> T {
         let ordered: Vec<&Instance> = in_order_of_slices(self.plan, self.instances);
         let (slices, provenance, equipment) = (self.slices(), self.provenance_of_objects(), equipment());
         let source = Source {
@@ -54,16 +53,44 @@ impl Finished<'_> {
             created: self.order.created_at.to_zoned(jiff::tz::TimeZone::system()).datetime(),
             equipment: &equipment,
         };
+        work(source)
+    }
+
+    /// Writes what is delivered besides the page, and other formats where the order asks for them, and says so in the run.
+    pub fn write_objects(&self, run: &mut Run) -> Result<(), BenchError> {
+        let left_out = self.with_source(|source| self.write_outputs(source, run))?;
+        if run.objects.is_empty() && !left_out.is_empty() {
+            return Err(BenchError::Output(left_out.join("; ")));
+        }
+        run.warnings.extend(left_out);
+        run.files.extend(run.objects.iter().map(|object| object.file.clone()));
+        run.files.extend(self.write_formats(&mut run.warnings)?);
+        run.files.extend(write_nifti(self.order, &self.made.images, &mut run.warnings)?);
+        Ok(())
+    }
+
+    /// The outputs that need no pictures; what could not be made, with its reason.
+    fn write_outputs(&self, source: Source<'_>, run: &mut Run) -> Result<Vec<String>, BenchError> {
         let mut derived = 0..;
         let mut sets = 0..;
         let mut left_out = Vec::new();
-        for output in self.pipeline.outputs() {
+        let mut segmentation = None;
+        // Reports refer to the segmentation, wherever that stands in the list.
+        let (reports, others): (Vec<&Output>, Vec<&Output>) =
+            self.pipeline.outputs().iter().partition(|output| matches!(output, Output::Sr(_)));
+        for output in others.into_iter().chain(reports) {
             let files = match output {
+                Output::Pdf(_) | Output::SecondaryCapture(_) => continue, // They come with the page.
                 Output::RtStruct(output) => {
                     write_structure_sets(self, source, (sets.next().unwrap_or(0), output), run)?;
                     continue;
                 }
-                Output::Seg(output) => write_seg(self, source, output),
+                Output::Seg(output) => {
+                    let files = write_seg(self, source, output);
+                    segmentation = files.is_ok().then_some(output);
+                    files
+                }
+                Output::Sr(output) => write_sr(self, source, output, segmentation),
                 Output::Registration(output) => write_registration(self, source, output),
                 Output::DerivedImage(output) => write_derived(self, source, output, derived.next().unwrap_or(0)),
             };
@@ -75,100 +102,15 @@ impl Finished<'_> {
                 }
                 files => files?,
             };
-            let to = self.pipeline.peers_for(output.kind());
-            let object = |file| ProducedObject {
-                file,
-                kind: output.kind().to_owned(),
-                sop_instance_uid: None,
-                label: None,
-                dialect: None,
-                to: Some(to.clone()),
-            };
-            run.objects.extend(files.into_iter().map(object));
+            run.objects.extend(files.into_iter().map(|file| self.object(output, file)));
         }
-        if run.objects.is_empty() && !left_out.is_empty() {
-            return Err(BenchError::Output(left_out.join("; ")));
-        }
-        run.warnings.append(&mut left_out);
-        run.files.extend(run.objects.iter().map(|object| object.file.clone()));
-        run.files.extend(self.write_formats(&mut run.warnings)?);
-        run.files.extend(write_nifti(self.order, &self.made.images, &mut run.warnings)?);
-        Ok(())
+        Ok(left_out)
     }
 
-    /// Draws the pictures of the report.
-    pub fn draw(&self) -> Result<Vec<Figure>, PictureError> {
-        let outlines: Vec<Outline<'_>> = self
-            .chosen
-            .iter()
-            .map(|(rule, structure)| Outline { color: rule.style.color, mask: &structure.mask })
-            .collect();
-        figures(self.volume, self.plan.modality == Modality::Ct, &outlines)
-    }
-
-    /// Writes the pictures and the page. A picture that fails is a warning: the structure set is good without it.
-    pub fn write_report(&self, run: &mut Run, drawn: Result<Vec<Figure>, PictureError>) -> Result<(), BenchError> {
-        let figures = drawn.unwrap_or_else(|error| {
-            run.warnings.push(format!("no pictures: {error}"));
-            Vec::new()
-        });
-        for (index, figure) in figures.iter().enumerate() {
-            let name = format!("picture-{:02}.png", index + 1);
-            write(&self.order.folder.join(&name), &figure.png)?;
-            run.files.push(name);
-        }
-        let page = html(&self.report(run, figures));
-        write(&self.order.folder.join(REPORT_FILE), page.as_bytes())?;
-        run.files.push(REPORT_FILE.to_owned());
-        Ok(())
-    }
-
-    fn report(&self, run: &Run, figures: Vec<Figure>) -> Report {
-        let fact = |name: &str, value: &str| (name.to_owned(), value.to_owned());
-        let rows = self.chosen.iter().zip(&run.structures);
-        let mut series = vec![fact("Modality", self.plan.modality.as_str())];
-        series.push(fact("Series Instance UID", self.plan.key.series_instance_uid.as_str()));
-        series.extend(geometry_facts(&self.plan.geometry));
-        let created = self.order.created_at.to_zoned(jiff::tz::TimeZone::system());
-        Report {
-            title: format!("{} on {}", self.pipeline.id(), self.plan.modality.as_str()),
-            job: self.order.job.to_string(),
-            created: created.strftime("%Y-%m-%d %H:%M:%S %Z").to_string(),
-            patient: Vec::new(),
-            series,
-            pipeline: vec![
-                fact("Pipeline", self.pipeline.id()),
-                fact("Revision", &self.pipeline.revision().to_string()),
-            ],
-            reasons: self.order.reasons.clone(),
-            structures: rows
-                .map(|((rule, made), result)| StructureRow::of(&rule.style, &made.mask, result))
-                .chain(self.rows_left_out(run))
-                .collect(),
-            figures,
-            warnings: run.warnings.clone(),
-            provenance: self.provenance(run),
-            stages: run.stages.clone(),
-        }
-    }
-
-    /// Structures that the result should hold and does not.
-    fn rows_left_out(&self, run: &Run) -> Vec<StructureRow> {
-        let missing = run.structures.iter().skip(self.chosen.len());
-        let row = |result: &StructureResult| {
-            let rule = self.pipeline.structures().iter().find(|rule| rule.style.name == result.name)?;
-            Some(StructureRow {
-                name: result.name.clone(),
-                roi_type: rule.style.roi_type.dicom_term().to_owned(),
-                color: rule.style.color,
-                volume_cm3: 0.0,
-                contours: 0,
-                slices: None,
-                reach_mm: None,
-                note: result.note.clone(),
-            })
-        };
-        missing.filter_map(row).collect()
+    /// A file of an output, for the peers that want its kind.
+    pub fn object(&self, output: &Output, file: String) -> ProducedObject {
+        let (kind, to) = (output.kind().to_owned(), Some(self.pipeline.peers_for(output.kind())));
+        ProducedObject { file, kind, sop_instance_uid: None, label: None, dialect: None, to }
     }
 
     /// The image of each slice.
@@ -193,19 +135,6 @@ impl Finished<'_> {
             model_digests: self.made.models.values().map(Model::digests).collect(),
             program_version: env!("CARGO_PKG_VERSION").to_owned(),
         }
-    }
-
-    fn provenance(&self, run: &Run) -> Vec<Fact> {
-        let mut facts = vec![("contourd".to_owned(), env!("CARGO_PKG_VERSION").to_owned())];
-        for (step, model) in &self.made.models {
-            let text = format!("{} {}, {}, sha256 {}", model.name(), model.version(), model.licence(), model.digests());
-            facts.push((format!("Model of step {step}"), text));
-            if let Some(device) = run.devices.get(step) {
-                facts.push((format!("Device of step {step}"), device.clone()));
-            }
-        }
-        facts.extend(run.files.iter().map(|file| ("File".to_owned(), file.clone())));
-        facts
     }
 }
 

@@ -28,7 +28,7 @@ fn the_keys_are_those_that_the_parsers_know() {
     let gateway = |node: &Node, problems: &mut Problems| drop(Gateway::parse(node, problems));
     let peer = |node: &Node, problems: &mut Problems| drop(Peer::parse("p", node, problems));
     let pipeline = |node: &Node, problems: &mut Problems| drop(Pipeline::parse(node, problems));
-    let cases: [(&str, &str, &dyn Fn(&Node, &mut Problems)); 17] = [
+    let cases: [(&str, &str, &dyn Fn(&Node, &mut Problems)); 20] = [
         ("ae-config/gateway.json", r#"{"?": 1}"#, &gateway),
         ("storage", r#"{"storage": {"?": 1}}"#, &gateway),
         ("limits", r#"{"limits": {"?": 1}}"#, &gateway),
@@ -46,6 +46,9 @@ fn the_keys_are_those_that_the_parsers_know() {
         ("seg", r#"{"outputs": [{"seg": {"?": 1}}]}"#, &pipeline),
         ("registration", r#"{"outputs": [{"registration": {"?": 1}}]}"#, &pipeline),
         ("derived_image", r#"{"outputs": [{"derived_image": {"?": 1}}]}"#, &pipeline),
+        ("sr", r#"{"outputs": [{"sr": {"?": 1}}]}"#, &pipeline),
+        ("pdf", r#"{"outputs": [{"pdf": {"?": 1}}]}"#, &pipeline),
+        ("secondary_capture", r#"{"outputs": [{"secondary_capture": {"?": 1}}]}"#, &pipeline),
     ];
     assert_eq!(cases.len(), objects().len(), "every section is checked");
     for (title, text, parse) in cases {

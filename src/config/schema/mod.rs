@@ -53,7 +53,20 @@ fn pipeline() -> (Value, Map<String, Value>) {
     root["properties"]["structures"]["propertyNames"] = artefact().schema();
     root["properties"]["inputs"]["propertyNames"] = name().schema();
     let mut inside = definitions(
-        ["complete", "input", "geometry", "structure", "rtstruct", "seg", "registration", "derived_image"].map(table),
+        [
+            "complete",
+            "input",
+            "geometry",
+            "structure",
+            "rtstruct",
+            "seg",
+            "registration",
+            "derived_image",
+            "sr",
+            "pdf",
+            "secondary_capture",
+        ]
+        .map(table),
     );
     inside.extend(definitions(small_objects()));
     inside.insert("condition".to_owned(), operations::condition());

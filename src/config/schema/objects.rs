@@ -14,7 +14,9 @@ use crate::limits::{
 };
 use crate::output::derived::As;
 use crate::output::seg::Kind;
-use crate::pipeline::{By, Frame, Mode, OUTPUT_KINDS, OnFailure, OnTimeout, Orientation, Pick, Same, Unit};
+use crate::pipeline::{
+    By, DOCUMENT_DESCRIPTION_LENGTH_MAX, Frame, Mode, OUTPUT_KINDS, OnFailure, OnTimeout, Orientation, Pick, Same, Unit,
+};
 use crate::structure::RoiType;
 
 /// A name of a pipeline, step, slot, model or peer.
@@ -212,6 +214,9 @@ pub(super) fn small_objects() -> Vec<Table> {
                 key("seg", Shape::Object("seg"), "none", "A segmentation."),
                 key("registration", Shape::Object("registration"), "none", "A deformation that a model makes."),
                 key("derived_image", Shape::Object("derived_image"), "none", "An image that a model makes."),
+                key("sr", Shape::Object("sr"), "none", "A structured report of volumes and values."),
+                key("pdf", Shape::Object("pdf"), "none", "The page of the run as a PDF."),
+                key("secondary_capture", Shape::Object("secondary_capture"), "none", "The pictures of the page."),
             ],
         ),
         table(
@@ -288,6 +293,7 @@ fn step_or_result(title: &str, key: &str) -> Option<Shape> {
         ("rtstruct", "structures") => Shape::list_of(artefact(), 1, usize::MAX),
         ("seg", "label") => short_text(16),
         ("derived_image", "description") => short_text(64),
+        ("sr" | "pdf" | "secondary_capture", "description") => short_text(DOCUMENT_DESCRIPTION_LENGTH_MAX),
         ("rtstruct", "holes") => Shape::words(&Holes::ALL),
         ("seg", "kind") => Shape::words(&Kind::ALL),
         ("registration" | "derived_image", "of") => artefact(),

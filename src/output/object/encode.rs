@@ -57,6 +57,11 @@ impl DataSet {
         self.insert(tag, bytes, 0)
     }
 
+    /// Takes an attribute out, where a kind of object has no place for it.
+    pub fn remove(&mut self, tag: Tag) {
+        self.0.remove(&tag);
+    }
+
     /// Sets a sequence of one coded concept (PS3.3 8.8).
     pub fn code(&mut self, tag: Tag, code: Code) -> &mut DataSet {
         self.sequence(tag, [coded(code)])

@@ -11,7 +11,7 @@ use jiff::civil::DateTime;
 use thiserror::Error;
 
 use crate::dicom::{Instance, Uid, UidError};
-use crate::structure::Code;
+use crate::structure::{Category, Code, Structure};
 use crate::volume::VolumeGeometry;
 
 pub use encode::{DataSet, coded, part10};
@@ -175,6 +175,17 @@ impl Source<'_> {
         Ok(data)
     }
 
+    /// The same without the frame of reference (PS3.3 C.7.4.1): documents and pictures for people lie in none.
+    ///
+    /// # Errors
+    /// Those of [`Source::begin`].
+    pub fn begin_document(&self, series: SeriesOf<'_>, uids: &Uids) -> Result<DataSet, ObjectError> {
+        let mut data = self.begin(series, uids)?;
+        data.remove(tags::FRAME_OF_REFERENCE_UID);
+        data.remove(tags::POSITION_REFERENCE_INDICATOR);
+        Ok(data)
+    }
+
     /// What contributed to the object (PS3.3 C.12.1.1.5).
     fn equipment_item(&self) -> DataSet {
         let (date, time) = date_time(self.created);
@@ -199,6 +210,17 @@ impl Algorithm {
         put_if_any(&mut item, tags::ALGORITHM_PARAMETERS, &self.parameters, 10_240);
         item
     }
+}
+
+/// What a structure is of which nobody has said it.
+const ANATOMICAL_STRUCTURE: Code = Code::new("123037004", "SCT", "Anatomical Structure");
+
+/// Category and code of a structure, in the words of segmentations and reports. The category says all of a target, and
+/// nothing says more of an unknown structure.
+pub fn property(structure: Option<&Structure>) -> (Code, Code) {
+    let category = structure.map_or(Category::AnatomicalStructure, |structure| structure.category);
+    let usual = if category == Category::AnatomicalStructure { ANATOMICAL_STRUCTURE } else { category.code() };
+    (category.code(), structure.and_then(|structure| structure.code).unwrap_or(usual))
 }
 
 /// Who we are, in the attributes that all equipment modules share.

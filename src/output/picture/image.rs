@@ -1,4 +1,4 @@
-//! A picture of palette indices, its letters, and PNG; it knows no volume.
+//! A picture of palette indices, and PNG; it knows no volume.
 
 use thiserror::Error;
 
@@ -44,31 +44,5 @@ impl Picture {
         writer.write_image_data(&self.pixels).map_err(failed)?;
         writer.finish().map_err(failed)?;
         Ok(bytes)
-    }
-
-    /// Writes a letter of 5 x 7 pixels, doubled, centred at a pixel, on a dark ground.
-    pub(super) fn letter(&mut self, letter: char, x: usize, y: usize) {
-        let glyph = glyph(letter);
-        for dy in 0..14 {
-            for dx in 0..10 {
-                let (px, py) = ((x + dx).wrapping_sub(5), (y + dy).wrapping_sub(7));
-                let lit = glyph[dy / 2] >> (4 - dx / 2) & 1 == 1;
-                if lit && px < self.width && py < self.height {
-                    self.pixels[py * self.width + px] = 255;
-                }
-            }
-        }
-    }
-}
-
-/// The six letters of directions, one row of five pixels a byte.
-fn glyph(letter: char) -> [u8; 7] {
-    match letter {
-        'A' => [0b01110, 0b10001, 0b10001, 0b11111, 0b10001, 0b10001, 0b10001],
-        'P' => [0b11110, 0b10001, 0b10001, 0b11110, 0b10000, 0b10000, 0b10000],
-        'L' => [0b10000, 0b10000, 0b10000, 0b10000, 0b10000, 0b10000, 0b11111],
-        'R' => [0b11110, 0b10001, 0b10001, 0b11110, 0b10100, 0b10010, 0b10001],
-        'H' => [0b10001, 0b10001, 0b10001, 0b11111, 0b10001, 0b10001, 0b10001],
-        _ => [0b11111, 0b10000, 0b10000, 0b11110, 0b10000, 0b10000, 0b10000],
     }
 }

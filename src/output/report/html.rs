@@ -5,7 +5,7 @@ use std::fmt::Write;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use super::{Fact, Report, StructureRow};
+use super::{Fact, Figure, Report, StructureRow};
 
 const STYLE: &str = "\
 :root{--ink:#1c2430;--soft:#5b6675;--line:#d9dee5;--ground:#f4f6f8;--warn:#8a4b00;--warnground:#fff4e0}\
@@ -27,6 +27,9 @@ vertical-align:-2px;border:1px solid rgba(0,0,0,.25)}.note{color:var(--warn)}.em
 figure{margin:0;background:#0b0d10;border-radius:8px;overflow:hidden;display:flex;flex-direction:column}\
 figure img{width:100%;flex:1;object-fit:contain;display:block;min-height:0}\
 figcaption{color:#c5cdd8;font-size:13px;padding:7px 11px;background:#171b21}\
+.legend{display:flex;flex-wrap:wrap;gap:2px 12px;margin-top:3px;font-size:12px}\
+.dot{display:inline-block;width:9px;height:9px;border-radius:2px;margin-right:5px}\
+td.ok{color:#1d6b3a;font-weight:600;white-space:nowrap}td.look{color:var(--warn);font-weight:600;white-space:nowrap}\
 ul{margin:0;padding-left:20px}li{margin:3px 0}.bar{height:8px;border-radius:4px;background:#4a7bd0;min-width:1px}\
 td.w{width:45%}footer{color:var(--soft);font-size:13px;margin-top:20px}\
 @media print{body{background:#fff}main{max-width:none;padding:0}section,figure,tr{break-inside:avoid}\
@@ -46,6 +49,7 @@ pub fn html(report: &Report) -> String {
     page.push_str("<p class=\"review\">AI generated, not reviewed. Check and approve every contour before use.</p>\n");
     warnings(&mut page, &report.warnings);
     structures(&mut page, &report.structures);
+    checks(&mut page, report);
     figures(&mut page, report);
     page.push_str("<div class=\"two\">\n");
     facts(&mut page, "Patient", &report.patient);
@@ -133,9 +137,36 @@ fn figures(page: &mut String, report: &Report) {
     for figure in &report.figures {
         let (caption, data) = (escape(&figure.caption), STANDARD.encode(&figure.png));
         put(page, format_args!("<figure><img alt=\"{caption}\" src=\"data:image/png;base64,{data}\">"));
-        put(page, format_args!("<figcaption>{caption}</figcaption></figure>\n"));
+        put(page, format_args!("<figcaption>{caption}"));
+        legend(page, report, figure);
+        page.push_str("</figcaption></figure>\n");
     }
     page.push_str("</div></section>\n");
+}
+
+fn legend(page: &mut String, report: &Report, figure: &Figure) {
+    page.push_str("<div class=\"legend\">");
+    for row in report.shown_in(figure) {
+        let (color, name) = (row.color, escape(&row.name));
+        put(page, format_args!("<span><span class=\"dot\" style=\"background:{color}\"></span>{name}</span>"));
+    }
+    page.push_str("</div>");
+}
+
+fn checks(page: &mut String, report: &Report) {
+    if report.checks.is_empty() {
+        return;
+    }
+    page.push_str("<section><h2>Checks</h2><table>");
+    for check in &report.checks {
+        let (class, word) = if check.passed { ("ok", "passed") } else { ("look", "look at it") };
+        let (what, found) = (escape(&check.what), escape(&check.found));
+        put(
+            page,
+            format_args!("<tr><td class=\"{class}\">{word}</td><td>{what}</td><td class=\"v\">{found}</td></tr>"),
+        );
+    }
+    page.push_str("</table></section>\n");
 }
 
 fn rows(page: &mut String, facts: &[Fact]) {
@@ -181,8 +212,9 @@ fn stages(page: &mut String, report: &Report) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Figure;
+    use super::super::Check;
     use super::*;
+    use crate::output::picture::{Picture, View};
     use crate::structure::Color;
 
     fn row(name: &str, slices: Option<(usize, usize)>) -> StructureRow {
@@ -198,6 +230,11 @@ mod tests {
         }
     }
 
+    fn figure(caption: &str, png: &[u8]) -> Figure {
+        let picture = Picture { width: 1, height: 1, palette: vec![[0; 3]], pixels: vec![0] };
+        Figure { caption: caption.to_owned(), view: View::Slice(0), picture, png: png.to_vec(), shows: vec![0] }
+    }
+
     #[test]
     fn escapes_whatever_a_header_or_a_pipeline_says() {
         let evil = "<script>alert('x\"&')</script>".to_owned();
@@ -210,15 +247,16 @@ mod tests {
             pipeline: vec![(evil.clone(), evil.clone())],
             reasons: vec![evil.clone()],
             structures: vec![StructureRow { roi_type: evil.clone(), note: evil.clone(), ..row(&evil, None) }],
-            figures: vec![Figure { caption: evil.clone(), png: vec![1] }],
+            figures: vec![figure(&evil, &[1])],
+            checks: vec![Check { what: evil.clone(), found: evil.clone(), passed: true }],
             warnings: vec![evil.clone()],
             provenance: vec![(evil.clone(), evil.clone())],
             stages: vec![crate::output::run::Stage { name: evil, seconds: 1.0 }],
         };
         let page = html(&report);
         assert!(!page.contains("<script") && !page.contains("x\"&"));
-        // Eighteen texts; the title stands in the head too, the caption in its picture too.
-        assert_eq!(page.matches("&lt;script&gt;").count(), 20);
+        // Twenty texts; the title stands in the head too, the caption in its picture too, the name in the legend too.
+        assert_eq!(page.matches("&lt;script&gt;").count(), 23);
     }
 
     #[test]
@@ -233,8 +271,7 @@ mod tests {
 
     #[test]
     fn a_page_refers_to_nothing_outside_itself() {
-        let report =
-            Report { figures: vec![Figure { caption: "axial".to_owned(), png: vec![1, 2, 3] }], ..Report::default() };
+        let report = Report { figures: vec![figure("axial", &[1, 2, 3])], ..Report::default() };
         let page = html(&report);
         assert!(page.contains("data:image/png;base64,AQID"));
         assert!(!page.contains("http:") && !page.contains("https:") && !page.contains("href"));

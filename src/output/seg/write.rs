@@ -15,8 +15,10 @@ use crate::output::object::frames::{
     plane_orientation, plane_position, put_content, put_dimensions, put_lossy, put_referenced_series,
     put_serial_number, put_u16,
 };
-use crate::output::object::{Algorithm, DataSet, ObjectError, SeriesOf, Source, Uids, part10, plain, put_if_any};
-use crate::structure::{Category, Code, RoiStyle, Structure};
+use crate::output::object::{
+    Algorithm, DataSet, ObjectError, SeriesOf, Source, Uids, part10, plain, property, put_if_any,
+};
+use crate::structure::{Code, RoiStyle, Structure};
 use crate::volume::CompactMask;
 
 /// Label Map Segmentation Storage (PS3.4 B.5, Supplement 243).
@@ -24,9 +26,6 @@ pub const LABEL_MAP_SOP_CLASS_UID: &str = "1.2.840.10008.5.1.4.1.1.66.7";
 
 /// PS3.16 CID 7203.
 const SEGMENTATION: Derivation = Derivation { code: Code::new("113076", "DCM", "Segmentation") };
-
-/// What a structure is of which nobody has said it.
-const ANATOMICAL_STRUCTURE: Code = Code::new("123037004", "SCT", "Anatomical Structure");
 
 /// How voxels are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -245,14 +244,10 @@ fn segment_item(segment: &SegmentOut<'_>, number: u16) -> DataSet {
         .text(tags::SEGMENT_ALGORITHM_NAME, &plain(&segment.algorithm.name, 64))
         .sequence(tags::SEGMENTATION_ALGORITHM_IDENTIFICATION_SEQUENCE, [segment.algorithm.item()]);
     put_if_any(&mut item, tags::SEGMENT_DESCRIPTION, &segment.description, 1024);
-    let category = segment.structure.map_or(Category::AnatomicalStructure, |structure| structure.category);
-    let code = segment.structure.and_then(|structure| structure.code);
-    // The category says all of a target, and nothing says more of an unknown structure.
-    let code =
-        code.unwrap_or(if category == Category::AnatomicalStructure { ANATOMICAL_STRUCTURE } else { category.code() });
+    let (category, code) = property(segment.structure);
     let side = segment.structure.and_then(|structure| structure.laterality);
     let side = side.map(|side| (tags::SEGMENTED_PROPERTY_TYPE_MODIFIER_CODE_SEQUENCE, side.code()));
-    item.code(tags::SEGMENTED_PROPERTY_CATEGORY_CODE_SEQUENCE, category.code())
+    item.code(tags::SEGMENTED_PROPERTY_CATEGORY_CODE_SEQUENCE, category)
         .sequence(tags::SEGMENTED_PROPERTY_TYPE_CODE_SEQUENCE, [coded_with(code, side)]);
     item
 }
