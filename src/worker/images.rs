@@ -1,11 +1,11 @@
 //! The outputs of a run besides its structure set: segmentations, registrations, derived images; as DICOM and as NIfTI.
 
-use super::WorkOrder;
 use super::bench::BenchError;
 use super::objects::{Finished, described, write};
 use crate::dicom::Instance;
 use crate::infer::{DerivedImage, DerivedKind};
 use crate::output::derived::{self, As};
+use crate::output::grid::FileGrid;
 use crate::output::object::Source;
 use crate::output::{nifti, registration, seg};
 use crate::pipeline::{ArtefactRef, DerivedOutput, RegistrationOutput, SegOutput};
@@ -117,15 +117,17 @@ fn shown(of: &ArtefactRef) -> String {
 }
 
 /// The images that models gave besides structures, as NIfTI; a deformation has one file for each component.
-pub(super) fn write_nifti(order: &WorkOrder, images: &[(String, DerivedImage)]) -> Result<Vec<String>, BenchError> {
+pub(super) fn write_nifti(job: &Finished<'_>) -> Result<Vec<String>, BenchError> {
     let mut files = Vec::new();
     let mut write_one = |name: String, volume: &Volume| {
-        let bytes = nifti::encode_image(volume).map_err(|error| BenchError::Output(error.to_string()))?;
-        write(&order.folder.join(&name), &nifti::gzip(&bytes))?;
+        let on_the_images = volume.geometry == job.plan.geometry;
+        let grid = if on_the_images { job.grid() } else { FileGrid::of(&volume.geometry) };
+        let grid = grid.map_err(|error| BenchError::Output(error.to_string()))?;
+        write(&job.order.folder.join(&name), &nifti::gzip(&nifti::encode_image_on(&grid, volume)))?;
         files.push(name);
         Ok(())
     };
-    for (step, image) in images {
+    for (step, image) in &job.made.images {
         match &image.kind {
             DerivedKind::Image(volume) => write_one(format!("{step}.{}.nii.gz", image.name), volume)?,
             DerivedKind::Deformation(components) => {

@@ -1,5 +1,6 @@
 //! What a finished run leaves in its folder: DICOM objects, pictures and the report.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::Write;
 use std::path::Path;
@@ -9,13 +10,15 @@ use sha2::{Digest, Sha256};
 use super::WorkOrder;
 use super::bench::{BenchError, hex};
 use super::images::{write_derived, write_nifti, write_registration, write_seg};
-use super::inputs::{Series, unreadable};
+use super::inputs::{FileSeries, Series, unreadable};
 use super::steps::{Delivered, Made};
 use super::structure_set::write_structure_sets;
 use crate::assemble::{Modality, SeriesPlan, SliceSource};
 use crate::contour::Contour;
 use crate::dicom::Instance;
 use crate::job::{ProducedObject, Run, StructureResult};
+use crate::output::Format;
+use crate::output::grid::{FileGrid, UnevenSlices};
 use crate::output::object::{Algorithm, AlgorithmFamily, Equipment, Provenance, SliceReference, Source};
 use crate::output::picture::{Outline, PictureError};
 use crate::output::report::{Fact, Figure, Report, StructureRow, figures, geometry_facts, html};
@@ -44,6 +47,33 @@ pub(super) struct Finished<'a> {
 impl Finished<'_> {
     /// Writes what is delivered, and other formats where the order asks for them, and says so in the run.
     pub fn write_objects(&self, run: &mut Run) -> Result<(), BenchError> {
+        if self.file().is_none() {
+            self.write_dicom(run)?;
+        } else if !self.pipeline.outputs().is_empty() {
+            let kinds: BTreeSet<&str> = self.pipeline.outputs().iter().map(Output::kind).collect();
+            run.warnings.push(format!(
+                "left out: {}; a DICOM object refers to the images of a DICOM series, and this image is none",
+                kinds.into_iter().collect::<Vec<_>>().join(", ")
+            ));
+        }
+        run.files.extend(run.objects.iter().map(|object| object.file.clone()));
+        run.files.extend(self.write_formats(&mut run.warnings)?);
+        run.files.extend(write_nifti(self)?);
+        Ok(())
+    }
+
+    /// What the primary image is, where it is no DICOM series.
+    pub fn file(&self) -> Option<&FileSeries<'_>> {
+        self.series.first().and_then(|series| series.file.as_ref())
+    }
+
+    /// How files of masks lay out their voxels: as that of the image did, or in the order of its slices.
+    pub fn grid(&self) -> Result<FileGrid, UnevenSlices> {
+        let of_file = self.file().and_then(|file| file.grid.clone());
+        of_file.map_or_else(|| FileGrid::of(&self.plan.geometry), Ok)
+    }
+
+    fn write_dicom(&self, run: &mut Run) -> Result<(), BenchError> {
         let ordered: Vec<&Instance> = in_order_of_slices(self.plan, self.instances);
         let (slices, provenance, equipment) = (self.slices(), self.provenance_of_objects(), equipment());
         let source = Source {
@@ -77,9 +107,6 @@ impl Finished<'_> {
             };
             run.objects.extend(files.into_iter().map(object));
         }
-        run.files.extend(run.objects.iter().map(|object| object.file.clone()));
-        run.files.extend(self.write_formats(&mut run.warnings)?);
-        run.files.extend(write_nifti(self.order, &self.made.images)?);
         Ok(())
     }
 
@@ -114,7 +141,18 @@ impl Finished<'_> {
         let fact = |name: &str, value: &str| (name.to_owned(), value.to_owned());
         let rows = self.chosen.iter().zip(&run.structures);
         let mut series = vec![fact("Modality", self.plan.modality.as_str())];
-        series.push(fact("Series Instance UID", self.plan.key.series_instance_uid.as_str()));
+        match (self.file(), self.series.first().and_then(|series| series.files.first())) {
+            (Some(image), Some(file)) => {
+                let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+                let scan = if image.order.format == Format::PlanC {
+                    format!(", scan {}", image.order.scan)
+                } else {
+                    String::new()
+                };
+                series.push(("File".to_owned(), name + &scan));
+            }
+            _ => series.push(fact("Series Instance UID", self.plan.key.series_instance_uid.as_str())),
+        }
         series.extend(geometry_facts(&self.plan.geometry));
         let created = self.order.created_at.to_zoned(jiff::tz::TimeZone::system());
         Report {
