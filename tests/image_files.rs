@@ -26,7 +26,7 @@ fn ready() -> bool {
 
 /// Writes a small thorax as DICOM; its volume.
 fn dicom(folder: &Path) -> Volume {
-    let thorax = Thorax::standard().coarser(8).with_slice_spacing(20.0);
+    let thorax = Thorax::standard().coarser(6).with_slice_spacing(12.0);
     let phantom = phantom::render(&thorax, |_| {}).expect("legal");
     fs::create_dir_all(folder).expect("made");
     let mut files = Vec::new();
@@ -277,14 +277,12 @@ fn a_bad_file_fails_alone_and_says_why() {
     write("good.nii", &good);
     write("cut.nii.gz", &gzip(&good)[..2000]);
     write("bomb.nii.gz", &gzip(&vec![0; 1 << 24]));
-    write("times.nii", &[changed(40, &[4, 0]), good[352..].to_vec()].concat());
-    let two = [changed(40, &[4, 0]), good[352..].to_vec()].concat();
-    let mut two_times = two;
+    let mut two_times = [changed(40, &[4, 0]), good[352..].to_vec()].concat();
     two_times[48] = 2;
     write("times.nii", &two_times);
     write("colour.nii", &changed(70, &128_i16.to_le_bytes()));
     write("sheared.nii", &changed(284, &3_f32.to_le_bytes()));
-    write("flat.nii", &changed(288, &[0; 4].repeat(1)));
+    write("flat.nii", &changed(320, &[0; 4]));
     write("text.nrrd", b"no image");
     write("plan.h5", b"no plan");
     let mut numbers = good.clone();
@@ -295,14 +293,13 @@ fn a_bad_file_fails_alone_and_says_why() {
         .extend(volume.pixels.iter().enumerate().flat_map(|(n, v)| if n == 7 { f32::NAN } else { *v }.to_le_bytes()));
     write("nan.nii", &numbers);
     let (code, said) = segment(&[&input], &output, &["--pipeline", "ct-basic", "--jobs", "1"]);
-    let flat = "found steps of";
     let expected = [
         ("cut", "expected as many numbers as its header says"),
         ("bomb", "found no NIfTI-1 file"),
         ("times", "found 2 volumes along the fourth axis"),
         ("colour", "found data type 128"),
         ("sheared", "not at right angles"),
-        ("flat", flat),
+        ("flat", "0.0] mm between voxels"),
         ("text", "found no NRRD file"),
         ("plan", "found no planC file"),
         ("nan", "found 1 voxels that are no finite number, the first at slice 0, row 0, column 7"),
@@ -327,7 +324,7 @@ fn a_file_needs_a_pipeline_that_takes_it() {
     let check = |more: &[&str], expected: &str| {
         let (code, said) = segment(&[&input], &folder.path().join("out"), more);
         // Without ONNX Runtime the command ends before.
-        assert!(!ready() || (code == 1 && said.contains(expected)), "{said}");
+        assert!(!ready() || (code != 0 && said.contains(expected)), "{said}");
     };
     check(&[], "name one with --pipeline");
     check(&["--pipeline", "ct-basic", "--modality", "MR"], "the input ct does not take the modality MR");
