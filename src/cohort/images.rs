@@ -40,10 +40,14 @@ impl Looker<'_> {
             Format::PlanC => plan_scans(&image.file).unwrap_or(1),
             Format::Nifti | Format::Nrrd => 1,
         };
-        (0..scans).flat_map(|scan| self.look_at_scan(image, pipeline, scan, scans)).collect()
+        let named = |scan: usize| match scans {
+            1 => image.clone(),
+            _ => FoundImage { name: format!("{}_scan{scan}", image.name), ..image.clone() },
+        };
+        (0..scans).flat_map(|scan| self.look_at_scan(&named(scan), pipeline, scan)).collect()
     }
 
-    fn look_at_scan(&self, image: &FoundImage, pipeline: &Pipeline, scan: usize, scans: usize) -> Vec<Finding> {
+    fn look_at_scan(&self, image: &FoundImage, pipeline: &Pipeline, scan: usize) -> Vec<Finding> {
         let input = pipeline.primary();
         let found = head(&image.file, image.format, scan, turn_of(input)).ok();
         let own = found.as_ref().and_then(|head| head.modality.as_deref());
@@ -63,8 +67,7 @@ impl Looker<'_> {
             reasons
                 .extend(not_asked.map(|condition| format!("not asked, because the file has no header: {condition}")));
         }
-        let name = if scans > 1 { format!("{}_scan{scan}", image.name) } else { image.name.clone() };
-        let case = self.image_case(image, pipeline, (scan, name), (modality, found), reasons);
+        let case = self.image_case(image, pipeline, scan, (modality, found), reasons);
         findings.push(case.unwrap_or_else(|reason| self.unused_image(image, vec![reason])));
         findings
     }
@@ -84,14 +87,15 @@ impl Looker<'_> {
         &self,
         image: &FoundImage,
         pipeline: &Pipeline,
-        (scan, name): (usize, String),
+        scan: usize,
         (modality, head): (String, Option<ImageHead>),
         reasons: Vec<String>,
     ) -> Result<Finding, String> {
         let created_at = newest(std::iter::once(&image.file))?;
         let bytes = fs::metadata(&image.file).map_or(0, |data| data.len());
         // Name, length and time stand for what a DICOM series has its UIDs for.
-        let parts = ["contourd", "image of a file", &name, &bytes.to_string(), &created_at.to_string(), &modality];
+        let parts =
+            ["contourd", "image of a file", &image.name, &bytes.to_string(), &created_at.to_string(), &modality];
         let uid = Uid::derived(parts);
         let key = SeriesKey { study_instance_uid: uid.clone(), series_instance_uid: uid.clone() };
         let digest = self.configuration.pipelines.get(pipeline.id()).map(|loaded| self.configuration.digest(loaded));
@@ -102,7 +106,7 @@ impl Looker<'_> {
         Ok(Finding::Case(Box::new(Case {
             pipeline: pipeline.id().to_owned(),
             series: None,
-            name,
+            name: image.name.clone(),
             slots: vec![(slot.clone(), format!("{}{which}", image.file.display()))],
             folder: image.file.clone(),
             job: JobId::derived(&key, &digest.unwrap_or_default(), [(&uid, "")]),

@@ -89,7 +89,7 @@ fn read_all(file: impl Read, turn: Turn) -> Result<(Header, Vec<f32>), ReadError
     let mut file = plain(file)?;
     let header = parse_header(&mut file, turn)?;
     let start = header.fields.vox_offset.max(DATA_START_MIN);
-    if !(start <= NIFTI_EXTENSIONS_BYTES_MAX) {
+    if start > NIFTI_EXTENSIONS_BYTES_MAX {
         let expected = format!("the voxels within the first {NIFTI_EXTENSIONS_BYTES_MAX} bytes");
         return Err(content(format!("voxels that begin at byte {start}"), expected));
     }
