@@ -167,6 +167,9 @@ pub const CONTOUR_POINTS_LEAST: usize = 16;
 /// Most decimals of a coordinate in mm: a hundredth of a micrometre, with four digits and a sign before it, fits VR DS.
 pub const COORDINATE_DECIMALS_MAX: usize = 5;
 
+/// Most parts of a structure that are structures of their own: what a person can look at one by one.
+pub const STRUCTURE_PARTS_MAX: usize = 99;
+
 /// Longest name of a structure in a pipeline (PS3.5 6.2, VR LO); destinations that take less get it shortened.
 pub const STRUCTURE_NAME_LENGTH_MAX: usize = 64;
 

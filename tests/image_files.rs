@@ -167,7 +167,8 @@ fn results_of_series(output: &Path) -> PathBuf {
 
 /// A mask that was written in the order of our arrays.
 fn mask(results: &Path, name: &str) -> Array3<bool> {
-    let found = contourd::output::nifti::read(fs::File::open(results.join(format!("{name}.nii.gz"))).expect("a mask"));
+    let bytes = fs::read(results.join(format!("{name}.nii.gz"))).expect("a mask");
+    let found = contourd::output::nifti::read(&bytes);
     found.expect("a mask").remove(0).pixels.mapv(|value| value > 0.5)
 }
 

@@ -40,15 +40,24 @@ const STRUCTURES: &str = r#""structures": {
   "fuse:Soft": {"name": "Brain", "type": "ORGAN", "color": [0, 255, 0]},
   "fuse:Dense": {"name": "Bone", "type": "ORGAN", "color": [255, 0, 0]}}"#;
 
-/// Runs a pipeline on two series of the phantom; the objects that it made, by the prefix of their files.
+/// Air scores best below -350 HU, bone above 140 HU.
+const CLASSES: [(f32, f32); 3] = [(-1.0, -700.0), (0.0, 0.0), (1.0, -140.0)];
+
 fn run(rest: &str) -> Result<(BTreeMap<String, Vec<PathBuf>>, Vec<PathBuf>, tempfile::TempDir), String> {
+    run_with(&CLASSES, rest)
+}
+
+/// Runs a pipeline on two series of the phantom; the objects that it made, by the prefix of their files.
+fn run_with(
+    classes: &[(f32, f32)],
+    rest: &str,
+) -> Result<(BTreeMap<String, Vec<PathBuf>>, Vec<PathBuf>, tempfile::TempDir), String> {
     let folder = tempfile::tempdir().expect("a folder");
     let pipeline = format!(r#"{{"id": "fuse", "revision": 1, "mode": "live", {INPUTS}, {rest}}}"#);
     configure(folder.path(), 11_112, 11_113, &[("fuse", &pipeline)]);
     fs::remove_file(folder.path().join("models")).expect("removed");
     let model = folder.path().join("models/fuse");
     fs::create_dir_all(&model).expect("a folder");
-    // Air scores best below -350 HU, bone above 140 HU.
     let network = onnx(&StandIn {
         layout: "NCDHW",
         input: "image",
@@ -56,7 +65,7 @@ fn run(rest: &str) -> Result<(BTreeMap<String, Vec<PathBuf>>, Vec<PathBuf>, temp
         channels: 2,
         sides: &[None, None, None],
         bytes: false,
-        classes: &[(-1.0, -700.0), (0.0, 0.0), (1.0, -140.0)],
+        classes,
         label_map: false,
         images: &[("mean", 1), ("field", 3)],
     });
@@ -220,7 +229,63 @@ fn a_pipeline_of_images_alone_needs_no_structures_and_label_maps_hold_numbers() 
         fs::create_dir_all(&shown).expect("a folder");
         fs::copy(&found["SEG"][0], shown.join("labelmap.dcm")).expect("copied");
     }
+    let file = &found["SEG"][0];
+    let compared = Command::new(env!("CARGO_BIN_EXE_contourd")).arg("compare").args([file, file]).output();
+    let compared = compared.expect("the command runs");
+    let said = String::from_utf8_lossy(&compared.stdout);
+    assert!(compared.status.success() && said.contains("Bone") && said.contains("1.000"), "{said}");
     drop(folder);
+}
+
+#[test]
+fn an_output_that_cannot_be_made_takes_no_other_with_it() {
+    if !has_runtime() {
+        return;
+    }
+    // Air everywhere: both structures are empty, and a segmentation has no frame.
+    let air = [(0.0, 1.0), (0.0, 0.0), (0.0, 0.0)];
+    let outputs = format!(
+        r#"{STRUCTURES}, "outputs": [{{"seg": {{"label": "AUTO"}}}}, {{"derived_image": {{"of": "fuse:mean"}}}}],
+          "deliver": [{{"to": "tps"}}]"#
+    );
+    let (found, _, folder) = run_with(&air, &outputs).unwrap_or_else(|said| panic!("{said}"));
+    assert_eq!(found.keys().map(String::as_str).collect::<Vec<_>>(), ["PM"]);
+    let report = found["PM"][0].with_file_name("report.html");
+    let page = fs::read_to_string(report).expect("a report");
+    assert!(page.contains("left out: seg: "), "{page}");
+    drop(folder);
+    let alone = format!(r#"{STRUCTURES}, "outputs": [{{"seg": {{"label": "AUTO"}}}}], "deliver": [{{"to": "tps"}}]"#);
+    let said = run_with(&air, &alone).err().unwrap_or_default();
+    assert!(said.contains("left out: seg: "), "{said}");
+}
+
+#[test]
+fn each_part_can_be_a_structure_of_its_own() {
+    if !has_runtime() {
+        return;
+    }
+    let with = |bone: &str| {
+        let rest = format!(
+            r#""structures": {{"fuse:Soft": {{"name": "Brain"}},
+                "fuse:Dense": {{{bone}, "type": "ORGAN", "color": [255, 0, 0]}}}},
+              "outputs": [{{"rtstruct": {{"label": "AUTO"}}}}], "deliver": [{{"to": "tps"}}]"#
+        );
+        let (found, images, folder) = run(&rest).unwrap_or_else(|said| panic!("{said}"));
+        let set = rtstruct::read(&fs::read(&found["RS"][0]).expect("a file")).expect("a structure set");
+        let geometry = load(&images).geometry;
+        drop(folder);
+        let volumes =
+            set.rois.iter().map(|roi| (roi.name.clone(), roi.mask_on(&geometry).expect("a mask").volume_cm3()));
+        volumes.collect::<Vec<(String, f64)>>()
+    };
+    let whole = with(r#""name": "Dense""#);
+    let parts = with(r#""name": "Dense_#", "each": true"#);
+    let names: Vec<&str> = parts.iter().map(|(name, _)| name.as_str()).collect();
+    // The phantom's spine and ribs do not touch.
+    assert!(names.len() > 3 && names[..4] == ["Brain", "Dense_1", "Dense_2", "Dense_3"], "{names:?}");
+    assert!(parts[1..].is_sorted_by(|a, b| a.1 >= b.1), "{parts:?}");
+    let sum: f64 = parts[1..].iter().map(|(_, volume)| volume).sum();
+    assert!((sum / whole[1].1 - 1.0).abs() < 1e-9, "{sum} {whole:?}");
 }
 
 #[test]

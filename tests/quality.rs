@@ -255,7 +255,7 @@ fn a_dose_that_grows_along_y_gives_its_figures() {
         near(&found[name], expected);
     }
     let curve = fs::read_to_string(folder.at("out.csv")).expect("written");
-    assert!(curve.starts_with("dose (Gy),Box (cm3)\n0.0000,3.000000\n"), "{curve}");
+    assert!(curve.starts_with("dose (Gy),Box (cm3)\r\n0.0000,3.000000\r\n"), "{curve}");
     assert!(fs::read_to_string(folder.at("out.svg")).expect("written").contains(">Box</text>"));
     // The last three of the box's five slices lie above the dose.
     write_dose(5, &folder.at("dose.dcm"));

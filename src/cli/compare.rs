@@ -8,8 +8,9 @@ use anyhow::{Context, ensure};
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::structures::{Found, StructureFile, check_frames, csv, folded, grid_for, images, table};
+use super::structures::{Found, StructureFile, check_frames, folded, grid_for, images, table};
 use super::{EXIT_FAILED, EXIT_OK};
+use crate::output::csv;
 use crate::quality::{Comparison, compare};
 use crate::volume::VolumeGeometry;
 
@@ -88,7 +89,7 @@ impl CompareArgs {
         let alone = [alone(&a, &paired(0)), alone(&b, &paired(1))];
         self.tell(&lines, &alone);
         if let Some(file) = &self.csv {
-            write(file, &csv(&rows(&lines, FIGURES.map(|(name, ..)| name), |value| format!("{value:.6}"), "")))?;
+            write(file, &csv::table(&rows(&lines, FIGURES.map(|(name, ..)| name), |value| format!("{value:.6}"), "")))?;
         }
         if let Some(file) = &self.json {
             write(file, &(serde_json::to_string_pretty(&self.document(&lines, &alone))? + "\n"))?;

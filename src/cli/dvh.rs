@@ -7,9 +7,10 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::compare::{pixel, write};
-use super::structures::{Found, StructureFile, check_frames, csv, grid_for, images, table};
+use super::structures::{Found, StructureFile, check_frames, grid_for, images, table};
 use super::{EXIT_FAILED, EXIT_OK};
 use crate::limits::DVH_POINTS_MAX;
+use crate::output::csv;
 use crate::quality::dose::{self, Dose};
 use crate::quality::dvh::{Metric, Samples};
 use crate::quality::svg;
@@ -168,7 +169,7 @@ impl DvhArgs {
                 [gy].into_iter().chain(curves.iter().map(|curve| format!("{:.6}", curve[bin]))).collect()
             };
             let rows: Vec<Vec<String>> = std::iter::once(head).chain((0..count).map(row)).collect();
-            write(file, &csv(&rows))?;
+            write(file, &csv::table(&rows))?;
         }
         if let Some(file) = &self.svg {
             let percent = |(curve, (name, samples)): (&Vec<f64>, &(&str, &Samples))| {

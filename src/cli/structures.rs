@@ -109,7 +109,7 @@ fn of_dicom(bytes: &[u8]) -> anyhow::Result<StructureFile> {
             let found = |roi: rtstruct::ParsedRoi| Found { name: roi.name.clone(), what: What::Drawn(roi) };
             Ok(StructureFile { frame, structures: set.rois.into_iter().map(found).collect() })
         }
-        seg::SOP_CLASS_UID => {
+        class if seg::is_segmentation(class) => {
             let segments = seg::read(bytes)?.into_iter();
             let found = |segment: seg::Segment| Found {
                 name: segment.label,
@@ -253,15 +253,6 @@ pub(super) fn grid_for(
         }
     };
     covering(base, &reach).map(|grid| Some(Arc::new(grid))).map_err(|error| error.to_string())
-}
-
-/// A file of comma-separated values (RFC 4180): quoted where it must be.
-pub(super) fn csv(rows: &[Vec<String>]) -> String {
-    let cell = |text: &String| {
-        let plain = !text.contains([',', '"', '\n', '\r']);
-        if plain { text.clone() } else { format!("\"{}\"", text.replace('"', "\"\"")) }
-    };
-    rows.iter().map(|row| row.iter().map(cell).collect::<Vec<_>>().join(",") + "\n").collect()
 }
 
 /// Columns for people: the first to the left, numbers to the right, the last as it is.

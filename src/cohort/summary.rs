@@ -6,6 +6,7 @@ use std::path::Path;
 use super::cases::Finding;
 use super::record::Record;
 use crate::dicom::Uid;
+use crate::output::csv::line;
 
 /// The first line. No attribute of a patient is in the table but what the names of folders hold.
 const HEAD: &str =
@@ -77,19 +78,6 @@ fn start(name: &str, series: Option<&Uid>, folder: &Path, pipeline: &str, status
         pipeline.to_owned(),
         status.to_owned(),
     ]
-}
-
-fn line<'a>(fields: impl Iterator<Item = &'a str>) -> String {
-    let fields: Vec<String> = fields.map(quoted).collect();
-    fields.join(",") + "\r\n"
-}
-
-fn quoted(field: &str) -> String {
-    if field.contains([',', '"', '\r', '\n']) {
-        format!("\"{}\"", field.replace('"', "\"\""))
-    } else {
-        field.to_owned()
-    }
 }
 
 #[cfg(test)]

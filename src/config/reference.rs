@@ -345,6 +345,15 @@ fn step_and_result() -> Vec<Object> {
                     "`false`",
                     "the result is good without it; of a skipped step it is left out anyway",
                 ),
+                key(
+                    "each",
+                    "`true`, `false`",
+                    "`false`",
+                    "each connected part (by faces, edges and corners) is a structure of its own, the largest first: for \
+                     what occurs any number of times, such as metastases. The name has one `#` in the place of the \
+                     number, such as `GTVn#`. Of nothing there is one empty structure; more than 99 parts stay one \
+                     structure, with a warning",
+                ),
             ],
         ),
         (

@@ -251,7 +251,7 @@ fn norm(v: [f64; 3]) -> f64 {
 }
 
 /// The vector from slice to slice in patient mm; along the normal for a single slice.
-fn step(geometry: &VolumeGeometry) -> Result<[f64; 3], UnevenSlices> {
+pub(super) fn step(geometry: &VolumeGeometry) -> Result<[f64; 3], UnevenSlices> {
     let origins = geometry.slice_origins();
     let (first, last) = (origins[0], origins.len() - 1);
     if last == 0 {

@@ -1,5 +1,6 @@
 //! What a job hands on: RT Structure Sets, and masks for people with other tools; it writes no files.
 
+pub mod csv;
 pub mod derived;
 mod format;
 pub mod grid;

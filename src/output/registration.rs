@@ -6,9 +6,8 @@
 use dicom_dictionary_std::tags;
 use thiserror::Error;
 
-use super::object::frames::{
-    decimals, is_even, put_content, put_referenced_series, put_serial_number, put_u32, put_unknown,
-};
+use super::grid::{self, UnevenSlices};
+use super::object::frames::{decimals, put_content, put_referenced_series, put_serial_number, put_u32, put_unknown};
 use super::object::{DataSet, ObjectError, SeriesOf, Source, Uids, date_time, image_reference, part10};
 use crate::dicom::{Instance, Uid};
 use crate::limits::OBJECT_VALUE_BYTES_MAX;
@@ -21,7 +20,7 @@ pub const SOP_CLASS_UID: &str = "1.2.840.10008.5.1.4.1.1.66.3";
 /// PS3.16 CID 7100: how the two were brought together.
 const BY_CONTENT: Code = Code::new("125024", "DCM", "Image Content-based Alignment");
 
-/// Distance of slices from the line through the first of them that counts as none, mm.
+/// How far the last slice may lie aside of the first, mm.
 const SHEAR_MM: f64 = 0.01;
 
 /// Everything that makes one registration. It borrows images of a patient, so it derives no `Debug`.
@@ -43,11 +42,13 @@ pub struct Registration<'a> {
 pub enum RegistrationError {
     #[error(transparent)]
     Object(#[from] ObjectError),
+    #[error("{0}; or resample the images first")]
+    Uneven(#[from] UnevenSlices),
     #[error(
-        "found slices at unequal distances or of a tilted gantry, expected an even, upright stack: the grid of a registration \
-         has one resolution; resample the images first"
+        "found slices that step {0:.3} mm aside, as of a tilted gantry, expected a step along their normal: a grid has three \
+         directions at right angles; resample the images first"
     )]
-    Uneven,
+    Tilted(f64),
     #[error("found {0} voxels, expected fewer: their vectors do not fit into one value of an object")]
     Size(usize),
     #[error("the other images: {0}")]
@@ -67,9 +68,7 @@ impl Registration<'_> {
 /// [`RegistrationError`].
 pub fn encode(registration: &Registration<'_>) -> Result<Vec<u8>, RegistrationError> {
     let source = &registration.source;
-    if !is_regular(source.geometry) {
-        return Err(RegistrationError::Uneven);
-    }
+    check_grid(source.geometry)?;
     let voxels: usize = source.geometry.shape().iter().product();
     if voxels * 12 > OBJECT_VALUE_BYTES_MAX {
         return Err(RegistrationError::Size(voxels));
@@ -148,12 +147,11 @@ fn grid(registration: &Registration<'_>) -> DataSet {
     item
 }
 
-/// Whether origin, directions and one resolution say where each voxel lies.
-fn is_regular(geometry: &VolumeGeometry) -> bool {
-    let origins = geometry.slice_origins();
-    let straight = |origin: &[f64; 3]| {
-        let apart: [f64; 3] = std::array::from_fn(|axis| origin[axis] - origins[0][axis]);
-        [geometry.row_direction(), geometry.column_direction()].iter().all(|along| dot(apart, *along).abs() < SHEAR_MM)
-    };
-    is_even(geometry) && origins.iter().all(straight)
+/// Origin, directions and one resolution must say where each voxel lies.
+fn check_grid(geometry: &VolumeGeometry) -> Result<(), RegistrationError> {
+    let step = grid::step(geometry)?;
+    let whole = (geometry.slices() - 1) as f64;
+    let aside = |along: [f64; 3]| (dot(step, along) * whole).abs();
+    let aside = aside(geometry.row_direction()).max(aside(geometry.column_direction()));
+    if aside < SHEAR_MM { Ok(()) } else { Err(RegistrationError::Tilted(aside)) }
 }

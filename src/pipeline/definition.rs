@@ -9,7 +9,9 @@ use super::steps::{ArtefactRef, Step, parse_steps, unknown};
 use super::structure_set::{Known, RtStructOutput, parse_rtstruct};
 use crate::dicom::AeTitle;
 use crate::document::{Node, Problems, Value};
-use crate::limits::{COLOR_COMPONENT_MAX, ID_LENGTH_MAX, PIPELINE_OUTPUTS_MAX, STRUCTURE_NAME_LENGTH_MAX};
+use crate::limits::{
+    COLOR_COMPONENT_MAX, ID_LENGTH_MAX, PIPELINE_OUTPUTS_MAX, STRUCTURE_NAME_LENGTH_MAX, STRUCTURE_PARTS_MAX,
+};
 use crate::structure::{self, Color, NameRules, RoiStyle, RoiType, check_names};
 
 /// A name that another file must have, and where it stands, so that both ends can be told.
@@ -58,7 +60,20 @@ pub struct StructureRule {
     pub style: RoiStyle,
     /// The result is good without it.
     pub optional: bool,
+    /// Each connected part is a structure of its own; its number stands in the place of `#` in the name.
+    pub each: bool,
 }
+
+impl StructureRule {
+    /// The rule of one of its parts, from 1 on.
+    pub fn part(&self, number: usize) -> StructureRule {
+        let name = self.style.name.replace(PART_NUMBER, &number.to_string());
+        StructureRule { style: RoiStyle { name, ..self.style.clone() }, ..self.clone() }
+    }
+}
+
+/// Stands for the number of a part in the name of structures that are made for each part.
+const PART_NUMBER: char = '#';
 
 /// An object that is made from the structures.
 #[derive(Clone, Debug)]
@@ -280,7 +295,8 @@ fn parse_structures(node: &Node, steps: Option<&[Step]>, problems: &mut Problems
     }
     let parsed = list.iter().filter_map(|(key, value)| Some((value, parse_structure(key, value, steps, problems)?)));
     let (places, rules): (Vec<&Node>, Vec<StructureRule>) = parsed.unzip();
-    let styles: Vec<RoiStyle> = rules.iter().map(|rule| rule.style.clone()).collect();
+    // The longest names that parts can have; whether one of them is another structure's is looked for below.
+    let styles: Vec<RoiStyle> = rules.iter().map(|rule| rule.part(STRUCTURE_PARTS_MAX).style).collect();
     // A destination that takes less gets them shortened.
     let allowed = NameRules { length_max: STRUCTURE_NAME_LENGTH_MAX, spaces: false };
     for problem in check_names(&styles, allowed) {
@@ -290,6 +306,16 @@ fn parse_structures(node: &Node, steps: Option<&[Step]>, problems: &mut Problems
             told.split_once(", expected ").unwrap_or((told, "names that every planning system keeps apart"));
         if let Some(place) = places.get(problem.index()) {
             problems.add(place, found, expected);
+        }
+    }
+    for (place, rule) in places.iter().zip(&rules).filter(|(_, rule)| !rule.each) {
+        let is_part = |other: &&StructureRule| {
+            let same = |number: usize| other.part(number).style.name.eq_ignore_ascii_case(&rule.style.name);
+            other.each && (1..STRUCTURE_PARTS_MAX).any(same)
+        };
+        if let Some(other) = rules.iter().find(is_part) {
+            let found = format!("the name {:?}, which a part of {} may have", rule.style.name, other.style.name);
+            problems.add(place, found, "another name");
         }
     }
     rules
@@ -316,9 +342,19 @@ fn parse_structure(key: &str, node: &Node, steps: Option<&[Step]>, problems: &mu
         _ => fields.required("color", problems).and_then(|color| parse_color(color, problems)),
     };
     let optional = fields.optional("optional").and_then(|node| node.bool(problems)).unwrap_or(false);
+    let each = fields.optional("each").and_then(|node| node.bool(problems)).unwrap_or(false);
     fields.finish(problems);
-    let style = RoiStyle { name: name?, roi_type: roi_type?, color: color? };
-    Some(StructureRule { source: source?, style, optional })
+    let name = name?;
+    let numbers = name.matches(PART_NUMBER).count();
+    if each && numbers != 1 {
+        let expected = "a name with one #, in whose place the number of each part stands, such as \"GTVn#\"";
+        problems.add(node, format!("the name {name:?} with \"each\""), expected);
+    }
+    if each && roi_type == Some(RoiType::External) {
+        problems.add(node, "EXTERNAL with \"each\"", "one EXTERNAL structure at most");
+    }
+    let style = RoiStyle { name, roi_type: roi_type?, color: color? };
+    Some(StructureRule { source: source?, style, optional, each })
 }
 
 pub(super) fn parse_short_text(node: &Node, longest: usize, problems: &mut Problems) -> Option<String> {

@@ -9,6 +9,7 @@ use super::{Arrival, Assembly, InstanceView, SeriesView, Verdict};
 use crate::dicom::AeTitle;
 use crate::dicom::instance::text;
 use crate::output::derived::DERIVED_HERE;
+use crate::output::{rtstruct, seg};
 use crate::pipeline::{
     GeometryCondition, Group, Input, Mode, Orientation, Pipeline, Predicate, SliceCount, Test, Wants, When,
 };
@@ -84,14 +85,10 @@ fn drawn(instances: &[InstanceView<'_>], path: &str) -> Vec<Trace> {
     vec![Trace::leaf(&path, other.is_none(), expected, found)]
 }
 
-/// RT Structure Set Storage, Segmentation Storage and Label Map Segmentation Storage (PS3.4 B.5).
-const HOLDERS: [&str; 3] =
-    ["1.2.840.10008.5.1.4.1.1.481.3", "1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7"];
-
 /// Says what it is instead, when it holds no structures that can be taken.
 fn holder(header: &InMemDicomObject) -> Result<(), String> {
     let class = text(header, tags::SOP_CLASS_UID).unwrap_or_default();
-    if !HOLDERS.contains(&class.as_str()) {
+    if class != rtstruct::SOP_CLASS_UID && !seg::is_segmentation(&class) {
         return Err(format!("SOP class {class}"));
     }
     let ours = text(header, tags::MANUFACTURER).is_some_and(|maker| maker == "contourd");

@@ -37,11 +37,23 @@ impl CompactMask {
             let (first, end) = ends[axis.axis.index()];
             ndarray::Slice::from(first..end)
         });
-        let mut bits = vec![0_u8; size.iter().product::<usize>().div_ceil(8)];
-        for (place, inside) in view.iter().enumerate() {
-            bits[place / 8] |= u8::from(*inside) << (place % 8);
-        }
-        CompactMask { geometry, start, size, bits }
+        CompactMask { geometry, start, size, bits: bits_of(&view) }
+    }
+
+    /// A box of voxels whose first is `start` of the whole grid. The box must be as small as it can be and lie inside.
+    pub fn within(geometry: Arc<VolumeGeometry>, start: [usize; 3], voxels: &Array3<bool>) -> CompactMask {
+        let (slices, rows, columns) = voxels.dim();
+        CompactMask { geometry, start, size: [slices, rows, columns], bits: bits_of(&voxels.view()) }
+    }
+
+    /// The first index of the box, and its voxels.
+    pub fn boxed(&self) -> ([usize; 3], Array3<bool>) {
+        let inside = |place: usize| self.bits[place / 8] >> (place % 8) & 1 == 1;
+        let [_, rows, columns] = self.size;
+        (
+            self.start,
+            Array3::from_shape_fn(self.size, |(slice, row, column)| inside((slice * rows + row) * columns + column)),
+        )
     }
 
     /// The whole mask.
@@ -96,6 +108,14 @@ impl CompactMask {
         // The sum of nothing is -0.
         slices.sum::<f64>().abs() / 1000.0
     }
+}
+
+fn bits_of(voxels: &ndarray::ArrayView3<'_, bool>) -> Vec<u8> {
+    let mut bits = vec![0_u8; voxels.len().div_ceil(8)];
+    for (place, inside) in voxels.iter().enumerate() {
+        bits[place / 8] |= u8::from(*inside) << (place % 8);
+    }
+    bits
 }
 
 impl From<Mask> for CompactMask {

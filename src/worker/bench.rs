@@ -93,7 +93,9 @@ impl Bench {
         let drawn = clock.time("read structures", |_| read_structures(&pipeline, order, &primary.plan, &mut warned))?;
         let grid = &primary.plan.geometry;
         let made = self.run_steps(&pipeline, order, &mut volumes, drawn, grid, &mut clock)?;
-        let (chosen, left_out) = made.choose(&pipeline)?;
+        let (parts, of_parts) = made.parts(&pipeline);
+        warned.extend(of_parts);
+        let (chosen, left_out) = made.choose(&pipeline, &parts)?;
         let contours: Vec<Vec<Contour>> =
             clock.time("contour", |_| chosen.iter().map(|(_, made)| keyholes(&made.mask)).collect());
         let mut run = Run { structures: results(&chosen, &contours), warnings: warnings(&series), ..Run::default() };

@@ -116,16 +116,20 @@ fn shown(of: &ArtefactRef) -> String {
     format!("{}:{}", of.step, of.label)
 }
 
-/// The images that models gave besides structures, as NIfTI; a deformation has one file for each component.
-pub(super) fn write_nifti(job: &Finished<'_>) -> Result<Vec<String>, BenchError> {
+/// The images that models gave besides structures, as NIfTI; a deformation has one file for each component. What the
+/// format cannot place is left out with a warning.
+pub(super) fn write_nifti(job: &Finished<'_>, warnings: &mut Vec<String>) -> Result<Vec<String>, BenchError> {
     let mut files = Vec::new();
     let mut write_one = |name: String, volume: &Volume| {
         let on_the_images = volume.geometry == job.plan.geometry;
-        let grid = if on_the_images { job.grid() } else { FileGrid::of(&volume.geometry) };
-        let grid = grid.map_err(|error| BenchError::Output(error.to_string()))?;
-        write(&job.order.folder.join(&name), &nifti::gzip(&nifti::encode_image_on(&grid, volume)))?;
-        files.push(name);
-        Ok(())
+        match if on_the_images { job.grid() } else { FileGrid::of(&volume.geometry) } {
+            Ok(grid) => {
+                write(&job.order.folder.join(&name), &nifti::gzip(&nifti::encode_image_on(&grid, volume)))?;
+                files.push(name);
+            }
+            Err(uneven) => warnings.push(format!("{name} is left out: {uneven}")),
+        }
+        Ok::<(), BenchError>(())
     };
     for (step, image) in &job.made.images {
         match &image.kind {

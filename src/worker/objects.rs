@@ -58,7 +58,7 @@ impl Finished<'_> {
         }
         run.files.extend(run.objects.iter().map(|object| object.file.clone()));
         run.files.extend(self.write_formats(&mut run.warnings)?);
-        run.files.extend(write_nifti(self)?);
+        run.files.extend(write_nifti(self, &mut run.warnings)?);
         Ok(())
     }
 
@@ -86,15 +86,24 @@ impl Finished<'_> {
         };
         let mut derived = 0..;
         let mut sets = 0..;
+        let mut left_out = Vec::new();
         for output in self.pipeline.outputs() {
             let files = match output {
                 Output::RtStruct(output) => {
                     write_structure_sets(self, source, (sets.next().unwrap_or(0), output), run)?;
                     continue;
                 }
-                Output::Seg(output) => write_seg(self, source, output)?,
-                Output::Registration(output) => write_registration(self, source, output)?,
-                Output::DerivedImage(output) => write_derived(self, source, output, derived.next().unwrap_or(0))?,
+                Output::Seg(output) => write_seg(self, source, output),
+                Output::Registration(output) => write_registration(self, source, output),
+                Output::DerivedImage(output) => write_derived(self, source, output, derived.next().unwrap_or(0)),
+            };
+            // The others are as good without it.
+            let files = match files {
+                Err(BenchError::Output(reason)) => {
+                    left_out.push(format!("left out: {reason}"));
+                    continue;
+                }
+                files => files?,
             };
             let to = self.pipeline.peers_for(output.kind());
             let object = |file| ProducedObject {
@@ -107,6 +116,10 @@ impl Finished<'_> {
             };
             run.objects.extend(files.into_iter().map(object));
         }
+        if run.objects.is_empty() && !left_out.is_empty() {
+            return Err(BenchError::Output(left_out.join("; ")));
+        }
+        run.warnings.append(&mut left_out);
         Ok(())
     }
 

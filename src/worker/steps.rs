@@ -6,8 +6,9 @@ use std::sync::Arc;
 use super::WorkOrder;
 use super::bench::{Bench, BenchError, Ran, Stages};
 use super::structures::{Drawn, absent};
-use crate::infer::post::{Between, onto, run_between};
+use crate::infer::post::{Between, onto, parts, run_between};
 use crate::infer::{DerivedImage, Structure};
+use crate::limits::STRUCTURE_PARTS_MAX;
 use crate::pipeline::{Action, Model, OnFailure, Pipeline, Reference, Step, StructureRule};
 use crate::volume::{Mask, Volume, VolumeGeometry};
 
@@ -31,6 +32,9 @@ pub(super) struct Made {
 
 /// A structure that is delivered.
 pub(super) type Delivered<'a> = (&'a StructureRule, &'a Structure);
+
+/// The parts of the structures that are delivered part by part, by the place of their rule in the pipeline.
+pub(super) type Parts = BTreeMap<usize, Vec<(StructureRule, Structure)>>;
 
 /// Why a step does nothing.
 struct Obstacle {
@@ -108,6 +112,30 @@ impl Made {
         step.structures.iter().filter_map(pair).collect()
     }
 
+    /// Takes apart what is delivered part by part, and what there is to say of it. What is empty, or in too many parts, is
+    /// its only part.
+    pub fn parts(&self, pipeline: &Pipeline) -> (Parts, Vec<String>) {
+        let (mut all, mut warnings) = (Parts::new(), Vec::new());
+        for (index, rule) in pipeline.structures().iter().enumerate().filter(|(_, rule)| rule.each) {
+            let name = format!("{}:{}", rule.source.step, rule.source.label);
+            let Some(whole) = self.structures.get(&name) else { continue };
+            let masks = parts(&whole.mask, STRUCTURE_PARTS_MAX).unwrap_or_else(|count| {
+                warnings.push(format!(
+                    "{name} is one structure: found {count} parts, expected at most {STRUCTURE_PARTS_MAX}; remove small \
+                     ones by \"remove_small\""
+                ));
+                vec![whole.mask.clone()]
+            });
+            let masks = if masks.is_empty() { vec![whole.mask.clone()] } else { masks };
+            let made = masks.into_iter().enumerate().map(|(part, mask)| {
+                let (label, reason) = (whole.label.clone(), whole.reason.clone());
+                (rule.part(part + 1), Structure { label, mask, reason })
+            });
+            all.insert(index, made.collect());
+        }
+        (all, warnings)
+    }
+
     /// The structures that the pipeline delivers, in its order, and the names of those that are left out, with reasons.
     ///
     /// # Errors
@@ -115,9 +143,14 @@ impl Made {
     pub fn choose<'a>(
         &'a self,
         pipeline: &'a Pipeline,
+        parts: &'a Parts,
     ) -> Result<(Vec<Delivered<'a>>, Vec<(&'a StructureRule, String)>), BenchError> {
         let (mut chosen, mut left_out) = (Vec::new(), Vec::new());
-        for rule in pipeline.structures() {
+        for (index, rule) in pipeline.structures().iter().enumerate() {
+            if let Some(parts) = parts.get(&index) {
+                chosen.extend(parts.iter().map(|(rule, structure)| (rule, structure)));
+                continue;
+            }
             let name = format!("{}:{}", rule.source.step, rule.source.label);
             if let Some(structure) = self.structures.get(&name) {
                 chosen.push((rule, structure));

@@ -73,7 +73,7 @@ fn regions(files: &[PathBuf]) -> Result<Vec<Region>, BenchError> {
     for file in files {
         let bytes = fs::read(file).map_err(|error| unreadable(file, error))?;
         let instance = Instance::read_part10(bytes.as_slice()).map_err(|error| unreadable(file, error))?;
-        if [seg::SOP_CLASS_UID, seg::LABEL_MAP_SOP_CLASS_UID].contains(&instance.sop_class_uid.as_str()) {
+        if seg::is_segmentation(instance.sop_class_uid.as_str()) {
             let segments = seg::read(&bytes).map_err(|error| unreadable(file, error))?;
             let region = |segment: seg::Segment| Region { name: segment.label, what: What::Segmented(segment.mask) };
             regions.extend(segments.into_iter().map(region));

@@ -2,8 +2,6 @@
 //!
 //! A format that cannot say where the slices lie is left out with a warning; the other results are good without it.
 
-use std::fmt::Write as _;
-
 use rayon::prelude::*;
 
 use super::bench::BenchError;
@@ -13,7 +11,7 @@ use crate::output::grid::FileGrid;
 use crate::output::layers::Layers;
 use crate::output::nrrd::{self, Segment};
 use crate::output::planc::{self, PlanStructure, Scan};
-use crate::output::{Format, nifti};
+use crate::output::{Format, csv, nifti};
 use crate::volume::CompactMask;
 
 impl Finished<'_> {
@@ -91,14 +89,13 @@ fn nifti_files(grid: &FileGrid, chosen: &[Delivered<'_>]) -> Vec<(String, Vec<u8
 }
 
 fn table(chosen: &[Delivered<'_>]) -> String {
-    let mut text = String::from("number,name,red,green,blue\r\n");
-    for (index, (rule, _)) in chosen.iter().enumerate() {
-        let [red, green, blue] = rule.style.color.0;
-        let name = rule.style.name.replace('"', "\"\"");
-        // Writing to a text does not fail.
-        let _ = write!(text, "{},\"{name}\",{red},{green},{blue}\r\n", index + 1);
-    }
-    text
+    let head = csv::line(["number", "name", "red", "green", "blue"]);
+    let row = |(index, (rule, _)): (usize, &Delivered<'_>)| {
+        let numbers = rule.style.color.0.map(|part| part.to_string());
+        let [red, green, blue] = numbers.each_ref().map(String::as_str);
+        csv::line([&(index + 1).to_string(), rule.style.name.as_str(), red, green, blue])
+    };
+    head + &chosen.iter().enumerate().map(row).collect::<String>()
 }
 
 /// `NAME.nrrd` for each structure, and `structures.seg.nrrd`.

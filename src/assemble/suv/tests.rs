@@ -1,7 +1,8 @@
 //! Factors of SUV by body weight, of headers made by hand. Expected numbers are worked out outside of this program.
 
 use super::*;
-use crate::dicom::build::{item, long, part10, text};
+use crate::assemble::{load, plan};
+use crate::dicom::build::{item, long, part10, text, us};
 
 const PET: &str = "1.2.840.10008.5.1.4.1.1.128";
 
@@ -20,6 +21,8 @@ struct Header {
     suv_type: &'static str,
     ge: &'static str,
     philips: [&'static str; 2],
+    /// Place along the stack, and the slope and intercept that are its own.
+    slice: (u8, &'static str, &'static str),
 }
 
 impl Default for Header {
@@ -38,15 +41,22 @@ impl Default for Header {
             suv_type: "",
             ge: "",
             philips: ["", ""],
+            slice: (1, "1", "0"),
         }
     }
 }
 
 impl Header {
     fn instance(&self) -> Instance {
+        Instance::read_part10(self.file().as_slice()).unwrap_or_else(|e| panic!("{e}"))
+    }
+
+    /// One row of two pixels, 10 and 20.
+    fn file(&self) -> Vec<u8> {
+        let (number, slope, intercept) = self.slice;
         let mut bytes = text(tags::SOP_CLASS_UID, "UI", PET);
         let mut put = |tag, vr: &str, value: &str| bytes.extend(text(tag, vr, value));
-        put(tags::SOP_INSTANCE_UID, "UI", "1.2.3");
+        put(tags::SOP_INSTANCE_UID, "UI", &format!("1.2.3.{number}"));
         put(tags::SERIES_DATE, "DA", "20260102");
         put(tags::ACQUISITION_DATE, "DA", "20260102");
         put(tags::SERIES_TIME, "TM", self.series);
@@ -56,10 +66,24 @@ impl Header {
             put(Tag(0x0009, 0x0010), "LO", "GEMS_PETD_01");
             put(Tag(0x0009, 0x100d), "DT", self.ge);
         }
+        put(tags::PATIENT_ID, "LO", "ONE");
         put(tags::PATIENT_WEIGHT, "DS", self.weight);
         put(tags::STUDY_INSTANCE_UID, "UI", "1.2.8");
         put(tags::SERIES_INSTANCE_UID, "UI", "1.2.9");
-        put(tags::CORRECTED_IMAGE, "CS", self.corrected);
+        put(tags::IMAGE_POSITION_PATIENT, "DS", &format!("0\\0\\{number}"));
+        put(tags::IMAGE_ORIENTATION_PATIENT, "DS", "1\\0\\0\\0\\1\\0");
+        put(tags::FRAME_OF_REFERENCE_UID, "UI", "1.2.7");
+        bytes.extend(us(tags::SAMPLES_PER_PIXEL, 1));
+        bytes.extend(text(tags::PHOTOMETRIC_INTERPRETATION, "CS", "MONOCHROME2"));
+        bytes.extend(us(tags::ROWS, 1));
+        bytes.extend(us(tags::COLUMNS, 2));
+        bytes.extend(text(tags::PIXEL_SPACING, "DS", "4\\4"));
+        bytes.extend(text(tags::CORRECTED_IMAGE, "CS", self.corrected));
+        for (tag, value) in [(0x0100, 16), (0x0101, 16), (0x0102, 15), (0x0103, 0)] {
+            bytes.extend(us(Tag(0x0028, tag), value));
+        }
+        bytes.extend(text(tags::RESCALE_INTERCEPT, "DS", intercept));
+        bytes.extend(text(tags::RESCALE_SLOPE, "DS", slope));
         let mut tracer = Vec::new();
         let mut of_tracer = |tag, vr: &str, value: &str| {
             if !value.is_empty() {
@@ -85,7 +109,8 @@ impl Header {
             put(Tag(0x7053, 0x1100), "DS", self.philips[0]);
             put(Tag(0x7053, 0x1109), "DS", self.philips[1]);
         }
-        Instance::read_part10(part10("1.2.840.10008.1.2.1", &bytes).as_slice()).unwrap_or_else(|e| panic!("{e}"))
+        bytes.extend(long(tags::PIXEL_DATA, "OW", 4, &[10, 0, 20, 0]));
+        part10("1.2.840.10008.1.2.1", &bytes)
     }
 
     fn factor(&self) -> Result<f64, String> {
@@ -125,6 +150,24 @@ fn a_series_written_after_the_scan_is_timed_by_its_scan() {
     let first = Header { series: "113000", ..Header::default() }.instance();
     let found = factor(&late, &[&late, &first]).unwrap_or_else(|told| panic!("{told}"));
     assert!((found / HOUR - 1.0).abs() < 1e-12, "{found}");
+}
+
+#[test]
+fn each_slice_keeps_its_own_slope_and_intercept() {
+    let slices = [(1, "2", "0"), (2, "0.5", "100"), (3, "8", "-3")];
+    let files = slices.map(|slice| Header { slice, ..Header::default() }.file());
+    let instances: Vec<Instance> =
+        files.iter().map(|file| Instance::read_part10(file.as_slice()).expect("an instance")).collect();
+    let mut plan = plan(&instances).unwrap_or_else(|refusals| panic!("{}", refusals[0]));
+    to_suv_bw(&mut plan, &instances).unwrap_or_else(|told| panic!("{told}"));
+    let volume = load(&plan, &|index| Ok(files[index].clone())).unwrap_or_else(|error| panic!("{error}"));
+    let activities = [[20.0, 40.0], [105.0, 110.0], [77.0, 157.0]];
+    for (slice, row) in activities.iter().enumerate() {
+        for (column, activity) in row.iter().enumerate() {
+            let found = f64::from(volume.pixels[[slice, 0, column]]);
+            assert!((found / (activity * HOUR) - 1.0).abs() < 1e-6, "slice {slice}: {found} {}", activity * HOUR);
+        }
+    }
 }
 
 #[test]

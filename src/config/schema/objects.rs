@@ -281,7 +281,7 @@ fn step_or_result(title: &str, key: &str) -> Option<Shape> {
         ("structure", "name") => Shape::text_of(1, STRUCTURE_NAME_LENGTH_MAX),
         ("structure", "type") => Shape::words(&RoiType::ALL),
         ("structure", "color") => Shape::three(Shape::Integer { low: 0, high: COLOR_COMPONENT_MAX }),
-        ("structure", "optional") => Shape::Flag,
+        ("structure", "optional" | "each") => Shape::Flag,
         ("rtstruct", "label" | "series") => short_text(usize::MAX),
         ("rtstruct", "stamp") => Shape::Flag,
         ("rtstruct", "steps") => Shape::list_of(name(), 1, usize::MAX),

@@ -27,6 +27,7 @@ mod largest_component;
 mod largest_overlap;
 mod margin;
 mod opening;
+mod parts;
 mod reconstruct;
 mod remove_background;
 mod remove_inside;
@@ -41,6 +42,7 @@ mod threshold;
 mod yields_to;
 
 pub use between::{Between, onto, run_between};
+pub use parts::parts;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;

@@ -56,8 +56,8 @@ pub struct Header {
 ///
 /// # Errors
 /// [`ReadError`] when the bytes are not such a file, are too few, or do not say where the voxels lie.
-pub fn read(file: impl Read) -> Result<Vec<Volume>, ReadError> {
-    let (header, values) = read_all(file, Turn::AsStored)?;
+pub fn read(bytes: &[u8]) -> Result<Vec<Volume>, ReadError> {
+    let (header, values) = read_all(bytes, Turn::AsStored)?;
     let geometry = Arc::new(header.geometry);
     let [slices, rows, columns] = geometry.shape();
     let volume = |values: &[f32]| Volume::new(Arc::clone(&geometry), header.grid.array(values.to_vec()));
@@ -205,13 +205,13 @@ mod tests {
         let image = image();
         let mut bytes = encode_image(&image).expect("even spacing");
         for what in ["sform", "qform"] {
-            let found = read(gzip(&bytes).as_slice()).expect(what);
+            let found = read(&gzip(&bytes)).expect(what);
             same_place(&found[0].geometry, &image.geometry);
             assert_eq!((found.len(), &found[0].pixels), (1, &image.pixels), "{what}");
             bytes[254..256].fill(0);
         }
         bytes[252..254].fill(0);
-        let told = read(bytes.as_slice()).err().expect("refused").to_string();
+        let told = read(&bytes).err().expect("refused").to_string();
         assert!(told.starts_with("found neither sform nor qform"), "{told}");
     }
 
@@ -229,7 +229,7 @@ mod tests {
             bytes[at(2)..at(3) + 4].copy_from_slice(&[step.to_le_bytes(), last.to_le_bytes()].concat());
         }
         bytes[112..120].copy_from_slice(&[2_f32.to_le_bytes(), (-1_f32).to_le_bytes()].concat());
-        let found = read(bytes.as_slice()).expect("a file");
+        let found = read(&bytes).expect("a file");
         same_place(&found[0].geometry, &image.geometry);
         assert_eq!(found[0].pixels, image.pixels.mapv(|value| 2.0 * value - 1.0));
     }

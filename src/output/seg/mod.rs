@@ -6,5 +6,5 @@ mod read;
 mod tests;
 mod write;
 
-pub use read::{SOP_CLASS_UID, SegError, Segment, read};
+pub use read::{SOP_CLASS_UID, SegError, Segment, is_segmentation, read};
 pub use write::{Kind, LABEL_MAP_SOP_CLASS_UID, SegWriteError, SegmentOut, Segmentation, encode};

@@ -125,13 +125,18 @@ struct Frame {
     planes_mm: Option<f64>,
 }
 
+/// Whether a SOP class is one of segmentations: of either storage.
+pub fn is_segmentation(sop_class_uid: &str) -> bool {
+    [SOP_CLASS_UID, LABEL_MAP_SOP_CLASS_UID].contains(&sop_class_uid)
+}
+
 /// Reads a Part 10 file.
 ///
 /// # Errors
 /// [`SegError`] when it is no segmentation in native pixels with a place for each frame.
 pub fn read(bytes: &[u8]) -> Result<Vec<Segment>, SegError> {
     let instance = Instance::read_part10(bytes)?;
-    if ![SOP_CLASS_UID, LABEL_MAP_SOP_CLASS_UID].contains(&instance.sop_class_uid.as_str()) {
+    if !is_segmentation(instance.sop_class_uid.as_str()) {
         return Err(SegError::SopClass(instance.sop_class_uid));
     }
     let coding = Coding::of(&instance)?;

@@ -39,7 +39,9 @@ pub(super) fn pipeline(config: &Config, all: &[&Config]) -> String {
     let mut structures = Map::new();
     let mut taken = Vec::new();
     for label in config.delivered() {
-        structures.insert(format!("{}:{label}", config.id), names::rule(label, &mut taken));
+        let is_each = config.labels.iter().any(|(name, first, last)| name == label && first < last);
+        let rule = if is_each { names::rule_of_parts(&mut taken) } else { names::rule(label, &mut taken) };
+        structures.insert(format!("{}:{label}", config.id), rule);
     }
     set("structures", Json::Object(structures));
     set("outputs", Json::Array(outputs));

@@ -9,14 +9,18 @@ use crate::limits::MODEL_LABELS_MAX;
 /// Labels that a map written at run time may hold.
 const RUN_TIME_LABELS: i64 = 200;
 
+/// What such labels are called together; CERR has them for networks that find lesions.
+const RUN_TIME_NAME: &str = "Lesions";
+
 /// A map of labels, or the name of a file that the container writes while it runs.
 pub(super) fn read_labels(node: &Node, reading: &mut Reading) -> Vec<(String, i64, i64)> {
     if let Value::String(file) = &node.value {
         reading.origin.insert("strNameToLabelMap".to_owned(), json!(file));
         reading.note(format!(
-            "the labels are told at run time ({file}): values 1 to {RUN_TIME_LABELS} of the network's label map are joined as \"Lesions\""
+            "the labels are told at run time ({file}): values 1 to {RUN_TIME_LABELS} of the network's label map are \"Lesions\", \
+             of which the pipeline makes each connected part a structure"
         ));
-        return vec![("Lesions".to_owned(), 1, RUN_TIME_LABELS)];
+        return vec![(RUN_TIME_NAME.to_owned(), 1, RUN_TIME_LABELS)];
     }
     label_list(node, reading)
 }

@@ -112,6 +112,13 @@ pub(super) fn rule(label: &str, taken: &mut Vec<String>) -> Json {
     json!({"name": name, "type": kind, "color": color})
 }
 
+/// The rule of what is found any number of times.
+pub(super) fn rule_of_parts(taken: &mut Vec<String>) -> Json {
+    let name = "Lesion_#";
+    taken.push(name.to_owned());
+    json!({"name": name, "each": true, "type": "GTV", "color": COLORS[(taken.len() - 1) % COLORS.len()]})
+}
+
 fn numbered(name: &str, number: usize) -> String {
     let ending = format!("_{number}");
     let stem: String = name.chars().take(16 - ending.len()).collect();
