@@ -90,10 +90,10 @@ impl Header {
         let mut skipped = Vec::new();
         for _ in 0..self.line_skip {
             skipped.clear();
-            (&mut *file)
-                .take(NRRD_HEADER_BYTES_MAX as u64)
-                .read_until(b'\n', &mut skipped)
-                .map_err(ReadError::Voxels)?;
+            let mut line = (&mut *file).take(NRRD_HEADER_BYTES_MAX as u64);
+            if line.read_until(b'\n', &mut skipped).map_err(ReadError::Voxels)? == 0 {
+                break;
+            }
         }
         let mut plain: Box<dyn Read + '_> =
             if self.is_compressed { Box::new(MultiGzDecoder::new(file)) } else { Box::new(file) };
