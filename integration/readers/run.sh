@@ -28,7 +28,7 @@ install_tools() {
     [ -x .venv/rtstruct2nii/bin/python ] || python3 -m venv .venv/rtstruct2nii
     .venv/rtstruct2nii/bin/pip install -q --disable-pip-version-check 'dcmrtstruct2nii==5' 'pydicom<3'
     local reader
-    for reader in 'rt-utils==1.2.7' platipy 'dicompyler-core shapely' 'pycerr==2.5.1'; do
+    for reader in 'rt-utils==1.2.7' platipy 'dicompyler-core==0.5.6 shapely pydicom<3' 'pycerr==2.5.1'; do
         local folder=.venv/${reader%%[= ]*}
         [ -x "$folder/bin/python" ] || python3 -m venv "$folder"
         # shellcheck disable=SC2086  # Two packages are two words.
