@@ -48,8 +48,8 @@ pub struct ImageHead {
     pub frame_of_reference_uid: Option<Uid>,
     /// The image of each slice, where the file names them all.
     pub slices: Vec<SliceReference>,
-    /// How many structures the file holds, which are not read.
-    pub structures: usize,
+    /// What is strange, or not read.
+    pub warnings: Vec<String>,
 }
 
 /// Reads what a file says before its voxels. `scan` is that of a planC, from 0.
@@ -79,13 +79,25 @@ pub fn head(file: &Path, format: Format, scan: usize, turn: Turn) -> Result<Imag
         series_instance_uid: None,
         frame_of_reference_uid: None,
         slices: Vec::new(),
-        structures: 0,
+        warnings: Vec::new(),
     })
 }
 
 fn plan_head(file: &Path, scan: usize) -> Result<ImageHead, ImageError> {
     let plan = planc::Plan::open(open(file)?)?;
     let header = plan.header(scan)?;
+    let mut warnings = Vec::new();
+    if plan.structures() > 0 {
+        warnings.push(format!("the {} structures of the file are not read", plan.structures()));
+    }
+    let (down, across) = (header.geometry.row_spacing_mm(), header.geometry.column_spacing_mm());
+    if (down - across).abs() > 1e-4 * across && !plan.is_ours() {
+        // pyCERR 2.5.1, dataclasses/scan.py: grid1Units, between rows, is the second value of Pixel Spacing.
+        warnings.push(format!(
+            "its pixels are not square ({down} mm between rows, {across} mm between columns): pyCERR 2.5 takes the two the \
+             wrong way round from DICOM; compare the place of the result with the images"
+        ));
+    }
     Ok(ImageHead {
         geometry: header.geometry,
         grid: None,
@@ -94,7 +106,7 @@ fn plan_head(file: &Path, scan: usize) -> Result<ImageHead, ImageError> {
         series_instance_uid: header.series_instance_uid,
         frame_of_reference_uid: header.frame_of_reference_uid,
         slices: header.slices,
-        structures: plan.structures(),
+        warnings,
     })
 }
 

@@ -85,12 +85,9 @@ fn file_series<'a>(input: &'a Input, files: &'a InputFiles, image: &'a ImageOrde
     let head = image_file::head(file, image.format, image.scan, turn).map_err(|error| unreadable(file, error))?;
     let modality = Modality::parse(&image.modality)
         .ok_or_else(|| unreadable(file, format!("found the modality {:?}, expected CT, MR or PT", image.modality)))?;
-    let mut warnings = Vec::new();
+    let mut warnings = head.warnings;
     if matches!(input.wants, Wants::Image { unit: Unit::SuvBw, .. }) {
         warnings.push("the file does not say that its values are SUV (g/ml); they were taken for that".to_owned());
-    }
-    if head.structures > 0 {
-        warnings.push(format!("the {} structures of the file are not read", head.structures));
     }
     let key = SeriesKey {
         study_instance_uid: head.study_instance_uid.unwrap_or_else(|| image.uid.clone()),

@@ -81,6 +81,12 @@ impl Plan {
         self.file.group("planC/structure").and_then(|group| group.groups()).map_or(0, |groups| groups.len())
     }
 
+    /// Whether this program wrote the file.
+    pub fn is_ours(&self) -> bool {
+        let attributes = self.file.group("planC/header").and_then(|group| group.attrs());
+        attributes.is_ok_and(|found| found.get("writer").and_then(AttrValue::as_str) == Some("contourd"))
+    }
+
     /// What a scan says besides its voxels.
     ///
     /// # Errors
@@ -289,7 +295,7 @@ mod tests {
     fn what_was_written_comes_back() {
         let volume = volume();
         let plan = Plan::open(Cursor::new(file(&volume))).expect("opened");
-        assert_eq!((plan.scans(), plan.structures()), (1, 0));
+        assert_eq!((plan.scans(), plan.structures(), plan.is_ours()), (1, 0, true));
         let (header, found) = plan.read(0).expect("read");
         assert_eq!(found.pixels, volume.pixels);
         assert_eq!((header.kind.as_str(), header.series_instance_uid.as_ref().map(Uid::as_str)), ("CT", Some("1.3")));
