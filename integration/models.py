@@ -118,17 +118,36 @@ def tests_of(condition):
             yield from list(tests_of(node["any"]))[:1]
 
 
-def write_images(folder, source, number, study, patient, frame, wanted):
-    """The images of a folder as a new series; `wanted` are tests that they have to pass."""
-    folder.mkdir(parents=True)
-    series, images = generate_uid(), []
-    for index, path in enumerate(sorted(p for p in source.rglob("*") if p.is_file())):
+def middle_of(images):
+    """The place in the middle of a series, mm."""
+    def middle(image):
+        across, down = numpy.array(image.ImageOrientationPatient, float).reshape(2, 3)
+        half = [(image.Columns - 1) / 2 * image.PixelSpacing[1], (image.Rows - 1) / 2 * image.PixelSpacing[0]]
+        return numpy.array(image.ImagePositionPatient, float) + across * half[0] + down * half[1]
+
+    return numpy.mean([middle(image) for image in images], axis=0)
+
+
+def read_images(source):
+    for path in sorted(path for path in source.rglob("*") if path.is_file()):
         try:
             image = pydicom.dcmread(path)
         except pydicom.errors.InvalidDicomError:
             continue
-        if "PixelData" not in image:
-            continue
+        if "PixelData" in image:
+            yield image
+
+
+def write_images(folder, source, number, study, patient, frame, wanted, middle):
+    """The images of a folder as a new series around a place; `wanted` are tests that they have to pass."""
+    folder.mkdir(parents=True)
+    series, images = generate_uid(), list(read_images(source))
+    move = numpy.zeros(3) if middle is None else middle - middle_of(images)
+    for index, image in enumerate(images):
+        image.ImagePositionPatient = [f"{value:.6g}" for value in numpy.array(image.ImagePositionPatient, float) + move]
+        # Some archives leave the command that brought an image in its file.
+        for element in [element for element in image if element.tag.group == 0]:
+            del image[element.tag]
         image.StudyInstanceUID, image.SeriesInstanceUID, image.FrameOfReferenceUID = study, series, frame
         image.SOPInstanceUID = image.file_meta.MediaStorageSOPInstanceUID = generate_uid()
         image.PatientID, image.PatientName = patient, "Test^Models"
@@ -143,7 +162,6 @@ def write_images(folder, source, number, study, patient, frame, wanted):
             if isinstance(test.get("in"), list):
                 setattr(image, test["tag"], test["in"][0])
         image.save_as(folder / f"{index:04}.dcm")
-        images.append(image)
     return images
 
 
@@ -163,6 +181,16 @@ def write_structures(path, images, names):
     rt.ReferringPhysicianName, rt.Manufacturer, rt.SeriesNumber = "", "Drawn by hand", 90
     frame = Dataset()
     frame.FrameOfReferenceUID = first.FrameOfReferenceUID
+    study, series = Dataset(), Dataset()
+    study.ReferencedSOPClassUID, study.ReferencedSOPInstanceUID = "1.2.840.10008.3.1.2.3.1", first.StudyInstanceUID
+    series.SeriesInstanceUID = first.SeriesInstanceUID
+    series.ContourImageSequence = Sequence()
+    for image in images:
+        reference = Dataset()
+        reference.ReferencedSOPClassUID, reference.ReferencedSOPInstanceUID = image.SOPClassUID, image.SOPInstanceUID
+        series.ContourImageSequence.append(reference)
+    study.RTReferencedSeriesSequence = Sequence([series])
+    frame.RTReferencedStudySequence = Sequence([study])
     rt.ReferencedFrameOfReferenceSequence = Sequence([frame])
     rt.StructureSetROISequence, rt.ROIContourSequence, rt.RTROIObservationsSequence = Sequence(), Sequence(), Sequence()
     for number, name in enumerate(names, 1):
@@ -242,7 +270,10 @@ def fill(arguments, pipeline, work):
         day = {"first": 1, "last": 5}.get(slot.get("pick"), 2 + number % 3)
         same_study = pipeline.get("same") != "patient"
         folder = work / "send" / f"{number}-{name}"
-        images[name] = write_images(folder, source, day, study if same_study else generate_uid(), patient, frame, wanted)
+        # Series of different patients come to lie on one another.
+        middle = middle_of(next(iter(images.values()))) if images else None
+        in_study = study if same_study else generate_uid()
+        images[name] = write_images(folder, source, day, in_study, patient, frame, wanted, middle)
         folders.append(folder)
     names = [name for slot in pipeline["inputs"].values() if "structures" in slot for name in first_names(slot["structures"])]
     if names:

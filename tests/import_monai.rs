@@ -209,19 +209,41 @@ fn every_transform_without_a_counterpart_is_refused_by_name() {
         ("spleen", r#""preprocessing": {"#, r#""before": {"#, "found no \"preprocessing\", expected the entry"),
         (
             "mr_overlapping",
-            r#""channel_wise": true"#,
-            r#""channel_wise": false"#,
-            "expected channel_wise: true for an image of several",
+            r#""_target_": "LoadImaged","#,
+            r#""_target_": "Zoomd","#,
+            "the transform Zoomd, expected a transform of this",
         ),
         (
-            "mr_overlapping",
-            r#""_target_": "LoadImaged","#,
-            r#""_target_": "Resized","#,
-            "the transform Resized, expected a transform of this",
+            "spleen",
+            r#""_target_": "EnsureTyped","#,
+            r#""_target_": "Resized", "spatial_size": [96, 96, 48], "#,
+            "the transform Resized, expected mode \"trilinear\" of size_mode \"all\"",
         ),
     ] {
         refused(case, part, by, expected);
     }
+}
+
+fn model_of(imported: Result<Imported, Vec<Problem>>) -> String {
+    let files = imported.unwrap_or_else(|problems| panic!("{:#?}", told(&problems))).files;
+    let model = files.into_iter().find(|(name, _)| name.ends_with("model.json"));
+    model.expect("a model").1
+}
+
+#[test]
+fn channels_are_measured_together_and_images_brought_to_a_size() {
+    let flat = |text: &str| text.split('\n').map(str::trim).collect::<Vec<_>>().join(" ");
+    let together = |text: String| flat(&text).replace(r#""channel_wise": true"#, r#""channel_wise": false"#);
+    let imported = import(&golden().join("mr_overlapping"), together, &Options::default());
+    let model = model_of(imported);
+    assert_eq!(flat(&model).matches(r#""together": true"#).count(), 4, "{model}");
+    let resized = |text: String| {
+        let by = r#""_target_": "Resized", "spatial_size": [96, -1, 48], "mode": "trilinear", "#;
+        flat(&text).replace(r#""_target_": "EnsureTyped","#, by)
+    };
+    let imported = import(&golden().join("spleen"), resized, &Options::default());
+    let model = model_of(imported);
+    assert!(flat(&model).contains(r#""op": "resample""#) && flat(&model).contains(r#""grid": "edges""#), "{model}");
 }
 
 #[test]

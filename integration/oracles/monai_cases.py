@@ -264,6 +264,8 @@ CASES = [
          [*ras(1.37, 1.43, 1.9), NONZERO], kinds=("mr", "unit")),
     Case("monai_normalize_all", "NormalizeIntensity over all voxels of both channels together.",
          [*ras(1.5, 1.5, 2.0), step("NormalizeIntensityd")], kinds=("unit", "unit")),
+    Case("monai_scale_all", "ScaleIntensity by the lowest and highest value of both channels.",
+         [*ras(1.5, 1.5, 2.0), step("ScaleIntensityd", minv=-1.0, maxv=2.0)], kinds=("mr", "unit")),
     Case("monai_percentiles", "ScaleIntensityRangePercentiles 2 to 98, clipped.",
          [*ras(1.5, 1.5, 2.0), step("ScaleIntensityRangePercentilesd", lower=2, upper=98, b_min=-1, b_max=1, clip=True)]),
     Case("monai_largest_component", "KeepLargestConnectedComponent and FillHoles on the label map.",

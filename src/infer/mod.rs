@@ -18,6 +18,7 @@ mod recipe;
 pub mod region;
 mod restore;
 mod stage;
+mod together;
 mod window;
 
 use std::collections::BTreeMap;

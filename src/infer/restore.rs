@@ -1,10 +1,13 @@
 //! From the network's values, slice by slice, to labels on the source grid; it holds only the slices still needed.
 
+mod bits;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use ndarray::{Array3, ArrayView3, ArrayView4, ArrayViewMut2, Axis, Slice, parallel::prelude::*};
 
+use self::bits::Bits;
 use super::InferError;
 use super::axes::REVERSED_HAIR;
 use super::frame::{Frame, Windows, spacing_mm};
@@ -35,7 +38,7 @@ enum Found {
     /// 0 for none, else the place of the label in the list plus one.
     Exclusive(Array3<u8>),
     /// One array per label of the list.
-    Overlapping(Vec<Array3<bool>>),
+    Overlapping(Vec<Bits>),
 }
 
 /// How the values of one voxel become a label.
@@ -129,9 +132,7 @@ impl Restored {
     fn with_taps(output: Output, extras: Vec<ExtraImage>, taps: [Vec<Option<Taps>>; 3], shape: [usize; 3]) -> Restored {
         let plain = taps.iter().flatten().all(|tap| tap.as_ref().is_none_or(|tap| tap.single().is_some()));
         let found = match output.decision {
-            Decision::Threshold => {
-                Found::Overlapping(output.labels.iter().map(|_| Array3::from_elem(shape, false)).collect())
-            }
+            Decision::Threshold => Found::Overlapping(output.labels.iter().map(|_| Bits::empty(shape)).collect()),
             _ => Found::Exclusive(Array3::zeros(shape)),
         };
         let channels = extras.iter().map(|image| image.channels.len()).sum();
@@ -177,9 +178,12 @@ impl Restored {
             }),
             Found::Overlapping(all) => {
                 for (label, all) in self.output.labels.iter().zip(all) {
-                    for_each_slice(all, &ready, &|k, mut out| {
+                    let (rows, columns) = all.slices_mut();
+                    for_each_slice(rows, &ready, &|k, mut packed| {
                         with_slice(k, Slice::from(label.index..=label.index), &mut |values| {
-                            for_each_pixel(values, in_plane, &mut out, |pixel| decide.is_above(pixel[0], label));
+                            Bits::work_on(&mut packed, columns, |out| {
+                                for_each_pixel(values, in_plane, out, |pixel| decide.is_above(pixel[0], label));
+                            });
                         });
                     });
                 }
@@ -236,7 +240,9 @@ impl Restored {
         let found = match self.found {
             Found::Exclusive(all) => Found::Exclusive(nearest(&unwindowed(&all, windows, grid, 0), &taps, 0)),
             Found::Overlapping(all) => Found::Overlapping(
-                all.iter().map(|one| nearest(&unwindowed(one, windows, grid, false), &taps, false)).collect(),
+                all.iter()
+                    .map(|one| Bits::of(&nearest(&unwindowed(&one.to_mask(), windows, grid, false), &taps, false)))
+                    .collect(),
             ),
         };
         let images = self.images.iter().map(|one| nearest(&unwindowed(one, windows, grid, 0.0), &taps, 0.0)).collect();
@@ -247,7 +253,7 @@ impl Restored {
     pub(super) fn mask(&self, name: &str) -> Option<Array3<bool>> {
         let place = self.place_of(name)?;
         Some(match &self.found {
-            Found::Overlapping(all) => all[place].clone(),
+            Found::Overlapping(all) => all[place].to_mask(),
             Found::Exclusive(all) => {
                 let wanted = place as u8 + 1;
                 let mut mask = Array3::from_elem(all.raw_dim(), false);
@@ -266,7 +272,7 @@ impl Restored {
                 let mut values = Array3::zeros(self.taps_shape());
                 for (place, mask) in all.iter().enumerate() {
                     ndarray::Zip::from(&mut values)
-                        .and(mask)
+                        .and(&mask.to_mask())
                         .par_for_each(|v, m| *v = if *m { value(place) } else { *v });
                 }
                 values
@@ -282,7 +288,7 @@ impl Restored {
     pub(super) fn add_to(&self, name: &str, mask: &mut Array3<bool>) {
         let Some(place) = self.place_of(name) else { return };
         match &self.found {
-            Found::Overlapping(all) => ndarray::Zip::from(mask).and(&all[place]).par_for_each(|m, f| *m |= *f),
+            Found::Overlapping(all) => all[place].add_to(mask),
             Found::Exclusive(all) => {
                 let wanted = place as u8 + 1;
                 ndarray::Zip::from(mask).and(all).par_for_each(|inside, found| *inside |= *found == wanted);

@@ -9,11 +9,13 @@ use ndarray::{Array3, Array4, ArrayView4, Axis, CowArray, Ix3, Slice, Zip};
 use super::cascade;
 use super::frame::{Frame, Prepared};
 use super::grid::{Method, bring_onto};
-use super::recipe::{Activate, Activation, Channel, ImageKind, Pass, Recipe, Source, Stage};
+use super::recipe::{Activate, Activation, ImageKind, Input, Pass, Recipe, Source, Stage};
 use super::region::Surroundings;
 use super::restore::Restored;
+use super::together::{Way, walk};
 use super::window::{ChannelView, Emit, Slide, activate};
 use super::{DerivedImage, DerivedKind, InferError, Network};
+use crate::limits::WINDOW_BYTES_MAX;
 use crate::volume::{Mask, Volume, VolumeGeometry};
 
 /// Regions that were kept under a name.
@@ -37,7 +39,7 @@ pub(super) fn run(
 ) -> Result<Outputs, InferError> {
     let stage = &recipe.stage;
     progress("pre", 0.0);
-    let mut known = structures.clone();
+    let mut known = Cow::Borrowed(structures);
     let mut ready = prepare(stage, inputs, &mut known)?;
     let saved = std::mem::take(&mut ready.saved);
     let source = input_of(stage, inputs, 0)?;
@@ -46,7 +48,7 @@ pub(super) fn run(
         None => None,
         Some(previous) => {
             // Regions that it saves are its own: those of the stage proper may have the same names.
-            let mut known = structures.clone();
+            let mut known = Cow::Borrowed(structures);
             let low = prepare(previous, inputs, &mut known)?;
             let mut tell = |done| progress("previous network", done);
             let work = Work { stage: previous, ready: &low, inputs, structures: &known, previous: None };
@@ -79,29 +81,24 @@ fn input_of<'a>(stage: &Stage, inputs: &'a BTreeMap<String, Volume>, slot: usize
 fn prepare<'a>(
     stage: &Stage,
     inputs: &'a BTreeMap<String, Volume>,
-    known: &mut BTreeMap<String, Mask>,
+    known: &mut Cow<'_, BTreeMap<String, Mask>>,
 ) -> Result<Ready<'a>, InferError> {
-    let mut images: Vec<Option<Prepared<'a>>> = Vec::new();
     let mut saved = Saved::new();
-    for (slot, input) in stage.inputs.iter().enumerate() {
-        if input.optional && !inputs.contains_key(&input.name) {
-            images.push(None);
-            continue;
-        }
+    let is_there = |input: &&Input| !input.optional || inputs.contains_key(&input.name);
+    let mut ways = Vec::new();
+    for (slot, input) in stage.inputs.iter().enumerate().filter(|(_, input)| is_there(input)) {
         let source = input_of(stage, inputs, slot)?;
         let axes = stage.orientation.axes(&source.geometry).transposed(stage.transpose);
-        let mut image = Prepared::of(source, axes);
-        for step in &input.pre {
-            image = step.apply(image, &Surroundings { structures: known, images: inputs })?;
-            for (name, mask) in std::mem::take(&mut image.saved) {
-                known.insert(name.clone(), mask.clone());
-                saved.push((name, mask));
-            }
-        }
-        if let Some(Some(first)) = images.first() {
-            image = placed(image, &first.frame, input.by_index, &input.name)?;
-        }
-        images.push(Some(image));
+        ways.push(Way { image: Prepared::of(source, axes), steps: &input.pre });
+    }
+    let mut done = walk(ways, inputs, known, &mut saved)?.into_iter();
+    let mut images: Vec<Option<Prepared<'a>>> = Vec::new();
+    for input in &stage.inputs {
+        let image = if is_there(&input) { done.next() } else { None };
+        images.push(match (image, images.first()) {
+            (Some(image), Some(Some(first))) => Some(placed(image, &first.frame, input.by_index, &input.name)?),
+            (image, _) => image,
+        });
     }
     let frame = match images.first() {
         Some(Some(first)) => first.frame.clone(),
@@ -182,6 +179,7 @@ impl<'a> Work<'a> {
         progress: &mut dyn FnMut(f32),
     ) -> Result<Array4<f32>, InferError> {
         let frame = &self.ready.frame;
+        check_fused(self.stage.output.channels_least(), frame.shape())?;
         let mut sum: Option<Array4<f32>> = None;
         for (index, pass) in passes.iter().enumerate() {
             let images = self.of_view(pass)?;
@@ -212,7 +210,7 @@ impl<'a> Work<'a> {
 
     /// The images as a view sees them, after its own pre-processing.
     fn of_view(&self, pass: &Pass) -> Result<Vec<Option<Prepared<'a>>>, InferError> {
-        let surroundings = Surroundings { structures: self.structures, images: self.inputs };
+        let surroundings = Surroundings { structures: self.structures, images: self.inputs, pooled: None };
         let mut seen: Vec<Option<Prepared<'a>>> = Vec::with_capacity(self.ready.images.len());
         for image in &self.ready.images {
             let Some(image) = image else {
@@ -245,10 +243,7 @@ impl<'a> Work<'a> {
         emit: &mut Emit<'_>,
         progress: &mut dyn FnMut(f32),
     ) -> Result<(), InferError> {
-        let mut arrays: Vec<Cow<'_, CowArray<'_, f32, Ix3>>> = Vec::with_capacity(self.stage.channels.len());
-        for channel in &self.stage.channels {
-            arrays.push(self.array_of(channel, frame, images)?);
-        }
+        let arrays = self.arrays(frame, images)?;
         let views = arrays.iter().zip(&self.stage.channels);
         let channels =
             views.map(|(array, channel)| ChannelView { values: array.view(), offset: channel.offset }).collect();
@@ -273,51 +268,81 @@ impl<'a> Work<'a> {
         slide.run(&mut chosen, &mut activated, progress)
     }
 
-    /// The array of one channel on `frame`.
-    fn array_of<'b>(
+    /// The array of each channel on `frame`.
+    fn arrays<'b>(
         &'b self,
-        channel: &Channel,
         frame: &Frame,
         images: &[Option<&'b Prepared<'_>>],
-    ) -> Result<Cow<'b, CowArray<'b, f32, Ix3>>, InferError> {
-        let owned = |array: Array3<f32>| Ok(Cow::Owned(CowArray::from(array)));
-        match &channel.source {
-            Source::Input(index) => match images.get(*index).copied().flatten() {
-                None => owned(Array3::zeros(frame.shape())),
-                Some(image) if channel.pre.is_empty() => Ok(Cow::Owned(CowArray::from(image.pixels.view()))),
-                Some(image) => {
-                    let surroundings = Surroundings { structures: self.structures, images: self.inputs };
-                    let mut image = image.clone();
-                    for step in &channel.pre {
-                        image = step.apply(image, &surroundings)?;
+    ) -> Result<Vec<CowArray<'b, f32, Ix3>>, InferError> {
+        let image_of = |source: &Source| match source {
+            Source::Input(index) => images.get(*index).copied().flatten(),
+            _ => None,
+        };
+        let channels = &self.stage.channels;
+        let with_own = channels.iter().filter(|channel| !channel.pre.is_empty());
+        let ways = with_own.filter_map(|channel| {
+            Some(Way { image: image_of(&channel.source)?.clone(), steps: channel.pre.as_slice() })
+        });
+        let (mut known, mut saved) = (Cow::Borrowed(self.structures), Saved::new());
+        let mut done = walk(ways.collect(), self.inputs, &mut known, &mut saved)?.into_iter();
+        let mut arrays = Vec::with_capacity(channels.len());
+        for channel in channels {
+            let array: CowArray<'b, f32, Ix3> = match (&channel.source, image_of(&channel.source)) {
+                (Source::Input(_), None) => Array3::zeros(frame.shape()).into(),
+                (Source::Input(_), Some(image)) if channel.pre.is_empty() => image.pixels.view().into(),
+                (Source::Input(_), Some(_)) => match done.next().map(|image| image.pixels.into_owned()) {
+                    Some(array) if <[usize; 3]>::from(array.dim()) == frame.shape() => array.into(),
+                    _ => {
+                        return Err(moved_by(
+                            "channels",
+                            "an operation of a channel that changes the size of the image",
+                            "one that keeps it",
+                        ));
                     }
-                    if image.frame.shape() != frame.shape() {
-                        let reason =
-                            "found an operation of a channel that changes the size of the image, expected one \
-                                      that keeps it; move it to \"pre\" of the input"
-                                .to_owned();
-                        return Err(InferError::Operation { name: "channels", reason });
+                },
+                (Source::Structure(name), _) => {
+                    let mask = self.structures.get(name).map(|mask| frame.bring(mask));
+                    mask.map_or_else(|| Array3::zeros(frame.shape()), |mask| mask.mapv(f32::from)).into()
+                }
+                (Source::Previous(value), _) => {
+                    let own = &self.ready.frame;
+                    match &self.previous {
+                        None => Array3::zeros(frame.shape()).into(),
+                        Some(_) if frame.geometry != own.geometry || frame.windows != own.windows => {
+                            return Err(moved_by(
+                                "views",
+                                "a view whose operations move the image, and a label of the previous stage among its channels",
+                                "views that leave it in place",
+                            ));
+                        }
+                        Some(labels) => labels.mapv(|label| f32::from(usize::from(label) == *value)).into(),
                     }
-                    owned(image.pixels.into_owned())
                 }
-            },
-            Source::Structure(name) => {
-                let mask = self.structures.get(name).map(|mask| frame.bring(mask));
-                owned(mask.map_or_else(|| Array3::zeros(frame.shape()), |mask| mask.mapv(f32::from)))
-            }
-            Source::Previous(value) => {
-                let own = &self.ready.frame;
-                let Some(labels) = &self.previous else { return owned(Array3::zeros(frame.shape())) };
-                if frame.geometry != own.geometry || frame.windows != own.windows {
-                    let reason = "found a view whose operations move the image, and a label of the previous stage among \
-                                  its channels, expected views that leave it in place; move them to \"pre\" of the input"
-                        .to_owned();
-                    return Err(InferError::Operation { name: "views", reason });
-                }
-                owned(labels.mapv(|label| f32::from(usize::from(label) == *value)))
-            }
+            };
+            arrays.push(array);
         }
+        Ok(arrays)
     }
+}
+
+fn moved_by(name: &'static str, found: &str, expected: &str) -> InferError {
+    let reason = format!("found {found}, expected {expected}; move it to \"pre\" of the input");
+    InferError::Operation { name, reason }
+}
+
+/// Refuses views whose mean takes too much memory: the sum, a view, and that on the array of the stage.
+fn check_fused(channels: usize, shape: [usize; 3]) -> Result<(), InferError> {
+    let bytes = 3 * size_of::<f32>() * channels * shape.iter().product::<usize>();
+    if bytes <= WINDOW_BYTES_MAX {
+        return Ok(());
+    }
+    let reason = format!(
+        "found {} MB of values of {channels} classes, expected at most {} MB where views are averaged; crop the image, or \
+         resample it to larger voxels",
+        bytes >> 20,
+        WINDOW_BYTES_MAX >> 20
+    );
+    Err(InferError::Operation { name: "views", reason })
 }
 
 /// Values of a view's array on the array of the stage: linear between their grids.
@@ -377,4 +402,17 @@ fn in_patient(frame: &Frame, target: &Arc<VolumeGeometry>, along: [&Array3<f32>;
         }
         Volume::new(Arc::clone(target), sum)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_mean_of_views_is_refused_before_it_fills_the_memory() {
+        // Nine classes on a head and neck of 200 slices take 5.4 GB, on 400 slices 10.8 GB.
+        assert!(check_fused(9, [200, 512, 512]).is_ok());
+        let told = check_fused(9, [400, 512, 512]).err().map(|error| error.to_string()).unwrap_or_default();
+        assert!(told.contains("found 10800 MB of values of 9 classes, expected at most 8192 MB"), "{told}");
+    }
 }

@@ -66,8 +66,8 @@ mod tests {
 
     #[test]
     fn the_largest_comes_first_and_every_voxel_is_in_one_part() {
-        // Two voxels that share a corner in the first slices; one voxel of the last slice, which is thicker; one more.
-        let (pair, thick, single) = ([[0, 1, 1], [1, 2, 2]], [[2, 0, 5]], [[0, 3, 4]]);
+        // Two voxels that share a corner in the first slices; two of the last slice, which is thicker; one more.
+        let (pair, thick, single) = ([[0, 1, 1], [1, 2, 2]], [[2, 0, 4], [2, 0, 5]], [[0, 3, 4]]);
         let whole = mask(&[pair.as_slice(), &thick, &single].concat());
         let voxels = |mask: CompactMask| (mask.extent(), mask.to_mask().voxels);
         let found = parts(&whole, 3).unwrap_or_default().into_iter().map(voxels);

@@ -86,7 +86,10 @@ pub(super) const ENTRY: Operation = Operation {
             image.mask = Some(mask);
             return padded_box(arguments, image, sides, margin).map_err(failed("crop"));
         }
-        let kept = kept_slices(&mask, margin[0], arguments.choice("slices") == "range");
+        let along = [arguments.triple("margin_mm"), arguments.triple("margin_voxels")];
+        let [mm, more] = along.map(|margin| image.frame.axes.to_array(margin)[0]);
+        let positions = image.frame.geometry.positions_mm();
+        let kept = kept_slices(&mask, positions, (mm, more as usize), arguments.choice("slices") == "range");
         let widened = [1, 2].map(|axis| widened(sides[axis], margin[axis], image.frame.shape()[axis]));
         let boxes = per_slice.then(|| boxes_of(&mask, &kept, [sides[1], sides[2]], margin));
         image.mask = Some(mask);
@@ -143,18 +146,29 @@ fn whole(image: &Prepared<'_>) -> [(usize, usize); 2] {
     [(0, rows - 1), (0, columns - 1)]
 }
 
-/// Slices that hold a voxel, or lie within the margin of one that does; with `range` all between the outermost.
-fn kept_slices(mask: &Array3<bool>, margin: usize, range: bool) -> Vec<usize> {
-    let marked: Vec<bool> = mask.axis_iter(Axis(0)).map(|plane| plane.iter().any(|inside| *inside)).collect();
-    let near = |slice: &usize| {
-        let (first, last) = widened((*slice, *slice), margin, marked.len());
-        marked[first..=last].contains(&true)
-    };
-    let kept: Vec<usize> = (0..marked.len()).filter(near).collect();
+/// Slices that hold a voxel, or lie within the margin of one that does, by their own positions; with `range` all between
+/// the outermost.
+fn kept_slices(mask: &Array3<bool>, positions: &[f64], margin: (f64, usize), range: bool) -> Vec<usize> {
+    let mut kept = vec![false; positions.len()];
+    for (slice, plane) in mask.axis_iter(Axis(0)).enumerate() {
+        if plane.iter().any(|inside| *inside) {
+            let (first, last) = reach(positions, slice, margin);
+            kept[first..=last].fill(true);
+        }
+    }
+    let kept: Vec<usize> = (0..kept.len()).filter(|slice| kept[*slice]).collect();
     match (kept.first(), kept.last()) {
         (Some(first), Some(last)) if range => (*first..=*last).collect(),
         _ => kept,
     }
+}
+
+/// The outermost slices within a margin of one: on each side the first at least `mm` away, and `more` beyond it.
+fn reach(positions: &[f64], slice: usize, (mm, more): (f64, usize)) -> (usize, usize) {
+    let is_nearer = |other: &usize| (positions[*other] - positions[slice]).abs() < mm - 1e-6;
+    let below = (0..=slice).rev().take_while(is_nearer).count();
+    let above = (slice..positions.len()).take_while(is_nearer).count();
+    widened((slice.saturating_sub(below), slice + above), more, positions.len())
 }
 
 /// The box of each kept slice, with the margin; that of all slices where a slice is kept for its neighbours.
@@ -193,8 +207,12 @@ fn kept_box<'a>(
 mod tests {
     use std::collections::BTreeMap;
 
+    use std::sync::Arc;
+
+    use ndarray::{Array3, Axis};
+
     use crate::infer::pre::tests::{check, counted};
-    use crate::volume::Mask;
+    use crate::volume::{Mask, Volume, VolumeGeometry};
 
     #[test]
     fn keeps_the_box_and_its_place_in_the_patient() {
@@ -209,6 +227,29 @@ mod tests {
         assert_eq!(found.geometry.shape(), [2, 5, 3]);
         assert_eq!(found.pixels[[0, 0, 0]], source.pixels[[1, 1, 2]]);
         assert_eq!(found.geometry.index_to_patient([1.0, 2.0, 1.0]), source.geometry.index_to_patient([2.0, 3.0, 3.0]));
+    }
+
+    #[test]
+    fn a_margin_in_mm_goes_by_the_position_of_each_slice() {
+        // Slices at 0, 1, 2, 5, 8 and 11 mm.
+        let origins = [0.0, 1.0, 2.0, 5.0, 8.0, 11.0].map(|z| [0.0, 0.0, z]).to_vec();
+        let geometry = VolumeGeometry::new((2, 2), [1.0, 1.0], [1.0, 0.0, 0.0], [0.0, 1.0, 0.0], origins);
+        let geometry = Arc::new(geometry.expect("legal"));
+        let pixels = Array3::from_shape_fn((6, 2, 2), |(slice, ..)| slice as f32);
+        let source = Volume::new(Arc::clone(&geometry), pixels);
+        let mut mask = Mask::empty(geometry);
+        mask.voxels[[3, 0, 0]] = true;
+        let structures = BTreeMap::from([("S".to_owned(), mask)]);
+        let slices = |margin: &str| {
+            let json = format!(r#"{{"op": "crop", "regions": [{{"region": "structure", "names": ["S"]}}], {margin}}}"#);
+            let found = check(&json, source.clone(), &structures).expect("cropped");
+            found.pixels.axis_iter(Axis(0)).map(|plane| plane[[0, 0]]).collect::<Vec<f32>>()
+        };
+        assert_eq!(slices(r#""margin_mm": [0, 0, 0]"#), [3.0]);
+        assert_eq!(slices(r#""margin_mm": [3, 0, 0]"#), [2.0, 3.0, 4.0]);
+        assert_eq!(slices(r#""margin_mm": [3.5, 0, 0]"#), [1.0, 2.0, 3.0, 4.0, 5.0]);
+        assert_eq!(slices(r#""margin_mm": [5, 0, 0]"#), [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]);
+        assert_eq!(slices(r#""margin_mm": [3, 0, 0], "margin_voxels": [1, 0, 0]"#), [1.0, 2.0, 3.0, 4.0, 5.0]);
     }
 
     #[test]

@@ -81,7 +81,7 @@ impl On {
 
 /// What was measured.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Moments {
+pub struct Moments {
     pub(super) count: f64,
     pub(super) mean: f64,
     pub(super) low: f64,
@@ -91,6 +91,18 @@ pub(super) struct Moments {
 }
 
 impl Moments {
+    /// Those of both sets of voxels (Chan, Golub and LeVeque, 1979).
+    pub(in crate::infer) fn joined(&self, other: &Moments) -> Moments {
+        let (count, apart) = (self.count + other.count, other.mean - self.mean);
+        Moments {
+            count,
+            mean: self.mean + apart * other.count / count,
+            low: self.low.min(other.low),
+            high: self.high.max(other.high),
+            squares: self.squares + other.squares + apart * apart * self.count * other.count / count,
+        }
+    }
+
     /// Standard deviation with the divisor `count - ddof`.
     pub(super) fn deviation(&self, ddof: f64) -> f64 {
         if self.low == self.high { 0.0 } else { (self.squares / (self.count - ddof).max(1.0)).sqrt() }

@@ -38,6 +38,8 @@ mod unit_scale;
 mod wavelet;
 mod window;
 
+pub use measured::Moments;
+
 use super::InferError;
 use super::frame::Prepared;
 use super::parameter::{Arguments, Parameter};
@@ -137,6 +139,16 @@ impl Step {
         surroundings: &Surroundings<'_>,
     ) -> Result<Prepared<'a>, InferError> {
         (self.operation.apply)(&self.arguments, image, surroundings)
+    }
+
+    /// Whether it measures all images that come with the same operation.
+    pub(super) fn is_together(&self) -> bool {
+        self.operation.name == normalise::ENTRY.name && self.arguments.flag("together")
+    }
+
+    /// What it measures of one image.
+    pub(super) fn moments(&self, image: &Prepared<'_>) -> Result<Moments, InferError> {
+        measured::moments(image, measured::On::of(&self.arguments)).map_err(failed(self.operation.name))
     }
 
     /// Names that it gives to regions.

@@ -1,6 +1,6 @@
 //! Bring values to a common scale, by fixed or by measured statistics; it does not clip.
 
-use super::measured::{self, ABOVE, CHANGE, ON, On};
+use super::measured::{self, ABOVE, CHANGE, Moments, ON, On};
 use super::{Operation, failed};
 use crate::infer::frame::Prepared;
 use crate::infer::parameter::{Arguments, Kind, Parameter};
@@ -29,6 +29,13 @@ pub(super) const ENTRY: Operation = Operation {
             kind: Kind::Integer { low: 0, high: 1 },
             default: Some("0"),
         },
+        Parameter {
+            name: "together",
+            doc: "What is measured is that of all images (or channels) of the model whose operations hold one that measures together, each as far as its operations before it go: `z_score` and `min_max`.",
+            unit: "",
+            kind: Kind::Flag,
+            default: Some("false"),
+        },
         number("floor", "A measured scale below this is taken to be this.", "unit of the image", (1e-12, 1e9), "1e-8"),
         number("low_percentile", "Percentile that becomes `to_low`.", "%", (0.0, 100.0), "0.5"),
         number("high_percentile", "Percentile that becomes `to_high`.", "%", (0.0, 100.0), "99.5"),
@@ -50,15 +57,20 @@ pub(super) const ENTRY: Operation = Operation {
                 "set by to \"fixed\" or remove them".to_owned(),
             ]);
         }
+        if arguments.flag("together") && !["z_score", "min_max"].contains(&by) {
+            let cure = "remove together, or set by to one of these".to_owned();
+            return Some([format!("together with by {by:?}"), "by \"z_score\" or \"min_max\"".to_owned(), cure]);
+        }
         let (low, high) = (arguments.number("low_percentile"), arguments.number("high_percentile"));
         (low >= high).then(|| {
             let expected = format!("less than high_percentile ({high})");
             [format!("low_percentile {low}"), expected, "lower it, or raise high_percentile".to_owned()]
         })
     },
-    apply: |arguments, mut image, _| {
+    apply: |arguments, mut image, surroundings| {
         let on = On::of(arguments);
-        let (offset, scale) = offset_and_scale(arguments, &image, on).map_err(failed("normalise"))?;
+        let (offset, scale) =
+            offset_and_scale(arguments, &image, on, surroundings.pooled).map_err(failed("normalise"))?;
         let (start, stretch) = match arguments.choice("by") {
             "z_score" => (arguments.number("to_mean"), arguments.number("to_std")),
             "fixed" => (0.0, 1.0),
@@ -80,7 +92,13 @@ const fn number(
     Parameter { name, doc, unit, kind: Kind::Number { low, high }, default: Some(default) }
 }
 
-fn offset_and_scale(arguments: &Arguments, image: &Prepared<'_>, on: On) -> Result<(f64, f64), String> {
+fn offset_and_scale(
+    arguments: &Arguments,
+    image: &Prepared<'_>,
+    on: On,
+    pooled: Option<Moments>,
+) -> Result<(f64, f64), String> {
+    let measured = || pooled.map_or_else(|| measured::moments(image, on), Ok);
     let floor = arguments.number("floor");
     match arguments.choice("by") {
         "fixed" => Ok((arguments.number("mean"), arguments.number("std"))),
@@ -90,7 +108,7 @@ fn offset_and_scale(arguments: &Arguments, image: &Prepared<'_>, on: On) -> Resu
             Ok((low, (high - low).max(floor)))
         }
         "min_max" => {
-            let moments = measured::moments(image, on)?;
+            let moments = measured()?;
             Ok((moments.low, (moments.high - moments.low).max(floor)))
         }
         "rgb" => {
@@ -104,7 +122,7 @@ fn offset_and_scale(arguments: &Arguments, image: &Prepared<'_>, on: On) -> Resu
             Ok((0.0, 255.0))
         }
         _ => {
-            let moments = measured::moments(image, on)?;
+            let moments = measured()?;
             Ok((moments.mean, moments.deviation(arguments.integer("ddof") as f64).max(floor)))
         }
     }

@@ -10,6 +10,7 @@ use crate::infer::grid::kernel::Kernel;
 use crate::infer::grid::lines::{self, Plan};
 use crate::infer::grid::target::{Rule, Target, separate_axis};
 use crate::infer::parameter::{Arguments, Kind, Parameter};
+use crate::limits::IMAGE_SIDE_MAX;
 
 pub(super) const ENTRY: Operation = Operation {
     name: "resample",
@@ -21,7 +22,14 @@ pub(super) const ENTRY: Operation = Operation {
             doc: "New distance between slices, rows and columns; 0 leaves an axis as it is.",
             unit: "mm",
             kind: Kind::Triple { low: 0.0, high: 100.0 },
-            default: None,
+            default: Some("[0, 0, 0]"),
+        },
+        Parameter {
+            name: "size",
+            doc: "New number of slices, rows and columns in the place of `spacing_mm`, with grid `edges` (MONAI `Resized`); 0 leaves an axis as it is.",
+            unit: "voxels",
+            kind: Kind::Triple { low: 0.0, high: IMAGE_SIDE_MAX as f64 },
+            default: Some("[0, 0, 0]"),
         },
         Parameter {
             name: "method",
@@ -60,6 +68,14 @@ pub(super) const ENTRY: Operation = Operation {
         },
     ],
     check: |arguments| {
+        let [spacing, size] = ["spacing_mm", "size"].map(|key| arguments.triple(key));
+        let (by_spacing, by_size) = (spacing != [0.0; 3], size != [0.0; 3]);
+        let whole = size.iter().all(|side| side.fract() == 0.0);
+        if by_spacing == by_size || !whole || (by_size && arguments.choice("grid") != "edges") {
+            let found = format!("spacing_mm {spacing:?} and size {size:?} with grid {:?}", arguments.choice("grid"));
+            let cure = "remove one of the two; with size set grid to \"edges\"".to_owned();
+            return Some([found, "spacing_mm, or size in whole voxels with grid \"edges\"".to_owned(), cure]);
+        }
         let misplaced = arguments.number_or("outside").is_some() && arguments.choice("grid") != "centred";
         misplaced.then(|| {
             let grid = arguments.choice("grid");
@@ -76,7 +92,11 @@ pub(super) const ENTRY: Operation = Operation {
 fn resample<'a>(arguments: &Arguments, image: Prepared<'a>) -> Result<Prepared<'a>, InferError> {
     image.need_grid().map_err(failed("resample"))?;
     let (axes, geometry) = (image.frame.axes, Arc::clone(&image.frame.geometry));
-    let spacing = axes.to_array(arguments.triple("spacing_mm"));
+    let mut spacing = axes.to_array(arguments.triple("spacing_mm"));
+    let (size, sides) = (axes.to_array(arguments.triple("size")), geometry.shape());
+    for axis in (0..3).filter(|axis| size[*axis] > 0.0) {
+        spacing[axis] = spacing_mm(&geometry)[axis] * sides[axis] as f64 / size[axis];
+    }
     let refused = |reason: String| failed("resample")(format!("at {spacing:?} mm: {reason}"));
     let rule = Rule::of(arguments.choice("grid"));
     let target = rule.lay(&geometry, axes, spacing).map_err(|error| refused(error.to_string()))?;

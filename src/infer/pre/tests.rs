@@ -65,7 +65,7 @@ pub(super) fn check_inside(
 ) -> Result<Array3<f32>, String> {
     let mut image = Prepared::of(volume, Axes::ACQUIRED);
     image.mask = Some(Array3::from_shape_fn(volume.pixels.raw_dim(), |(k, j, i)| inside([k, j, i])));
-    let surroundings = Surroundings { structures: &BTreeMap::new(), images: &BTreeMap::new() };
+    let surroundings = Surroundings { structures: &BTreeMap::new(), images: &BTreeMap::new(), pooled: None };
     let found = parsed(json, &[])?.apply(image, &surroundings).map_err(|error| error.to_string())?;
     Ok(found.pixels.into_owned())
 }
@@ -76,7 +76,7 @@ pub(super) fn check_with_images(
     volume: &Volume,
     images: &BTreeMap<String, Volume>,
 ) -> Result<Array3<f32>, String> {
-    let surroundings = Surroundings { structures: &BTreeMap::new(), images };
+    let surroundings = Surroundings { structures: &BTreeMap::new(), images, pooled: None };
     let image = Prepared::of(volume, Axes::ACQUIRED);
     let found = parsed(json, &[])?.apply(image, &surroundings).map_err(|error| error.to_string())?;
     Ok(found.pixels.into_owned())
@@ -92,7 +92,7 @@ pub(super) fn grid_of([slices, rows, columns]: [usize; 3]) -> Arc<VolumeGeometry
 /// Runs one step given as JSON on a volume; problems and errors come back as text.
 pub(super) fn check(json: &str, volume: Volume, structures: &BTreeMap<String, Mask>) -> Result<Volume, String> {
     let names: Vec<&str> = structures.keys().map(String::as_str).collect();
-    let surroundings = Surroundings { structures, images: &BTreeMap::new() };
+    let surroundings = Surroundings { structures, images: &BTreeMap::new(), pooled: None };
     let image = Prepared::of(&volume, Axes::ACQUIRED);
     let found = parsed(json, &names)?.apply(image, &surroundings).map_err(|error| error.to_string())?;
     // Slices that were cut each in its own way lie on no grid: any of their shape will do.

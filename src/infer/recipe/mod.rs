@@ -8,7 +8,7 @@ mod window;
 
 pub use network::NetworkFile;
 pub(super) use output::{Activate, Activation, Decision, ExtraImage, ImageKind, Label, Output, Separate};
-pub(super) use stage::{Channel, Pass, Source, Stage};
+pub(super) use stage::{Input, Pass, Source, Stage};
 pub(super) use window::{Blend, PadSide, Tiling, Window};
 pub use window::{Layout, Tensor};
 

@@ -86,14 +86,18 @@ pub(in crate::infer) enum ImageKind {
 }
 
 impl Output {
+    fn highest_index(&self) -> usize {
+        self.labels.iter().map(|label| label.index).max().unwrap_or(0)
+    }
+
     /// Channels that the labels' output must have at least.
     pub fn channels_least(&self) -> usize {
         match &self.decision {
             Decision::LabelMap => 1,
             Decision::Regions(order) => order.len(),
-            Decision::ArgMax | Decision::Threshold => {
-                self.labels.iter().map(|label| label.index).max().unwrap_or(0) + 1
-            }
+            // The highest of one channel would be everywhere.
+            Decision::ArgMax => self.highest_index().max(1) + 1,
+            Decision::Threshold => self.highest_index() + 1,
         }
     }
 }

@@ -27,6 +27,7 @@ use super::InferError;
 use super::frame::Prepared;
 use super::parameter::{Arguments, Parameter};
 use crate::document::{Node, Problems};
+use crate::infer::pre::Moments;
 use crate::volume::{Mask, Volume};
 
 /// Every region, in the order of the reference.
@@ -74,6 +75,8 @@ pub struct Surroundings<'a> {
     pub structures: &'a BTreeMap<String, Mask>,
     /// All images of the model as they were handed in, by input.
     pub images: &'a BTreeMap<String, Volume>,
+    /// What all images that measure together have, for the operation that does.
+    pub pooled: Option<Moments>,
 }
 
 /// What a region may look at besides its own image.

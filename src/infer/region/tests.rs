@@ -44,7 +44,7 @@ fn find(json: &str, image: &Volume, structures: &BTreeMap<String, Mask>) -> Resu
         return Err(problems.into_vec().iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"));
     };
     let images = BTreeMap::from([("other".to_owned(), image.clone())]);
-    let surroundings = Surroundings { structures, images: &images };
+    let surroundings = Surroundings { structures, images: &images, pooled: None };
     let mut saved = Vec::new();
     let (mask, per_slice) = joined(&regions, &Prepared::of(image, Axes::ACQUIRED), &surroundings, &mut saved)
         .map_err(|error| error.to_string())?;

@@ -49,6 +49,17 @@ pub(super) fn resample_monai(spacing_mm: &[f64], method: &str) -> Value {
     json!({ "op": "resample", "spacing_mm": spacing_mm, "grid": "corners", "method": method })
 }
 
+/// An operation that measures all images that have it.
+pub(super) fn together(mut operation: Value) -> Value {
+    operation["together"] = Value::from(true);
+    operation
+}
+
+/// MONAI's Resize.
+pub(super) fn resample_to(size: &[f64], method: &str) -> Value {
+    json!({ "op": "resample", "size": size, "grid": "edges", "method": method })
+}
+
 /// MONAI's ScaleIntensityRange.
 pub(super) fn scale_range(a_min: f64, a_max: f64, to: Option<(f64, f64)>, clip: bool) -> Value {
     with_bounds(json!({ "op": "scale_range", "a_min": a_min, "a_max": a_max }), to, &[("clip", clip)])

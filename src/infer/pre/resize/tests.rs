@@ -35,7 +35,7 @@ fn applied<'a>(steps: &[String], volume: &'a Volume, mask: &Mask) -> Result<Prep
         let step = document::parse(json, &mut problems).and_then(|node| Step::parse(&node, &["S"], &mut problems));
         let told: Vec<String> = problems.into_vec().iter().map(ToString::to_string).collect();
         let step = step.ok_or_else(|| told.join(" "))?;
-        let surroundings = Surroundings { structures: &structures, images: &BTreeMap::new() };
+        let surroundings = Surroundings { structures: &structures, images: &BTreeMap::new(), pooled: None };
         image = step.apply(image, &surroundings).map_err(|error| error.to_string())?;
         assert_eq!(image.frame.shape(), *image.pixels.shape(), "{json}");
         assert!(image.mask.as_ref().is_none_or(|mask| mask.dim() == image.pixels.dim()), "{json}");

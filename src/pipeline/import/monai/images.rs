@@ -152,6 +152,7 @@ impl Transform<'_, '_, '_> {
     fn moves(&self, name: &str) -> bool {
         [
             "Spacing",
+            "Resize",
             "SpatialPad",
             "DivisiblePad",
             "BorderPad",
@@ -173,6 +174,7 @@ impl Transform<'_, '_, '_> {
             "ClipIntensityPercentiles" => self.clip_percentiles(problems),
             "CastToType" => self.cast(problems),
             "SpatialPad" | "DivisiblePad" => self.pad(name, problems),
+            "Resize" => self.resize_to(problems),
             "ResizeWithPadOrCrop" | "CenterSpatialCrop" => self.resize(name, problems),
             "CropForeground" => self.crop_foreground(problems),
             "Lambda" => {
@@ -183,15 +185,24 @@ impl Transform<'_, '_, '_> {
             _ => {
                 let known = "a transform of this importer: Orientationd, Spacingd, ScaleIntensityd, ScaleIntensityRanged, \
                              ScaleIntensityRangePercentilesd, NormalizeIntensityd, ThresholdIntensityd, \
-                             ClipIntensityPercentilesd, CropForegroundd, SpatialPadd, DivisiblePadd, ResizeWithPadOrCropd, \
-                             CenterSpatialCropd, CastToTyped, ConcatItemsd";
+                             ClipIntensityPercentilesd, CropForegroundd, SpatialPadd, DivisiblePadd, Resized, \
+                             ResizeWithPadOrCropd, CenterSpatialCropd, CastToTyped, ConcatItemsd";
                 self.step.refuse(known, problems);
                 None
             }
         }
     }
 
-    /// Statistics over several channels together have no counterpart here.
+    /// Whether statistics are those of all channels of its key together.
+    fn joins_channels(&self, problems: &mut Problems) -> bool {
+        let joins = self.several && !self.step.flag("channel_wise", false, problems);
+        if joins && self.keys.len() > 1 {
+            self.step.refuse("one key where the channels of an image are measured together", problems);
+        }
+        joins
+    }
+
+    /// Percentiles over several channels together have no counterpart here.
     fn alone(&self, problems: &mut Problems) -> bool {
         let fine = !self.several || self.step.flag("channel_wise", false, problems);
         if !fine {
@@ -226,6 +237,30 @@ impl Transform<'_, '_, '_> {
             step.refuse(&format!("padding_mode \"border\", not {padding:?}"), problems);
         }
         Some(vec![op::resample_monai(&spacing_mm, method)])
+    }
+
+    fn resize_to(&self, problems: &mut Problems) -> Option<Vec<Value>> {
+        let step = self.step;
+        step.only(
+            &["spatial_size", "size_mode", "mode", "align_corners", "anti_aliasing", "anti_aliasing_sigma"],
+            problems,
+        );
+        let size = step.triple("spatial_size", problems)?.map(|side| side.max(0.0));
+        let mode = step.get("mode", problems);
+        let mode = match mode.as_ref().map(|node| &node.value) {
+            Some(Read::Array(items)) => items.get(self.position).or(items.first()).cloned(),
+            _ => mode,
+        };
+        let word = mode.and_then(|node| if let Read::String(word) = node.value { Some(word) } else { None });
+        let word = word.unwrap_or_else(|| "area".to_owned());
+        let smooths = step.flag("anti_aliasing", false, problems);
+        let corners = step.flag("align_corners", false, problems);
+        let by_size = step.text("size_mode", problems).is_none_or(|word| word == "all");
+        if word != "trilinear" || smooths || corners || !by_size {
+            step.refuse("mode \"trilinear\" of size_mode \"all\", without align_corners and anti_aliasing", problems);
+            return None;
+        }
+        Some(vec![op::resample_to(&size, "linear")])
     }
 
     fn scale_range(&self, problems: &mut Problems) -> Option<Vec<Value>> {
@@ -265,7 +300,8 @@ impl Transform<'_, '_, '_> {
         };
         let (low, high) = (bound("minv", 0.0, problems), bound("maxv", 1.0, problems));
         if let Some((low, high)) = low.zip(high) {
-            return self.alone(problems).then(|| vec![op::min_max(low, high)]);
+            let operation = op::min_max(low, high);
+            return Some(vec![if self.joins_channels(problems) { op::together(operation) } else { operation }]);
         }
         match step.number("factor", problems) {
             Some(factor) => Some(vec![op::scale(1.0 + factor)]),
@@ -289,7 +325,10 @@ impl Transform<'_, '_, '_> {
             }
         };
         match (one("subtrahend", problems), one("divisor", problems)) {
-            (None, None) => self.alone(problems).then(|| vec![op::z_score(on)]),
+            (None, None) => {
+                let operation = op::z_score(on);
+                Some(vec![if self.joins_channels(problems) { op::together(operation) } else { operation }])
+            }
             (Some(offset), Some(scale)) => Some(vec![op::shift_scale_on(offset, scale, on)]),
             _ => {
                 step.refuse("both of subtrahend and divisor, or none", problems);
