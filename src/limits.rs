@@ -75,6 +75,19 @@ pub const COHORT_FILES_MAX: usize = 5_000_000;
 /// Most cases that run at the same time; above it stands a mistyped number.
 pub const COHORT_JOBS_MAX: usize = 256;
 
+/// Largest file of an image that is not DICOM: the most voxels of a volume as 64 bit numbers, and what stands before them.
+pub const IMAGE_FILE_BYTES_MAX: u64 = ((VOXELS_MAX as u64) << 3) + (64 << 20);
+
+/// Where the voxels of a NIfTI file may begin: behind its header and extensions, of which published ones stay below a
+/// megabyte. It is a number of the file, which says so in 32 bit floating point.
+pub const NIFTI_EXTENSIONS_BYTES_MAX: f32 = (16 << 20) as f32;
+
+/// Longest header of an NRRD file; a segmentation with a hundred segments has 40 kB.
+pub const NRRD_HEADER_BYTES_MAX: usize = 4 << 20;
+
+/// Most data files of one detached NRRD header: one for each slice.
+pub const NRRD_DATA_FILES_MAX: usize = SLICES_MAX;
+
 /// How often the table of a cohort is written while it runs: ten thousand cases have megabytes of it.
 pub const COHORT_SUMMARY_S: u64 = 10;
 

@@ -1,11 +1,12 @@
 """How long it takes from voxels to a written RT Structure Set, side by side in one run: contourd, rt-utils, plastimatch.
-highdicom writes no structure sets.
+highdicom writes no structure sets; its binary segmentation of the same voxels stands beside them.
 
   rtstruct.py [STRUCTURES [SLICES [SIDE [RUNS]]]]      default 150 500 512 3; run it at the root of the repository
 
 Structures are ellipsoids, ten by fifteen in the plane, one after the other. Each program has the masks in memory (or in
-its own image file) when the clock starts; reading the CT belongs to those that need it. Needs numpy, pydicom, SimpleITK
-and rt-utils; plastimatch where it is installed (it is left out, with a word, where it is not). Prints medians.
+its own image file) when the clock starts; reading the CT belongs to those that need it. Needs numpy, pydicom, SimpleITK,
+rt-utils and highdicom; plastimatch where it is installed (it is left out, with a word, where it is not). Prints medians
+of so many runs, each program's one after the other's in every round.
 """
 
 import os
@@ -20,6 +21,7 @@ import tempfile
 import time
 
 import numpy
+import pydicom
 import SimpleITK
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
@@ -64,24 +66,55 @@ def make_labels(structures, slices, side):
 
 
 def contourd(folder):
-    """The test binary that holds the measurement, in the release profile."""
-    command = ["cargo", "test", "--release", "--quiet", "--test", "rtstruct", "--", "--ignored", "--nocapture", "speed::"]
+    """The test binary that holds the measurement, in the release profile; CONTOURD_SPEED names one that is built."""
+    built = os.environ.get("CONTOURD_SPEED")
+    command = [built] if built else ["cargo", "test", "--release", "--quiet", "--test", "rtstruct", "--"]
+    command += ["--ignored", "--nocapture", "speed::"]
     done = subprocess.run(command, env={**os.environ, "CONTOURD_BENCH_DIR": str(folder)}, capture_output=True, text=True)
-    found = re.search(r"seconds ([\d.]+) .*contours (\d+)", done.stdout)
+    found = re.search(r"seconds ([\d.]+) .*contours (\d+) mib (\d+)", done.stdout)
     if not found:
         sys.exit(f"the measurement of contourd failed:\n{done.stdout}\n{done.stderr}")
-    return float(found.group(1)), int(found.group(2))
+    return float(found.group(1)), int(found.group(2)), int(found.group(3))
 
 
 def rt_utils(folder, labels):
     from rt_utils import RTStructBuilder
 
-    masks = [numpy.moveaxis(labels == label, 0, 2) for label in range(1, labels.max() + 1)]
     begin = time.perf_counter()
     builder = RTStructBuilder.create_new(dicom_series_path=str(folder / "ct"))
-    for number, mask in enumerate(masks):
-        builder.add_roi(mask=mask, name=f"Organ_{number + 1}")
+    seconds = time.perf_counter() - begin
+    for label in range(1, labels.max() + 1):
+        # One mask at a time, made beside the clock: all of them would take 20 GB.
+        mask = numpy.moveaxis(labels == label, 0, 2)
+        begin = time.perf_counter()
+        builder.add_roi(mask=mask, name=f"Organ_{label}")
+        seconds += time.perf_counter() - begin
+    begin = time.perf_counter()
     builder.save(str(folder / "rt-utils.dcm"))
+    return seconds + time.perf_counter() - begin
+
+
+def highdicom(folder, labels):
+    """A segmentation, a bit for each voxel and segment; frames without voxels are left out."""
+    import highdicom as hd
+    from pydicom.sr.codedict import codes
+
+    begin = time.perf_counter()
+    images = [pydicom.dcmread(file) for file in sorted((folder / "ct").glob("*.dcm"))]
+    algorithm = hd.AlgorithmIdentificationSequence(name="bench", version="1", family=codes.cid7162.ArtificialIntelligence)
+    segments = [
+        hd.seg.SegmentDescription(
+            segment_number=label, segment_label=f"Organ_{label}", segmented_property_category=codes.SCT.AnatomicalStructure,
+            segmented_property_type=codes.SCT.Organ, algorithm_type=hd.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
+            algorithm_identification=algorithm)
+        for label in range(1, labels.max() + 1)
+    ]
+    seg = hd.seg.Segmentation(
+        source_images=images, pixel_array=labels, segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
+        segment_descriptions=segments, series_instance_uid=generate_uid(), series_number=9051,
+        sop_instance_uid=generate_uid(), instance_number=1, manufacturer="bench", manufacturer_model_name="bench",
+        software_versions="1", device_serial_number="1")
+    seg.save_as(folder / "highdicom.dcm")
     return time.perf_counter() - begin
 
 
@@ -100,9 +133,9 @@ def main():
     write_series(folder / "ct", slices, side)
     labels = make_labels(structures, slices, side)
     labels.tofile(folder / "labels.raw")
-    seconds, contours = zip(*(contourd(folder) for _ in range(runs)))
-    size = (folder / "contourd.dcm").stat().st_size
-    print(f"contourd     {statistics.median(seconds):8.2f} s  {contours[0]} contours, {size >> 20} MiB")
+    programs = {"contourd": lambda: contourd(folder), "rt-utils": lambda: rt_utils(folder, labels)}
+    notes = {"rt-utils": "the CT read besides", "plastimatch": "the CT read besides",
+             "highdicom": "a segmentation, the CT read besides"}
     if structures <= 32 and shutil.which("plastimatch"):
         # Its image of structures has a bit for each, in a number of 32 bits.
         bits = numpy.where(labels > 0, numpy.uint32(1) << numpy.maximum(labels, 1).astype(numpy.uint32) - 1, 0)
@@ -110,13 +143,22 @@ def main():
         image.SetSpacing((1, 1, 1.5))
         image.SetOrigin((-200, -200, 0))
         SimpleITK.WriteImage(image, str(folder / "structures.mha"))
-        times = [plastimatch(folder, folder / "structures.mha") for _ in range(runs)]
-        print(f"plastimatch  {statistics.median(times):8.2f} s  the CT read besides")
+        programs["plastimatch"] = lambda: plastimatch(folder, folder / "structures.mha")
     else:
         print("plastimatch  left out: it is not here, or there are more than the 32 structures of its images")
-    times = [rt_utils(folder, labels) for _ in range(runs)]
+    programs["highdicom"] = lambda: highdicom(folder, labels)
+    times = {name: [] for name in programs}
+    for _ in range(runs):
+        for name, measure in programs.items():
+            times[name].append(measure())
+    found = times["contourd"]
+    size = (folder / "contourd.dcm").stat().st_size
+    times["contourd"] = [seconds for seconds, _, _ in found]
+    notes["contourd"] = f"{found[0][1]} contours, {size >> 20} MiB, process {max(mib for _, _, mib in found)} MiB"
+    for name, seconds in times.items():
+        print(f"{name:12} {statistics.median(seconds):8.2f} s  {notes[name]}")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
-    print(f"rt-utils     {statistics.median(times):8.2f} s  the CT read besides; process {peak} MiB with the masks")
+    print(f"this process, with rt-utils and highdicom in it, took {peak} MiB at most")
     shutil.rmtree(folder)
 
 

@@ -59,6 +59,8 @@ def main(images, results):
     plan = pc.loadFromH5(str(results / "planC.h5"))
     scan = of_cerr(plan.scan[0].getScanArray())
     scan = scan if ours_up else scan[::-1]
+    # What stands for no measurement (Pixel Padding Value) is air to contourd: -1024 HU, and further below in the images.
+    values = np.maximum(values, -1024) if plan.scan[0].scanInfo[0].imageType == "CT SCAN" else values
     check("scan values", scan.shape == values.shape and np.abs(scan - values).max() < 1e-3)
     from_cerr = plan.scan[0].getSitkImage()
     same_grid("pyCERR's image", from_cerr, series)

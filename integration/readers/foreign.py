@@ -3,11 +3,14 @@
 
     foreign.py rt-utils FOLDER       CASE/rt-utils/NAME.raw: bytes in the order slice, row, column, for compare.py
     foreign.py platipy FOLDER
+    foreign.py pycerr FOLDER
+    foreign.py pymedphys FOLDER      CASE/pymedphys/NAME.not-read: why it does not take the ROI
     foreign.py dicompyler FOLDER     CASE/dicompyler/NAME.volume: cm3 by the areas of its polygons
 
 A reader that fails on a case leaves its words in CASE/READER/log; compare.py then counts its masks as missing.
 """
 
+import shutil
 import sys
 import traceback
 from pathlib import Path
@@ -60,7 +63,47 @@ def dicompyler(case, out):
             (out / f"{structure['name']}.volume").write_text(f"{volume:.4f}\n")
 
 
-READERS = {"rt-utils": rt_utils, "platipy": platipy, "dicompyler": dicompyler}
+def pycerr(case, out):
+    """Contours and masks by pyCERR's own import of DICOM. Its slices ascend against the normal."""
+    import cerr.contour.rasterseg as rs
+    from cerr import plan_container as pc
+
+    folder = out / "dicom"
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(case / "ct", folder)
+    shutil.copy(case / "rtstruct.dcm", folder)
+    plan = pc.loadDcmDir(str(folder))
+    shutil.rmtree(folder)
+    for number, structure in enumerate(plan.structure):
+        mask = np.moveaxis(rs.getStrMask(number, plan), 2, 0)[::-1]
+        np.ascontiguousarray(mask).astype(np.uint8).tofile(out / f"{structure.structureName}.raw")
+
+
+def pymedphys(case, out):
+    """Masks on the grid of a dose, which is given that of the images. It takes axial images, and one contour a slice."""
+    from pymedphys._dicom.dose import get_dose_grid_structure_mask
+    from pymedphys._dicom.structure import list_structures
+
+    stack = images(case)
+    if any(image.ImagePositionPatient[:2] != stack[0].ImagePositionPatient[:2] for image in stack):
+        raise ValueError("slices that shift against each other, which are no grid of a dose")
+    dose = pydicom.Dataset()
+    dose.Modality = "RTDOSE"
+    for keyword in ("ImageOrientationPatient", "ImagePositionPatient", "PixelSpacing", "Rows", "Columns"):
+        setattr(dose, keyword, stack[0][keyword].value)
+    z = [float(image.ImagePositionPatient[2]) for image in stack]
+    dose.NumberOfFrames, dose.GridFrameOffsetVector = len(z), [position - z[0] for position in z]
+    structures = pydicom.dcmread(case / "rtstruct.dcm")
+    for name in list_structures(structures):
+        try:
+            mask = get_dose_grid_structure_mask(name, structures, dose)
+        except (ValueError, IndexError, AttributeError) as error:  # An empty ROI has no ContourSequence.
+            (out / f"{name}.not-read").write_text(f"{error}\n")
+            continue
+        mask.astype(np.uint8).tofile(out / f"{name}.raw")
+
+
+READERS = {"rt-utils": rt_utils, "platipy": platipy, "dicompyler": dicompyler, "pycerr": pycerr, "pymedphys": pymedphys}
 
 
 def main():

@@ -27,6 +27,11 @@ impl Modality {
         }
     }
 
+    /// Reads the value of Modality (0008,0060); none for what makes no volume here.
+    pub fn parse(text: &str) -> Option<Modality> {
+        [Modality::Ct, Modality::Mr, Modality::Pet].into_iter().find(|modality| modality.as_str() == text)
+    }
+
     /// The modality of an image SOP class, classic, enhanced or converted (PS3.4 B.5); none for all other classes.
     pub fn of_sop_class(uid: &str) -> Option<Modality> {
         match uid.strip_prefix("1.2.840.10008.5.1.4.1.1.")? {

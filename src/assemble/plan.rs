@@ -62,6 +62,21 @@ pub(super) struct Decoding {
     pub lowest: f32,
 }
 
+impl SeriesPlan {
+    /// The plan of an image that is no DICOM series. Nothing is loaded by it: whoever has read the geometry reads the
+    /// voxels too.
+    pub fn of_file(
+        geometry: VolumeGeometry,
+        modality: Modality,
+        key: SeriesKey,
+        frame_of_reference_uid: Uid,
+        slices: Vec<SliceSource>,
+    ) -> SeriesPlan {
+        let (geometry, warnings, decodings) = (Arc::new(geometry), Vec::new(), Vec::new());
+        SeriesPlan { geometry, slices, modality, key, frame_of_reference_uid, warnings, decodings }
+    }
+}
+
 /// Plans a volume from all instances of one series, in any order. Instances that are no images are set aside.
 ///
 /// # Errors

@@ -13,6 +13,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::check::{ConfigArgs, told};
 use super::{EXIT_CONFIGURATION, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK};
+use crate::assemble::Modality;
 use crate::cohort::{self, Finding, Found, Notice, Request, SUMMARY_FILE};
 use crate::config;
 use crate::job::Run;
@@ -26,7 +27,8 @@ use crate::output::Format;
 /// the same command goes on. `DIR/summary.csv` holds all structures, and the reason of each case without any.
 #[derive(Debug, Args)]
 pub(super) struct SegmentArgs {
-    /// Folders with DICOM files, searched with all folders in them, or files
+    /// Folders with DICOM files, searched with all folders in them, or files. With --pipeline also NIfTI, NRRD and planC
+    /// files (.nii, .nii.gz, .nrrd, .nhdr, .h5), each a case of its own
     #[arg(value_name = "INPUT", required = true)]
     inputs: Vec<PathBuf>,
     /// Where the results go: DIR/SERIES/PIPELINE, and DIR/summary.csv
@@ -37,6 +39,10 @@ pub(super) struct SegmentArgs {
     /// Run only this pipeline
     #[arg(long, value_name = "ID")]
     pipeline: Option<String>,
+    /// What NIfTI and NRRD files are, which do not say it: CT (values in HU), MR or PT [default: the only one that the
+    /// pipeline takes]
+    #[arg(long, value_name = "MODALITY", value_parser = modality)]
+    modality: Option<Modality>,
     /// How many cases run at the same time, whatever memory there is [default: one for four processors, while the
     /// memory that is free at the start holds what they are expected to take]
     #[arg(long, value_name = "COUNT")]
@@ -48,6 +54,10 @@ pub(super) struct SegmentArgs {
     /// The same as --write nifti
     #[arg(long)]
     masks: bool,
+}
+
+fn modality(text: &str) -> Result<Modality, String> {
+    Modality::parse(&text.to_uppercase()).ok_or_else(|| "expected CT, MR or PT".to_owned())
 }
 
 impl SegmentArgs {
@@ -71,6 +81,7 @@ impl SegmentArgs {
             inputs: self.inputs.clone(),
             output: self.output.clone(),
             pipeline: self.pipeline.clone(),
+            modality: self.modality,
             jobs: self.jobs,
             write: self.formats(),
             program: std::env::current_exe().context("the path of this program is not known")?,
@@ -139,14 +150,15 @@ impl Display {
             }
             Notice::Finding(finding) => self.say(&describe_finding(finding)),
             Notice::Kept(record) => {
-                self.say(&format!("{}: series {} is finished from before", record.pipeline, record.series));
+                let what = record.series.as_ref().map_or(record.name.clone(), |series| format!("series {series}"));
+                self.say(&format!("{}: {what} is finished from before", record.pipeline));
             }
             Notice::Progress { stage, fraction } => {
                 self.bar.set_message(format!("{}; {stage} {:.0} %", self.left, fraction * 100.0));
             }
             Notice::Ended { case, record, results } => {
                 let results = results.display();
-                let slots = case.slots.iter().map(|(slot, series)| format!("{slot} is series {series}"));
+                let slots = case.slots.iter().map(|(slot, filled)| format!("{slot} is {filled}"));
                 let head = format!("{}: {}", case.pipeline, slots.collect::<Vec<_>>().join(", "));
                 self.say(&match &record.run {
                     Some(run) => format!("{head}\n{}  {:.1} s; results are in {results}", told_of(run), record.seconds),
@@ -177,6 +189,9 @@ impl Display {
 
 fn describe(found: &Found) -> String {
     let mut lines = vec![format!("{} series in {} files", found.series.len(), found.files)];
+    if !found.images.is_empty() {
+        lines.push(format!("{} files of other formats (NIfTI, NRRD, planC)", found.images.len()));
+    }
     if !found.others.is_empty() {
         lines.push(format!("{} of {} files are not DICOM instances", found.others.len(), found.files));
     }
@@ -192,9 +207,11 @@ fn describe(found: &Found) -> String {
 fn describe_finding(finding: &Finding) -> String {
     match finding {
         Finding::Series { series, summary } => format!("series {series}: {summary}"),
-        Finding::Unused { series, reasons, .. } => {
+        Finding::Image { file, summary } => format!("{}: {summary}", file.display()),
+        Finding::Unused { series, folder, reasons, .. } => {
             let lines: String = reasons.iter().map(|reason| format!("\n  {reason}")).collect();
-            format!("series {series} is not used{lines}")
+            let what = series.as_ref().map_or(folder.display().to_string(), |series| format!("series {series}"));
+            format!("{what} is not used{lines}")
         }
         Finding::Unjoined { pipeline, reason, .. } => format!("{pipeline}: {reason}"),
         Finding::Case(_) => String::new(),

@@ -12,11 +12,13 @@ use jiff::Timestamp;
 
 use super::find::{Found, FoundSeries};
 use super::memory::{estimate, networks_bytes, voxels_of};
+use crate::assemble::Modality;
 use crate::config::Configuration;
 use crate::daemon::assess;
 use crate::dicom::{SeriesKey, Uid};
 use crate::job::JobId;
 use crate::node::{Assessment, Order, together};
+use crate::output::Format;
 use crate::pipeline::Same;
 use crate::worker::{InputFiles, read_instances};
 
@@ -24,19 +26,21 @@ use crate::worker::{InputFiles, read_instances};
 #[derive(Clone, Debug)]
 pub struct Case {
     pub pipeline: String,
-    /// The series of the primary slot.
-    pub series: SeriesKey,
-    /// What the series is called in the folder of results.
+    /// The series of the primary slot; none for an image of another format.
+    pub series: Option<Uid>,
+    /// What the image is called in the folder of results.
     pub name: String,
-    /// Each slot and the series that fills it, the primary first.
-    pub slots: Vec<(String, Uid)>,
+    /// Each slot and what fills it, for people, the primary first.
+    pub slots: Vec<(String, String)>,
     pub files: Vec<InputFiles>,
-    /// The folder of the primary series.
+    /// The folder of the primary series, or the file of another format.
     pub folder: PathBuf,
     pub job: JobId,
     /// When the newest of the files was written. It stands in the results as their date: the same files give the same
     /// bytes under the same UID, however often they are run.
     pub created_at: Timestamp,
+    /// What is written besides DICOM where nobody says.
+    pub usual: Vec<Format>,
     pub reasons: Vec<String>,
     /// What it is expected to take.
     pub memory_bytes: u64,
@@ -50,9 +54,14 @@ pub enum Finding {
         series: Uid,
         summary: String,
     },
-    /// No pipeline wants it, or it cannot be a volume.
+    /// An image of another format, in one line.
+    Image {
+        file: PathBuf,
+        summary: String,
+    },
+    /// No pipeline wants it, or it cannot be a volume. `series`: none for an image of another format.
     Unused {
-        series: Uid,
+        series: Option<Uid>,
         name: String,
         folder: PathBuf,
         reasons: Vec<String>,
@@ -68,12 +77,17 @@ pub enum Finding {
     Case(Box<Case>),
 }
 
+/// What is said of images at which the program itself failed.
+pub(super) const BROKEN: &str = "the assessment ended early by an error of the program; report it with these images";
+
 /// Looks at series one unit after the other.
 pub struct Looker<'a> {
     pub found: &'a Found,
     pub configuration: &'a Configuration,
     /// The only pipeline to be run.
     pub only: Option<&'a str>,
+    /// Of images that do not say it.
+    pub modality: Option<Modality>,
 }
 
 impl Looker<'_> {
@@ -134,8 +148,7 @@ impl Looker<'_> {
 
     /// What to say of a unit at which the program itself failed.
     pub fn failed(&self, unit: &[&SeriesKey]) -> Vec<Finding> {
-        let reason = "the assessment ended early by an error of the program; report it with these images";
-        let assessment = Assessment { refusals: vec![reason.to_owned()], ..Assessment::default() };
+        let assessment = Assessment { refusals: vec![BROKEN.to_owned()], ..Assessment::default() };
         unit.iter().map(|key| self.unused(key, &assessment)).collect()
     }
 
@@ -171,7 +184,7 @@ impl Looker<'_> {
         let verdicts = assessment.verdicts.iter().filter(|verdict| !verdict.matched && self.wanted(&verdict.pipeline));
         let verdicts = verdicts.map(|v| format!("{} does not want it: {}", v.pipeline, v.trace.join("; ")));
         let reasons = refusals.chain(verdicts).collect();
-        let (series, name) = (key.series_instance_uid.clone(), self.found.name(key));
+        let (series, name) = (Some(key.series_instance_uid.clone()), self.found.name(key));
         Finding::Unused { series, name, folder: self.found.series[key].folder(), reasons }
     }
 
@@ -189,13 +202,14 @@ impl Looker<'_> {
         for (slot, key, only) in &slots {
             let used = used(&self.found.series[*key], only);
             uids.extend(used.iter().map(|(uid, _)| (uid, "")));
-            files.push(InputFiles { slot: slot.clone(), files: used.iter().map(|(_, file)| file.clone()).collect() });
+            let used = used.iter().map(|(_, file)| file.clone()).collect();
+            files.push(InputFiles { slot: slot.clone(), files: used, image: None });
         }
         let folder = self.found.series[*primary].folder();
         let created_at = match newest(files.iter().flat_map(|input| &input.files)) {
             Ok(newest) => newest,
             Err(reason) => {
-                let series = primary.series_instance_uid.clone();
+                let series = Some(primary.series_instance_uid.clone());
                 let name = self.found.name(primary);
                 return Finding::Unused { series, name, folder, reasons: vec![reason] };
             }
@@ -203,14 +217,18 @@ impl Looker<'_> {
         let all: u64 = slots.iter().map(|(_, key, _)| voxels.get(key).copied().unwrap_or(0)).sum();
         Finding::Case(Box::new(Case {
             pipeline: order.pipeline.clone(),
-            series: (*primary).clone(),
+            series: Some(primary.series_instance_uid.clone()),
             name: self.found.name(primary),
             folder,
             job: JobId::derived(primary, &order.digest, uids),
             created_at,
+            usual: Vec::new(),
             reasons,
             memory_bytes: estimate(all, networks_bytes(&order.pipeline, self.configuration)),
-            slots: slots.iter().map(|(slot, key, _)| (slot.clone(), key.series_instance_uid.clone())).collect(),
+            slots: slots
+                .iter()
+                .map(|(slot, key, _)| (slot.clone(), format!("series {}", key.series_instance_uid)))
+                .collect(),
             files,
         }))
     }
@@ -220,7 +238,7 @@ fn used<'a>(series: &'a FoundSeries, only: &[Uid]) -> Vec<&'a (Uid, PathBuf)> {
     series.files.iter().filter(|(uid, _)| only.is_empty() || only.contains(uid)).collect()
 }
 
-fn newest<'a>(files: impl Iterator<Item = &'a PathBuf>) -> Result<Timestamp, String> {
+pub(super) fn newest<'a>(files: impl Iterator<Item = &'a PathBuf>) -> Result<Timestamp, String> {
     let mut newest = SystemTime::UNIX_EPOCH;
     for file in files {
         newest = newest.max(modified(file)?);

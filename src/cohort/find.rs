@@ -9,14 +9,17 @@ use dicom_dictionary_std::{tags, uids};
 use dicom_object::OpenFileOptions;
 use rayon::prelude::*;
 
-use super::CohortError;
+use super::{CohortError, SUMMARY_FILE};
 use crate::dicom::{Instance, SeriesKey, Uid};
 use crate::limits::COHORT_FILES_MAX;
+use crate::output::Format;
 
 /// What the files are.
 #[derive(Default)]
 pub struct Found {
     pub series: BTreeMap<SeriesKey, FoundSeries>,
+    /// Images of other formats, by the endings of their names.
+    pub images: Vec<FoundImage>,
     pub files: usize,
     /// Directories of media (PS3.10 8), which repeat what the files say.
     pub directories: usize,
@@ -35,6 +38,15 @@ pub struct FoundSeries {
     pub patient: Option<Uid>,
     /// In the order of their names.
     pub files: Vec<(Uid, PathBuf)>,
+}
+
+/// A file of another format, with the images that it may hold.
+#[derive(Clone, Debug)]
+pub struct FoundImage {
+    pub file: PathBuf,
+    pub format: Format,
+    /// What it is called in the folder of results.
+    pub name: String,
 }
 
 impl Found {
@@ -66,6 +78,7 @@ impl FoundSeries {
 /// What one file is.
 enum Kind {
     Instance { series: SeriesKey, instance: Uid, patient: Option<Uid> },
+    Image(Format),
     Directory,
     Other(String),
 }
@@ -92,6 +105,10 @@ pub fn find(inputs: &[PathBuf], output: &Path) -> Result<Found, CohortError> {
                 }
                 entry.files.push((instance, file));
             }
+            Kind::Image(format) => {
+                let name = name_of(&file, inputs);
+                found.images.push(FoundImage { file, format, name });
+            }
             Kind::Directory => found.directories += 1,
             Kind::Other(reason) => found.others.push((file, reason)),
         }
@@ -99,6 +116,8 @@ pub fn find(inputs: &[PathBuf], output: &Path) -> Result<Found, CohortError> {
     let mut seen = BTreeSet::new();
     let repeated = found.series.keys().map(|key| &key.series_instance_uid).filter(|uid| !seen.insert(*uid));
     found.ambiguous = repeated.cloned().collect();
+    let names = found.series.keys().map(|key| found.name(key)).collect();
+    tell_apart(&mut found.images, names);
     found.copies = found.series.values_mut().map(leave_out_copies).sum();
     Ok(found)
 }
@@ -146,6 +165,9 @@ fn look(file: &Path) -> Kind {
             return Kind::Instance { series, instance, patient: hashed(text(tags::PATIENT_ID)) };
         }
     }
+    if let Some(format) = Format::of_name(&file.file_name().unwrap_or_default().to_string_lossy()) {
+        return Kind::Image(format);
+    }
     let read = fs::File::open(file).map_err(|error| error.to_string());
     match read.and_then(|file| Instance::read_part10(std::io::BufReader::new(file)).map_err(|error| error.to_string()))
     {
@@ -155,6 +177,36 @@ fn look(file: &Path) -> Kind {
             instance: instance.sop_instance_uid,
         },
         Err(reason) => Kind::Other(reason),
+    }
+}
+
+/// The name of a file of another format in the results: its path below the input that it was found in, without its
+/// ending. Collections have the same name in the folders of all patients.
+fn name_of(file: &Path, inputs: &[PathBuf]) -> String {
+    let below = inputs.iter().filter_map(|input| file.strip_prefix(input).ok()).find(|rest| rest.file_name().is_some());
+    let path = below.or(file.file_name().map(Path::new)).unwrap_or(file).to_string_lossy();
+    let stem = Format::stem(&path);
+    let allowed = |c: char| if c.is_alphanumeric() || "-_.".contains(c) { c } else { '_' };
+    let name: String = stem.chars().map(allowed).take(NAME_CHARS_MAX).collect();
+    // Names with a dot in front, and that of the table, are not for results.
+    if name.is_empty() || name.starts_with('.') || name == SUMMARY_FILE { format!("_{name}") } else { name }
+}
+
+/// Characters of a name that are kept, of up to four bytes each: file systems have 255 bytes.
+const NAME_CHARS_MAX: usize = 50;
+
+/// Adds a digest of the path where two files would have one name, or a series has it.
+fn tell_apart(images: &mut [FoundImage], series: BTreeSet<String>) {
+    let mut counts: BTreeMap<String, usize> = series.into_iter().map(|name| (name, 1)).collect();
+    for image in images.iter() {
+        // Some file systems do not tell capitals apart.
+        *counts.entry(image.name.to_lowercase()).or_default() += 1;
+    }
+    for image in images.iter_mut().filter(|image| counts[&image.name.to_lowercase()] > 1) {
+        let path = image.file.to_string_lossy();
+        let digest = Uid::derived(["contourd", "path of an image of a cohort", &path]);
+        image.name.push('_');
+        image.name.extend(digest.as_str()[5..].chars().take(10));
     }
 }
 
@@ -222,5 +274,24 @@ mod tests {
         assert!(twice.name(&key).starts_with(&format!("{name}_")) && twice.name(&key) != twice.name(&other));
         let told = find(&[folder.path().join("absent")], &output).err().expect("refused").to_string();
         assert!(told.contains("absent"), "{told}");
+    }
+
+    #[test]
+    fn images_of_other_formats_are_named_by_their_place() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let output = folder.path().join("out");
+        for name in ["a/ct.nii.gz", "b/ct.NII", "b/a b.nrrd", "plan.h5", ".hidden.nii", "a_ct.nhdr", "image.raw"] {
+            let file = folder.path().join("in").join(name);
+            fs::create_dir_all(file.parent().expect("a folder")).expect("made");
+            fs::write(file, "no image").expect("written");
+        }
+        let found = find(&[folder.path().join("in"), folder.path().join("in/plan.h5")], &output).expect("found");
+        let mut names: Vec<&str> = found.images.iter().map(|image| image.name.as_str()).collect();
+        names.sort_unstable();
+        let twice: Vec<&&str> = names.iter().filter(|name| name.starts_with("a_ct_")).collect();
+        assert!(twice.len() == 2 && twice[0] != twice[1], "{names:?}");
+        names.retain(|name| !name.starts_with("a_ct_"));
+        assert_eq!(names, ["_.hidden", "b_a_b", "b_ct", "plan"]);
+        assert_eq!((found.files, found.others.len()), (7, 1));
     }
 }

@@ -6,6 +6,7 @@
 
 mod cases;
 mod find;
+mod images;
 mod memory;
 mod record;
 mod run;

@@ -27,8 +27,9 @@ const WORK_FOLDER: &str = ".work";
 /// What became of a case.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Record {
-    pub series: Uid,
-    /// What the series is called in the folder of results.
+    /// None for an image of another format.
+    pub series: Option<Uid>,
+    /// What the image is called in the folder of results.
     pub name: String,
     pub pipeline: String,
     /// Where the images lay, for people: a name that is no text is not whole.

@@ -11,12 +11,13 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::task::JoinSet;
 
-use super::cases::{Case, Finding, Looker};
+use super::cases::{BROKEN, Case, Finding, Looker};
 use super::find::{Found, find};
 use super::memory::budget;
 use super::record::{Key, Record, Store};
 use super::summary::Summary;
 use super::{CohortError, SUMMARY_FILE};
+use crate::assemble::Modality;
 use crate::config::Configuration;
 use crate::job::Run;
 use crate::limits::{COHORT_JOBS_MAX, COHORT_SUMMARY_S};
@@ -31,6 +32,8 @@ pub struct Request {
     pub output: PathBuf,
     /// The only pipeline to be run.
     pub pipeline: Option<String>,
+    /// Of images that do not say it: NIfTI and NRRD.
+    pub modality: Option<Modality>,
     /// How many cases run at the same time; `None` for as many as processors and memory allow.
     pub jobs: Option<usize>,
     /// What is written besides DICOM.
@@ -102,8 +105,12 @@ pub async fn run(
     let jobs = jobs(&request, &configuration);
     let budget_bytes = if request.jobs.is_some() { None } else { budget() };
     let (sender, findings) = mpsc::unbounded_channel();
-    let looked = (Arc::clone(&found), Arc::clone(&configuration), request.pipeline.clone());
-    std::thread::spawn(move || look(&looked.0, &looked.1, looked.2.as_deref(), &sender));
+    let looked = (Arc::clone(&found), Arc::clone(&configuration));
+    let (only, modality) = (request.pipeline.clone(), request.modality);
+    std::thread::spawn(move || {
+        let only = only.as_deref();
+        look(&Looker { found: &looked.0, configuration: &looked.1, only, modality }, &sender);
+    });
     let mut summary = Summary::default();
     store.records().iter().for_each(|record| summary.record(record));
     let (progress, told) = mpsc::unbounded_channel();
@@ -136,14 +143,18 @@ pub async fn run(
 }
 
 /// Sends what is found out, until nobody listens any more.
-fn look(found: &Found, configuration: &Configuration, only: Option<&str>, findings: &UnboundedSender<Finding>) {
-    let looker = Looker { found, configuration, only };
-    for unit in looker.units() {
+fn look(looker: &Looker<'_>, findings: &UnboundedSender<Finding>) {
+    let units = looker.units().into_iter().map(|unit| {
         let looked = catch_unwind(AssertUnwindSafe(|| looker.look(&unit)));
-        for finding in looked.unwrap_or_else(|_| looker.failed(&unit)) {
-            if findings.send(finding).is_err() {
-                return;
-            }
+        looked.unwrap_or_else(|_| looker.failed(&unit))
+    });
+    let images = looker.found.images.iter().map(|image| {
+        let looked = catch_unwind(AssertUnwindSafe(|| looker.look_at_image(image)));
+        looked.unwrap_or_else(|_| vec![looker.unused_image(image, vec![BROKEN.to_owned()])])
+    });
+    for finding in units.chain(images).flatten() {
+        if findings.send(finding).is_err() {
+            return;
         }
     }
 }
@@ -260,7 +271,7 @@ impl<T: FnMut(Notice<'_>)> Cohort<'_, T> {
             let job = Job {
                 store: Arc::clone(&self.store),
                 configuration: Arc::clone(&self.configuration),
-                write: self.request.write.clone(),
+                write: self.written(&case),
                 progress: self.progress.clone(),
             };
             self.running.spawn(job.run(supervisor, case, key));
@@ -304,8 +315,13 @@ impl<T: FnMut(Notice<'_>)> Cohort<'_, T> {
             job: case.job.clone(),
             created_at: case.created_at,
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            write: self.request.write.clone(),
+            write: self.written(case),
         }
+    }
+
+    /// What is written besides DICOM: what was asked for, else what is usual for the case.
+    fn written(&self, case: &Case) -> Vec<Format> {
+        if self.request.write.is_empty() { case.usual.clone() } else { self.request.write.clone() }
     }
 }
 
@@ -334,7 +350,7 @@ impl Job {
                 Outcome::Lost(cause) => (None, format!("the worker was lost: {cause}")),
             };
             let record = Record {
-                series: case.series.series_instance_uid.clone(),
+                series: case.series.clone(),
                 name: case.name.clone(),
                 pipeline: case.pipeline.clone(),
                 folder: case.folder.display().to_string(),

@@ -23,7 +23,7 @@ impl Summary {
     pub fn record(&mut self, record: &Record) {
         let (name, pipeline) = (record.name.as_str(), record.pipeline.as_str());
         let status = if record.run.is_some() { "done" } else { "failed" };
-        let start = start(name, &record.series, Path::new(&record.folder), pipeline, status);
+        let start = start(name, record.series.as_ref(), Path::new(&record.folder), pipeline, status);
         let end = [record.reason.as_str(), record.key.job.as_str(), &record.key.version];
         let seconds = format!("{:.1}", record.seconds);
         let structures = record.run.iter().flat_map(|run| &run.structures);
@@ -45,17 +45,16 @@ impl Summary {
     /// Takes what is no result: a series that is not used, slots that are not filled, a case that has not run yet.
     pub fn finding(&mut self, finding: &Finding) {
         let (case, series, folder, pipeline, status, reason) = match finding {
-            Finding::Series { .. } => return,
+            Finding::Series { .. } | Finding::Image { .. } => return,
             Finding::Unused { series, name, folder, reasons } => {
-                (name, series, folder, "", "not used", reasons.join("; "))
+                (name, series.as_ref(), folder, "", "not used", reasons.join("; "))
             }
             Finding::Unjoined { series, name, folder, pipeline, reason } => {
-                (name, series, folder, pipeline.as_str(), "not used", reason.clone())
+                (name, Some(series), folder, pipeline.as_str(), "not used", reason.clone())
             }
             Finding::Case(case) => {
                 let reason = "it was not its turn before the end; the same command goes on".to_owned();
-                let series = &case.series.series_instance_uid;
-                (&case.name, series, &case.folder, case.pipeline.as_str(), "not run", reason)
+                (&case.name, case.series.as_ref(), &case.folder, case.pipeline.as_str(), "not run", reason)
             }
         };
         let start = start(case, series, folder, pipeline, status);
@@ -70,9 +69,15 @@ impl Summary {
     }
 }
 
-fn start(name: &str, series: &Uid, folder: &Path, pipeline: &str, status: &str) -> [String; 5] {
+fn start(name: &str, series: Option<&Uid>, folder: &Path, pipeline: &str, status: &str) -> [String; 5] {
     let case = if pipeline.is_empty() { name.to_owned() } else { format!("{name}/{pipeline}") };
-    [case, series.to_string(), folder.display().to_string(), pipeline.to_owned(), status.to_owned()]
+    [
+        case,
+        series.map(Uid::to_string).unwrap_or_default(),
+        folder.display().to_string(),
+        pipeline.to_owned(),
+        status.to_owned(),
+    ]
 }
 
 #[cfg(test)]
@@ -88,7 +93,7 @@ mod tests {
         let uid: Uid = "1.2.3".parse().expect("a UID");
         let mut summary = Summary::default();
         summary.finding(&Finding::Unused {
-            series: "1.2.2".parse().expect("a UID"),
+            series: "1.2.2".parse().ok(),
             name: "1.2.2".to_owned(),
             folder: "scouts, all".into(),
             reasons: vec!["ct does not want it: found \"LOCALIZER\"".to_owned(), "b".to_owned()],
@@ -100,7 +105,7 @@ mod tests {
             write: Vec::new(),
         };
         let mut record = Record {
-            series: uid,
+            series: Some(uid),
             name: "1.2.3".to_owned(),
             pipeline: "ct".to_owned(),
             folder: "a".to_owned(),

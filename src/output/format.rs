@@ -20,6 +20,34 @@ impl Format {
         [("nifti", Format::Nifti), ("nrrd", Format::Nrrd), ("planc", Format::PlanC)];
 }
 
+/// The endings of file names, the longer ones first.
+const ENDINGS: [(&str, Format); 6] = [
+    (".nii.gz", Format::Nifti),
+    (".nii", Format::Nifti),
+    (".nrrd", Format::Nrrd),
+    (".nhdr", Format::Nrrd),
+    (".hdf5", Format::PlanC),
+    (".h5", Format::PlanC),
+];
+
+impl Format {
+    /// What a file is by its name.
+    pub fn of_name(name: &str) -> Option<Format> {
+        ENDINGS.iter().find(|(ending, _)| ends_with(name, ending)).map(|(_, format)| *format)
+    }
+
+    /// A name without such an ending.
+    pub fn stem(name: &str) -> &str {
+        let ending = ENDINGS.iter().find(|(ending, _)| ends_with(name, ending));
+        ending.and_then(|(ending, _)| name.get(..name.len() - ending.len())).unwrap_or(name)
+    }
+}
+
+fn ends_with(name: &str, ending: &str) -> bool {
+    let at = name.len().checked_sub(ending.len());
+    at.and_then(|at| name.get(at..)).is_some_and(|end| end.eq_ignore_ascii_case(ending))
+}
+
 impl std::str::FromStr for Format {
     type Err = String;
 

@@ -1,8 +1,8 @@
 //! NIfTI-1 files of masks, label maps and images, for people with other tools; it writes single files (`.nii`), and
 //! [`read()`] reads them.
 //!
-//! Voxels keep the order of our arrays (column fastest, then row, then slice); only the affine changes from LPS to the
-//! RAS of NIfTI, by turning the signs of x and y.
+//! Voxels keep the order of our arrays (column fastest, then row, then slice), or have that of the file that the image
+//! came from; the affine changes from LPS to the RAS of NIfTI, by turning the signs of x and y.
 
 mod read;
 
@@ -11,9 +11,9 @@ use std::io::Write;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
-use super::grid::{STEP_MM, UnevenSlices, step};
-use crate::volume::{CompactMask, LabelMap, Mask, Volume, VolumeGeometry};
-pub use read::{ReadError, read};
+use super::grid::{FileGrid, UnevenSlices};
+use crate::volume::{CompactMask, LabelMap, Mask, Volume, cross, dot};
+pub use read::{Header, ReadError, read, read_header, read_image};
 
 /// NIfTI-1 stores sizes as signed 16 bits; `IMAGE_SIDE_MAX` and `SLICES_MAX` stay below.
 const SIDE_MAX: usize = i16::MAX as usize;
@@ -25,9 +25,14 @@ const _: () = assert!(crate::limits::IMAGE_SIDE_MAX <= SIDE_MAX && crate::limits
 /// # Errors
 /// [`UnevenSlices`].
 pub fn encode_mask(mask: &Mask) -> Result<Vec<u8>, UnevenSlices> {
-    let mut bytes = header(&mask.geometry, 2, 8)?;
-    bytes.extend(mask.voxels.iter().map(|&inside| u8::from(inside)));
-    Ok(bytes)
+    Ok(encode_mask_on(&FileGrid::of(&mask.geometry)?, mask))
+}
+
+/// The same on the grid of the file that the image came from.
+pub fn encode_mask_on(grid: &FileGrid, mask: &Mask) -> Vec<u8> {
+    let mut bytes = header(grid, 2, 8);
+    bytes.extend(grid.in_order(mask.voxels.view()).iter().map(|&inside| u8::from(inside)));
+    bytes
 }
 
 /// A label map as a file of unsigned 16 bit numbers.
@@ -35,9 +40,14 @@ pub fn encode_mask(mask: &Mask) -> Result<Vec<u8>, UnevenSlices> {
 /// # Errors
 /// [`UnevenSlices`].
 pub fn encode_labels(map: &LabelMap) -> Result<Vec<u8>, UnevenSlices> {
-    let mut bytes = header(&map.geometry, 512, 16)?;
-    bytes.extend(map.labels.iter().flat_map(|label| label.to_le_bytes()));
-    Ok(bytes)
+    Ok(encode_labels_on(&FileGrid::of(&map.geometry)?, map))
+}
+
+/// The same on the grid of the file that the image came from.
+pub fn encode_labels_on(grid: &FileGrid, map: &LabelMap) -> Vec<u8> {
+    let mut bytes = header(grid, 512, 16);
+    bytes.extend(grid.in_order(map.labels.view()).iter().flat_map(|label| label.to_le_bytes()));
+    bytes
 }
 
 /// An image as a file of 32 bit floating point numbers.
@@ -45,20 +55,19 @@ pub fn encode_labels(map: &LabelMap) -> Result<Vec<u8>, UnevenSlices> {
 /// # Errors
 /// [`UnevenSlices`].
 pub fn encode_image(volume: &Volume) -> Result<Vec<u8>, UnevenSlices> {
-    let mut bytes = header(&volume.geometry, 16, 32)?;
-    bytes.extend(volume.pixels.iter().flat_map(|value| value.to_le_bytes()));
-    Ok(bytes)
+    Ok(encode_image_on(&FileGrid::of(&volume.geometry)?, volume))
+}
+
+/// The same on the grid of the file that the image came from.
+pub fn encode_image_on(grid: &FileGrid, volume: &Volume) -> Vec<u8> {
+    let mut bytes = header(grid, 16, 32);
+    bytes.extend(grid.in_order(volume.pixels.view()).iter().flat_map(|value| value.to_le_bytes()));
+    bytes
 }
 
 /// Masks as a compressed file (`.nii.gz`) of four axes, a volume of bytes for each mask.
-///
-/// # Errors
-/// [`UnevenSlices`].
-///
-/// # Panics
-/// Without any mask.
-pub fn gzip_stack(masks: &[&CompactMask]) -> Result<Vec<u8>, UnevenSlices> {
-    let mut head = header(&masks[0].geometry, 2, 8)?;
+pub fn gzip_stack(grid: &FileGrid, masks: &[&CompactMask]) -> Vec<u8> {
+    let mut head = header(grid, 2, 8);
     let count = i16::try_from(masks.len()).expect("a pipeline has far fewer structures");
     head[40..42].copy_from_slice(&4_i16.to_le_bytes());
     head[48..50].copy_from_slice(&count.to_le_bytes());
@@ -66,11 +75,12 @@ pub fn gzip_stack(masks: &[&CompactMask]) -> Result<Vec<u8>, UnevenSlices> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
     let mut written = encoder.write_all(&head);
     for mask in masks {
-        let voxels: Vec<u8> = mask.to_mask().voxels.iter().map(|inside| u8::from(*inside)).collect();
+        let mask = mask.to_mask();
+        let voxels: Vec<u8> = grid.in_order(mask.voxels.view()).iter().map(|inside| u8::from(*inside)).collect();
         written = written.and_then(|()| encoder.write_all(&voxels));
     }
     let written = written.and_then(|()| encoder.finish());
-    Ok(written.expect("writing to memory does not fail"))
+    written.expect("writing to memory does not fail")
 }
 
 /// The same file compressed (`.nii.gz`); the same input gives the same bytes.
@@ -81,77 +91,55 @@ pub fn gzip(bytes: &[u8]) -> Vec<u8> {
 }
 
 /// The header of 348 bytes and the four bytes that say that no extension follows.
-fn header(geometry: &VolumeGeometry, datatype: i16, bits: i16) -> Result<Vec<u8>, UnevenSlices> {
-    let affine = affine(geometry)?;
-    let [slices, rows, columns] = geometry.shape();
+fn header(grid: &FileGrid, datatype: i16, bits: i16) -> Vec<u8> {
+    // To RAS, by turning the signs of x and y.
+    let ras = |[x, y, z]: [f64; 3]| [-x, -y, z];
+    let (steps, first) = (grid.steps().map(ras), ras(grid.first()));
+    let [columns, rows, slices] = grid.sizes();
     let mut bytes = vec![0_u8; 352];
     let mut put = |at: usize, value: &[u8]| bytes[at..at + value.len()].copy_from_slice(value);
-    let column = |k: usize| [affine[0][k], affine[1][k], affine[2][k]];
-    let norm = |v: [f64; 3]| v.iter().map(|x| x * x).sum::<f64>().sqrt();
     put(0, &348_i32.to_le_bytes());
     for (k, size) in [3, columns, rows, slices, 1, 1, 1, 1].into_iter().enumerate() {
         put(40 + 2 * k, &(size as i16).to_le_bytes());
     }
     put(70, &datatype.to_le_bytes());
     put(72, &bits.to_le_bytes());
-    let (qfac, quaternion) = rotation(geometry);
-    for (k, size) in [qfac, norm(column(0)), norm(column(1)), norm(column(2))].into_iter().enumerate() {
+    // A quaternion cannot say that axes are sheared; then only the affine of the sform holds.
+    let units = grid.right_angled().map(|units| units.map(ras));
+    let (qfac, quaternion) = units.map_or((1.0, [0.0; 3]), rotation);
+    let norm = |v: [f64; 3]| dot(v, v).sqrt();
+    for (k, size) in [qfac, norm(steps[0]), norm(steps[1]), norm(steps[2])].into_iter().enumerate() {
         put(76 + 4 * k, &(size as f32).to_le_bytes());
     }
     put(108, &352_f32.to_le_bytes());
     put(112, &1_f32.to_le_bytes());
     put(123, &[2]); // xyzt_units: mm
-    // A quaternion cannot say that slices are sheared; then only the affine of the sform holds.
-    put(252, &i16::from(is_right_angled(geometry)).to_le_bytes());
+    put(252, &i16::from(units.is_some()).to_le_bytes());
     put(254, &1_i16.to_le_bytes());
-    let offset = [affine[0][3], affine[1][3], affine[2][3]];
-    for (k, value) in quaternion.into_iter().chain(offset).enumerate() {
+    for (k, value) in quaternion.into_iter().chain(first).enumerate() {
         put(256 + 4 * k, &(value as f32).to_le_bytes());
     }
-    for (k, value) in affine.into_iter().flatten().enumerate() {
-        put(280 + 4 * k, &(value as f32).to_le_bytes());
+    for row in 0..3 {
+        for (k, value) in [steps[0][row], steps[1][row], steps[2][row], first[row]].into_iter().enumerate() {
+            put(280 + 16 * row + 4 * k, &(value as f32).to_le_bytes());
+        }
     }
     put(344, b"n+1\0");
-    Ok(bytes)
+    bytes
 }
 
-/// Rows of the affine from `(column, row, slice)` to RAS mm.
-fn affine(geometry: &VolumeGeometry) -> Result<[[f64; 4]; 3], UnevenSlices> {
-    let (first, step) = (geometry.slice_origins()[0], step(geometry)?);
-    Ok(std::array::from_fn(|k| {
-        let sign = if k < 2 { -1.0 } else { 1.0 };
-        [
-            sign * geometry.row_direction()[k] * geometry.column_spacing_mm(),
-            sign * geometry.column_direction()[k] * geometry.row_spacing_mm(),
-            sign * step[k],
-            sign * first[k],
-        ]
-    }))
-}
-
-/// Whether slices follow each other along the normal.
-fn is_right_angled(geometry: &VolumeGeometry) -> bool {
-    let origins = geometry.slice_origins();
-    let (first, last) = (origins[0], origins[origins.len() - 1]);
-    let along = geometry.positions_mm()[origins.len() - 1] - geometry.positions_mm()[0];
-    (0..3).map(|k| (last[k] - first[k] - along * geometry.normal()[k]).powi(2)).sum::<f64>().sqrt() <= STEP_MM
-}
-
-/// `qfac` (1: our axes are always right-handed, and turning two signs keeps them so) and the quaternion `(b, c, d)`
-/// of the directions in RAS.
-fn rotation(geometry: &VolumeGeometry) -> (f64, [f64; 3]) {
-    let (r, c, n) = (geometry.row_direction(), geometry.column_direction(), geometry.normal());
-    let m: [[f64; 3]; 3] = std::array::from_fn(|k| {
-        let sign = if k < 2 { -1.0 } else { 1.0 };
-        [sign * r[k], sign * c[k], sign * n[k]]
-    });
+/// `qfac` (-1 where the axes are left-handed) and the quaternion `(b, c, d)` of directions in RAS.
+fn rotation([r, c, mut n]: [[f64; 3]; 3]) -> (f64, [f64; 3]) {
+    let qfac = if dot(cross(r, c), n) < 0.0 { -1.0 } else { 1.0 };
+    n = n.map(|part| part * qfac);
+    let m: [[f64; 3]; 3] = std::array::from_fn(|k| [r[k], c[k], n[k]]);
     let trace = m[0][0] + m[1][1] + m[2][2];
     // The largest of a, b, c, d is computed from the diagonal, the others from it, so that no small number divides.
     let diagonal = [m[0][0], m[1][1], m[2][2]];
     let largest = (0..3).max_by(|&i, &j| diagonal[i].total_cmp(&diagonal[j])).unwrap_or(0);
     if trace > 0.0 {
         let a4 = 2.0 * (1.0 + trace).sqrt();
-        return (1.0, [(m[2][1] - m[1][2]) / a4, (m[0][2] - m[2][0]) / a4, (m[1][0] - m[0][1]) / a4]);
+        return (qfac, [(m[2][1] - m[1][2]) / a4, (m[0][2] - m[2][0]) / a4, (m[1][0] - m[0][1]) / a4]);
     }
     let (i, j, k) = (largest, (largest + 1) % 3, (largest + 2) % 3);
     let q4 = 2.0 * (1.0 + m[i][i] - m[j][j] - m[k][k]).sqrt();
@@ -161,7 +149,7 @@ fn rotation(geometry: &VolumeGeometry) -> (f64, [f64; 3]) {
     quaternion[k] = (m[k][i] + m[i][k]) / q4;
     // The scalar part is positive by definition in NIfTI.
     let sign = if m[k][j] < m[j][k] { -1.0 } else { 1.0 };
-    (1.0, quaternion.map(|x| x * sign))
+    (qfac, quaternion.map(|x| x * sign))
 }
 
 #[cfg(test)]
@@ -169,6 +157,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+    use crate::volume::VolumeGeometry;
 
     fn geometry(gap: f64) -> Arc<VolumeGeometry> {
         let origins = vec![[-10.0, -20.0, 5.0], [-10.0, -20.0, 7.5], [-10.0, -20.0, 7.5 + gap]];

@@ -1,7 +1,11 @@
-//! NRRD files of masks, label maps and 3D Slicer's segmentations, compressed, in one file each.
+//! NRRD files of masks, label maps and 3D Slicer's segmentations, compressed, in one file each; [`read_image`] reads
+//! images.
 //!
 //! NRRD can say LPS, so that directions and origin are ours, unchanged (teem.sourceforge.net/nrrd/format.html). Voxels
-//! keep the order of our arrays: column fastest, then row, then slice.
+//! keep the order of our arrays (column fastest, then row, then slice), or have that of the file that the image came
+//! from.
+
+mod read;
 
 use std::fmt::Write as _;
 use std::io::{self, Write};
@@ -9,10 +13,11 @@ use std::io::{self, Write};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
-use super::grid::{UnevenSlices, step};
+use super::grid::FileGrid;
 use super::layers::Layers;
 use crate::structure::Color;
-use crate::volume::{CompactMask, Mask, VolumeGeometry};
+use crate::volume::{CompactMask, Mask};
+pub use read::{Header, ReadError, read_header, read_image};
 
 /// A structure of a segmentation.
 pub struct Segment<'a> {
@@ -22,31 +27,24 @@ pub struct Segment<'a> {
 }
 
 /// A mask as bytes, 1 inside and 0 outside.
-///
-/// # Errors
-/// [`UnevenSlices`].
-pub fn encode_mask(mask: &Mask) -> Result<Vec<u8>, UnevenSlices> {
-    let head = head(&mask.geometry, "uint8", None, "")?;
-    let voxels: Vec<u8> = mask.voxels.iter().map(|inside| u8::from(*inside)).collect();
-    Ok(compressed(head, |out| out.write_all(&voxels)))
+pub fn encode_mask(grid: &FileGrid, mask: &Mask) -> Vec<u8> {
+    let head = head(grid, "uint8", None, "");
+    let voxels: Vec<u8> = grid.in_order(mask.voxels.view()).iter().map(|inside| u8::from(*inside)).collect();
+    compressed(head, |out| out.write_all(&voxels))
 }
 
 /// Structures as a segmentation of 3D Slicer (`.seg.nrrd`): label maps, a layer for those that overlap others, with names
 /// and colours. For readers that know nothing of this it is an image of as many values a voxel as there are layers.
 ///
-/// # Errors
-/// [`UnevenSlices`].
-///
 /// # Panics
 /// Without any structure.
-pub fn encode_segmentation(segments: &[Segment<'_>]) -> Result<Vec<u8>, UnevenSlices> {
+pub fn encode_segmentation(grid: &FileGrid, segments: &[Segment<'_>]) -> Vec<u8> {
     let masks: Vec<&CompactMask> = segments.iter().map(|segment| segment.mask).collect();
     let layers = Layers::of(&masks);
     let mut fields = String::from("Segmentation_MasterRepresentation:=Binary labelmap\n");
     for (index, segment) in segments.iter().enumerate() {
         let [red, green, blue] = segment.color.0.map(|part| f64::from(part) / 255.0);
-        let [slices, rows, columns] = segment.mask.extent().map(|range| (range.start, range.end.saturating_sub(1)));
-        let extent = [columns, rows, slices].map(|(first, last)| format!("{first} {last}")).join(" ");
+        let extent = grid.extent(segment.mask.extent()).map(|[first, last]| format!("{first} {last}")).join(" ");
         // Writing to a text does not fail.
         let _ = write!(
             fields,
@@ -60,9 +58,10 @@ pub fn encode_segmentation(segments: &[Segment<'_>]) -> Result<Vec<u8>, UnevenSl
         );
     }
     let count = (layers.maps.len() > 1).then_some(layers.maps.len());
-    let head = head(&masks[0].geometry, "uint16", count, &fields)?;
-    Ok(compressed(head, |out| {
-        let mut values: Vec<_> = layers.maps.iter().map(|map| map.labels.iter()).collect();
+    let head = head(grid, "uint16", count, &fields);
+    compressed(head, |out| {
+        let ordered: Vec<_> = layers.maps.iter().map(|map| grid.in_order(map.labels.view())).collect();
+        let mut values: Vec<_> = ordered.iter().map(|labels| labels.iter()).collect();
         // All layers of a voxel stand together.
         for _ in 0..layers.maps[0].labels.len() {
             for layer in &mut values {
@@ -70,29 +69,25 @@ pub fn encode_segmentation(segments: &[Segment<'_>]) -> Result<Vec<u8>, UnevenSl
             }
         }
         Ok(())
-    }))
+    })
 }
 
-fn head(geometry: &VolumeGeometry, kind: &str, layers: Option<usize>, fields: &str) -> Result<String, UnevenSlices> {
-    let [slices, rows, columns] = geometry.shape();
-    let step = step(geometry)?;
-    let scaled = |direction: [f64; 3], mm: f64| direction.map(|part| part * mm);
-    let right = scaled(geometry.row_direction(), geometry.column_spacing_mm());
-    let down = scaled(geometry.column_direction(), geometry.row_spacing_mm());
+fn head(grid: &FileGrid, kind: &str, layers: Option<usize>, fields: &str) -> String {
+    let ([columns, rows, slices], [right, down, step]) = (grid.sizes(), grid.steps());
     let vector = |v: [f64; 3]| format!("({},{},{})", v[0], v[1], v[2]);
     let (dimension, size, none, list) = match layers {
         Some(layers) => (4, format!("{layers} "), "none ", "list "),
         None => (3, String::new(), "", ""),
     };
-    Ok(format!(
+    format!(
         "NRRD0005\ntype: {kind}\ndimension: {dimension}\nspace: left-posterior-superior\n\
          sizes: {size}{columns} {rows} {slices}\nspace directions: {none}{} {} {}\n\
          kinds: {list}domain domain domain\nendian: little\nencoding: gzip\nspace origin: {}\n{fields}\n",
         vector(right),
         vector(down),
         vector(step),
-        vector(geometry.slice_origins()[0]),
-    ))
+        vector(grid.first()),
+    )
 }
 
 fn compressed(head: String, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Vec<u8> {
@@ -110,6 +105,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+    use crate::volume::VolumeGeometry;
 
     fn grid(gap: f64) -> Arc<VolumeGeometry> {
         let origins = vec![[-10.0, -20.0, 5.0], [-10.0, -20.0, 7.5], [-10.0, -20.0, 7.5 + gap]];
@@ -123,6 +119,10 @@ mod tests {
         mask.into()
     }
 
+    fn file_grid() -> FileGrid {
+        FileGrid::of(&grid(2.5)).expect("even")
+    }
+
     fn parts(file: &[u8]) -> (String, Vec<u8>) {
         let end = file.windows(2).position(|pair| pair == b"\n\n").expect("an empty line") + 2;
         let mut voxels = Vec::new();
@@ -132,14 +132,13 @@ mod tests {
 
     #[test]
     fn a_mask_keeps_directions_origin_and_order() {
-        let (head, voxels) = parts(&encode_mask(&mask(&[[1, 2, 3]]).to_mask()).expect("even"));
+        let (head, voxels) = parts(&encode_mask(&file_grid(), &mask(&[[1, 2, 3]]).to_mask()));
         for line in ["sizes: 5 4 3", "space directions: (0.75,0,0) (0,1.25,0) (0,0,2.5)", "space origin: (-10,-20,5)"] {
             assert!(head.contains(&format!("{line}\n")), "{head}");
         }
         assert_eq!(voxels.iter().position(|voxel| *voxel == 1), Some((4 + 2) * 5 + 3));
         assert_eq!(voxels.len(), 60);
-        let uneven = encode_mask(&Mask::empty(grid(4.0))).expect_err("uneven");
-        assert_eq!(uneven.slice, 1);
+        assert_eq!(FileGrid::of(&grid(4.0)).expect_err("uneven").slice, 1);
     }
 
     #[test]
@@ -147,13 +146,13 @@ mod tests {
         let (one, inside, apart) = (mask(&[[0, 0, 0], [0, 0, 1]]), mask(&[[0, 0, 1]]), mask(&[[2, 3, 4]]));
         let segment = |name: &'static str, mask| Segment { name, color: Color([255, 0, 51]), mask };
         let alone = [segment("BODY", &one), segment("Apart", &apart)];
-        let (head, voxels) = parts(&encode_segmentation(&alone).expect("even"));
+        let (head, voxels) = parts(&encode_segmentation(&file_grid(), &alone));
         assert!(head.contains("dimension: 3\n") && head.contains("Segment1_LabelValue:=2\n"), "{head}");
         assert!(head.contains("Segment0_Color:=1.000000 0.000000 0.200000\nSegment0_ColorAuto"), "{head}");
         assert!(head.contains("Segment1_Extent:=4 4 3 3 2 2\n"), "{head}");
         assert_eq!((&voxels[..4], &voxels[118..]), (&[1, 0, 1, 0][..], &[2, 0][..]));
         let all = [segment("BODY", &one), segment("Inside", &inside), segment("Apart", &apart)];
-        let (head, voxels) = parts(&encode_segmentation(&all).expect("even"));
+        let (head, voxels) = parts(&encode_segmentation(&file_grid(), &all));
         assert!(head.contains("sizes: 2 5 4 3\nspace directions: none (") && head.contains("Segment1_Layer:=1\n"));
         assert!(head.contains("Segment2_Layer:=0\n"), "{head}");
         assert_eq!(voxels[..8], [1, 0, 0, 0, 1, 0, 2, 0]);

@@ -1,8 +1,11 @@
 //! CERR's plan container as an HDF5 file, in the layout that pyCERR 2.5 writes and `loadFromH5` reads: one scan and its
-//! structures, as contours and as raster segments. It holds no patient attribute, dose, beam or deformation.
+//! structures, as contours and as raster segments; [`Plan`] reads the scans back. It holds no patient attribute, dose,
+//! beam or deformation.
 //!
 //! CERR's virtual coordinates are cm: x along columns, y against rows, both from the projection of the patient's origin
 //! on the plane; z against the normal. Its slices ascend along z, so that they are ours in reverse.
+
+mod read;
 
 use hdf5_pure::{AttrValue, FileBuilder, GroupBuilder};
 use thiserror::Error;
@@ -11,6 +14,7 @@ use super::object::SliceReference;
 use crate::contour::Contour;
 use crate::structure::RoiStyle;
 use crate::volume::{CompactMask, Volume, VolumeGeometry, dot};
+pub use read::{Plan, ReadError, ScanHeader};
 
 /// What `h5py` writes for pyCERR too.
 const DEFLATE_LEVEL: u32 = 4;

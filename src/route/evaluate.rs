@@ -95,7 +95,7 @@ fn holder(header: &InMemDicomObject) -> Result<(), String> {
     if ours { Err("one of our own".to_owned()) } else { Ok(()) }
 }
 
-fn stack(assembly: &Assembly, count: &SliceCount, geometry: &GeometryCondition, path: &str) -> Vec<Trace> {
+pub(super) fn stack(assembly: &Assembly, count: &SliceCount, geometry: &GeometryCondition, path: &str) -> Vec<Trace> {
     let (slices, orientation, largest_gap) = match assembly {
         Assembly::Volume { slices, orientation, largest_gap } => (*slices, *orientation, *largest_gap),
         Assembly::Refused(reasons) => {

@@ -6,11 +6,13 @@
 
 mod attribute;
 mod evaluate;
+mod file;
 mod trace;
 mod view;
 
 use crate::pipeline::{Mode, Pipeline};
 
+pub use file::{FileVerdict, may_take, of_file};
 pub use trace::{Evidence, Trace};
 pub use view::{Arrival, Assembly, InstanceView, SeriesView};
 

@@ -69,6 +69,13 @@ fn volume(geometry: &VolumeGeometry, largest_gap: usize) -> Assembly {
     Assembly::Volume { slices: geometry.slices(), orientation: Orientation::of_normal(geometry.normal()), largest_gap }
 }
 
+/// A geometry that was read from a file, with its gaps where there are any.
+pub(super) fn of_geometry(geometry: &VolumeGeometry) -> Assembly {
+    // As far off the median as a real stack jitters (see the checks of the assembly).
+    let even = geometry.slice_spacing_deviation_mm() <= 0.1 * geometry.slice_spacing_mm();
+    volume(geometry, if even { 0 } else { largest_gap(geometry) })
+}
+
 /// How many slices of the median spacing fit into the largest gap; at least one, because the stack is not even.
 fn largest_gap(geometry: &VolumeGeometry) -> usize {
     let widest = geometry.positions_mm().windows(2).map(|pair| pair[1] - pair[0]).fold(0.0, f64::max);

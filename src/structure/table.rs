@@ -4,6 +4,10 @@
 //! errors of published maps are not repeated here: the left anterior descending artery is 59438005 (not the inferior
 //! mesenteric artery), a lung is 39607008 with a side (not a lobe), subclavian arteries share 36765005.
 //! `Bone` is not a TG-263 name: it is all bone together, as the thresholds of the shipped pipeline find it.
+//!
+//! Not here, because it would not be true: names that TG-263 does not have and published label maps use (gluteal and back
+//! muscles, myocardium, renal cysts), parts whose code is that of the whole (`Rectal_Wall`, `SeminalVes_Prox`), and what no
+//! automatic contour is (bolus, markers).
 
 use super::{Category, Code, Color, Laterality, RoiType, Structure};
 
@@ -126,6 +130,26 @@ pub(super) const STRUCTURES: &[Structure] = &[
     right("A_Carotid_R", "32062004", "Common carotid artery", [170, 17, 17]),
     organ("Skull", "89546000", "Skull", [245, 225, 200]),
     organ("Face", "89545001", "Face", [192, 216, 54]),
+    both("Hippocampi", "5366008", "Hippocampus", [138, 43, 226]),
+    left("Lobe_Frontal_L", "83251001", "Frontal lobe", [222, 184, 135]),
+    right("Lobe_Frontal_R", "83251001", "Frontal lobe", [210, 180, 140]),
+    both("Parotids", "45289007", "Parotid gland", [218, 0, 218]),
+    left("Glnd_Subling_L", "88481005", "Sublingual gland", [64, 224, 208]),
+    right("Glnd_Subling_R", "88481005", "Sublingual gland", [32, 178, 170]),
+    organ("Bone_Hyoid", "21387005", "Hyoid bone", [218, 165, 105]),
+    left("Pterygoid_Lat_L", "88938001", "Lateral pterygoid muscle", [240, 128, 128]),
+    right("Pterygoid_Lat_R", "88938001", "Lateral pterygoid muscle", [205, 92, 115]),
+    left("Musc_Temporal_L", "52927003", "Temporalis muscle", [188, 143, 143]),
+    right("Musc_Temporal_R", "52927003", "Temporalis muscle", [165, 100, 100]),
+    left("Musc_Sclmast_L", "22823000", "Sternocleidomastoid muscle", [210, 105, 30]),
+    right("Musc_Sclmast_R", "22823000", "Sternocleidomastoid muscle", [139, 69, 19]),
+    left("Musc_Digastric_L", "52410001", "Digastric muscle", [222, 120, 80]),
+    right("Musc_Digastric_R", "52410001", "Digastric muscle", [180, 90, 60]),
+    left("Sinus_Maxilry_L", "15924003", "Maxillary sinus", [173, 216, 230]),
+    right("Sinus_Maxilry_R", "15924003", "Maxillary sinus", [135, 206, 235]),
+    organ("Cavity_Nasal", "279549004", "Nasal cavity", [176, 201, 230]),
+    left("V_Jugular_Int_L", "12123001", "Internal jugular vein", [65, 105, 225]),
+    right("V_Jugular_Int_R", "12123001", "Internal jugular vein", [0, 0, 205]),
     // Thorax.
     both("Lungs", "39607008", "Lung", [0, 200, 220]),
     left("Lung_L", "39607008", "Lung", [71, 232, 244]),
@@ -169,6 +193,20 @@ pub(super) const STRUCTURES: &[Structure] = &[
     right("Scapula_R", "79601000", "Scapula", [187, 170, 144]),
     left("Humerus_L", "85050009", "Humerus", [71, 62, 248]),
     right("Humerus_R", "85050009", "Humerus", [115, 46, 184]),
+    organ("A_Aorta_Asc", "54247002", "Ascending aorta", [230, 120, 60]),
+    organ("A_Coronary", "41801008", "Coronary artery", [200, 23, 0]),
+    organ("Valve_Aortic", "34202007", "Aortic valve", [255, 192, 203]),
+    organ("Valve_Mitral", "91134007", "Mitral valve", [255, 159, 193]),
+    organ("Valve_Tricuspid", "46030003", "Tricuspid valve", [219, 112, 147]),
+    organ("Valve_Pulmonic", "39057004", "Pulmonic valve", [199, 100, 140]),
+    organ("A_Brachiocephls", "12691009", "Brachiocephalic artery", [190, 10, 10]),
+    left("A_Subclavian_L", "36765005", "Subclavian artery", [218, 34, 34]),
+    right("A_Subclavian_R", "36765005", "Subclavian artery", [162, 26, 26]),
+    left("V_Brachioceph_L", "8887007", "Brachiocephalic vein", [0, 92, 241]),
+    right("V_Brachioceph_R", "8887007", "Brachiocephalic vein", [0, 68, 178]),
+    organ("Chestwall", "78904004", "Chest wall", [190, 160, 130]),
+    organ("Diaphragm", "5798000", "Diaphragm", [160, 120, 90]),
+    organ("Glnd_Thymus", "9875009", "Thymus", [216, 191, 216]),
     // Abdomen.
     organ("Liver", "10200004", "Liver", [40, 140, 40]),
     organ("Gallbladder", "28231008", "Gallbladder", [54, 216, 119]),
@@ -194,6 +232,9 @@ pub(super) const STRUCTURES: &[Structure] = &[
     organ("BileDuct_Common", "79741001", "Common bile duct", [120, 180, 60]),
     left("Ureter_L", "87953007", "Ureter", [173, 255, 47]),
     right("Ureter_R", "87953007", "Ureter", [154, 182, 50]),
+    organ("Spc_Bowel", "1285442003", "Estimated contoured volume of bowel in peritoneal cavity", [200, 170, 220]),
+    left("Kidney_Cortex_L", "50403003", "Cortex of kidney", [60, 150, 190]),
+    right("Kidney_Cortex_R", "50403003", "Cortex of kidney", [50, 120, 160]),
     // Pelvis.
     organ("Bladder", "89837001", "Bladder", [54, 94, 216]),
     organ("Bladder_Wall", "393006", "Wall of urinary bladder", [90, 130, 230]),
@@ -213,6 +254,12 @@ pub(super) const STRUCTURES: &[Structure] = &[
     organ("Vagina", "76784001", "Vagina", [238, 130, 238]),
     left("Ovary_L", "15497006", "Ovary", [218, 112, 214]),
     right("Ovary_R", "15497006", "Ovary", [186, 85, 188]),
+    organ("SacralPlex", "62397004", "Sacral plexus", [244, 164, 96]),
+    left("A_Iliac_L", "73634005", "Common iliac artery", [218, 0, 0]),
+    right("A_Iliac_R", "73634005", "Common iliac artery", [162, 0, 0]),
+    left("V_Iliac_L", "46027005", "Common iliac vein", [0, 92, 230]),
+    right("V_Iliac_R", "46027005", "Common iliac vein", [0, 68, 170]),
+    organ("Urethra_Prostatc", "71553001", "Prostatic urethra", [238, 238, 0]),
     // Bones.
     organ("Bone", "272673000", "Bone", [255, 222, 173]),
     left("Bone_Pelvic_L", "29836001", "Hip", [230, 248, 62]),
@@ -271,4 +318,10 @@ pub(super) const STRUCTURES: &[Structure] = &[
     organ("VB_L3", "36470004", "L3 vertebra", [63, 38, 3]),
     organ("VB_L4", "11994002", "L4 vertebra", [100, 75, 40]),
     organ("VB_L5", "49668003", "L5 vertebra", [137, 112, 77]),
+    left("Femur_Neck_L", "29627003", "Neck of femur", [238, 200, 90]),
+    right("Femur_Neck_R", "29627003", "Neck of femur", [200, 160, 70]),
+    organ("PubicSymphys", "82561000", "Symphysis pubis", [222, 184, 120]),
+    left("Acetabulum_L", "37783008", "Acetabulum", [205, 190, 112]),
+    right("Acetabulum_R", "37783008", "Acetabulum", [180, 165, 95]),
+    organ("VB_S1", "65985001", "S1 vertebra", [205, 180, 145]),
 ];

@@ -1,11 +1,11 @@
 //! The outputs of a run besides its structure set: segmentations, registrations, derived images; as DICOM and as NIfTI.
 
-use super::WorkOrder;
 use super::bench::BenchError;
 use super::objects::{Finished, described, write};
 use crate::dicom::Instance;
 use crate::infer::{DerivedImage, DerivedKind};
 use crate::output::derived::{self, As};
+use crate::output::grid::FileGrid;
 use crate::output::object::{Source, Uids};
 use crate::output::{nifti, registration, seg};
 use crate::pipeline::{ArtefactRef, DerivedOutput, RegistrationOutput, SegOutput};
@@ -125,23 +125,20 @@ fn shown(of: &ArtefactRef) -> String {
 
 /// The images that models gave besides structures, as NIfTI; a deformation has one file for each component. What the
 /// format cannot place is left out with a warning.
-pub(super) fn write_nifti(
-    order: &WorkOrder,
-    images: &[(String, DerivedImage)],
-    warnings: &mut Vec<String>,
-) -> Result<Vec<String>, BenchError> {
+pub(super) fn write_nifti(job: &Finished<'_>, warnings: &mut Vec<String>) -> Result<Vec<String>, BenchError> {
     let mut files = Vec::new();
     let mut write_one = |name: String, volume: &Volume| {
-        match nifti::encode_image(volume) {
-            Ok(bytes) => {
-                write(&order.folder.join(&name), &nifti::gzip(&bytes))?;
+        let on_the_images = volume.geometry == job.plan.geometry;
+        match if on_the_images { job.grid() } else { FileGrid::of(&volume.geometry) } {
+            Ok(grid) => {
+                write(&job.order.folder.join(&name), &nifti::gzip(&nifti::encode_image_on(&grid, volume)))?;
                 files.push(name);
             }
             Err(uneven) => warnings.push(format!("{name} is left out: {uneven}")),
         }
         Ok::<(), BenchError>(())
     };
-    for (step, image) in images {
+    for (step, image) in &job.made.images {
         match &image.kind {
             DerivedKind::Image(volume) => write_one(format!("{step}.{}.nii.gz", image.name), volume)?,
             DerivedKind::Deformation(components) => {

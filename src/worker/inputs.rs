@@ -1,17 +1,21 @@
-//! What fills the slots of a pipeline, read from the files of an order: headers, plans and pixels of the images.
+//! What fills the slots of a pipeline, read from the files of an order: headers, plans and pixels of the images, whether
+//! they are DICOM series or single files of other formats.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rayon::prelude::*;
 
 use super::bench::BenchError;
-use super::{InputFiles, WorkOrder};
-use crate::assemble::{self, Allowed, SeriesPlan};
-use crate::dicom::Instance;
-use crate::pipeline::{Input, Pipeline, Unit, Wants};
+use super::{ImageOrder, InputFiles, WorkOrder, image_file};
+use crate::assemble::{self, Allowed, Modality, SeriesPlan, SliceSource};
+use crate::dicom::{Instance, SeriesKey};
+use crate::output::grid::{FileGrid, Turn};
+use crate::output::object::SliceReference;
+use crate::pipeline::{Input, Orientation, Pipeline, Unit, Wants};
 use crate::volume::Volume;
 
 /// A series of images, planned but not loaded.
@@ -20,12 +24,23 @@ pub(super) struct Series<'a> {
     pub files: &'a [PathBuf],
     pub instances: Vec<Instance>,
     pub plan: SeriesPlan,
+    /// None for a DICOM series. An image from another file has no instances.
+    pub file: Option<FileSeries<'a>>,
+}
+
+/// What an image from a file has instead of instances.
+pub(super) struct FileSeries<'a> {
+    pub order: &'a ImageOrder,
+    pub turn: Turn,
+    /// How the file lays out its voxels, where one affine says it.
+    pub grid: Option<FileGrid>,
+    pub warnings: Vec<String>,
 }
 
 /// The files of a slot; none for an optional one that did not come. An order of a single series names no slot.
-pub(super) fn files_of<'a>(order: &'a WorkOrder, input: &Input) -> Option<&'a [PathBuf]> {
+pub(super) fn files_of<'a>(order: &'a WorkOrder, input: &Input) -> Option<&'a InputFiles> {
     let named = |files: &&InputFiles| files.slot == input.name || (files.slot.is_empty() && input.primary);
-    order.inputs.iter().find(named).map(|input| input.files.as_slice())
+    order.inputs.iter().find(named)
 }
 
 /// Reads and plans the images of every slot that came, the primary first.
@@ -41,6 +56,11 @@ pub(super) fn read_series<'a>(pipeline: &'a Pipeline, order: &'a WorkOrder) -> R
             }
             return Err(BenchError::Series(vec![format!("the order has no files for the input {}", input.name)]));
         };
+        if let Some(image) = &files.image {
+            series.push(file_series(input, files, image)?);
+            continue;
+        }
+        let files = files.files.as_slice();
         let instances = read_instances(files)?;
         // As strict as the slot: gaps only where it allows them.
         let allowed = Allowed { uneven_spacing: geometry.max_gap > 0, ..Allowed::default() };
@@ -51,9 +71,51 @@ pub(super) fn read_series<'a>(pipeline: &'a Pipeline, order: &'a WorkOrder) -> R
             assemble::to_suv_bw(&mut plan, &instances)
                 .map_err(|reason| BenchError::Series(vec![format!("{}: no SUV: {reason}", input.name)]))?;
         }
-        series.push(Series { slot: &input.name, files, instances, plan });
+        series.push(Series { slot: &input.name, files, instances, plan, file: None });
     }
     Ok(series)
+}
+
+/// The head of an image that is no DICOM series.
+fn file_series<'a>(input: &'a Input, files: &'a InputFiles, image: &'a ImageOrder) -> Result<Series<'a>, BenchError> {
+    let Some(file) = files.files.first() else {
+        return Err(BenchError::Series(vec![format!("the order has no file for the input {}", input.name)]));
+    };
+    let turn = turn_of(input);
+    let head = image_file::head(file, image.format, image.scan, turn).map_err(|error| unreadable(file, error))?;
+    let modality = Modality::parse(&image.modality)
+        .ok_or_else(|| unreadable(file, format!("found the modality {:?}, expected CT, MR or PT", image.modality)))?;
+    let mut warnings = head.warnings;
+    if matches!(input.wants, Wants::Image { unit: Unit::SuvBw, .. }) {
+        warnings.push("the file does not say that its values are SUV (g/ml); they were taken for that".to_owned());
+    }
+    let key = SeriesKey {
+        study_instance_uid: head.study_instance_uid.unwrap_or_else(|| image.uid.clone()),
+        series_instance_uid: head.series_instance_uid.unwrap_or_else(|| image.uid.clone()),
+    };
+    let source = |(instance, slice): (usize, SliceReference)| SliceSource {
+        instance,
+        sop_instance_uid: slice.sop_instance_uid,
+        sop_class_uid: slice.sop_class_uid,
+        frame_number: slice.frame_number,
+    };
+    let slices = head.slices.into_iter().enumerate().map(source).collect();
+    let frame_of_reference_uid = head.frame_of_reference_uid.unwrap_or_else(|| image.uid.clone());
+    let plan = SeriesPlan::of_file(head.geometry, modality, key, frame_of_reference_uid, slices);
+    let file = Some(FileSeries { order: image, turn, grid: head.grid, warnings });
+    Ok(Series { slot: &input.name, files: files.files.as_slice(), instances: Vec::new(), plan, file })
+}
+
+/// How an image from a file is turned for a slot: as images of the plane that the slot asks for are laid out.
+pub fn turn_of(input: &Input) -> Turn {
+    match &input.wants {
+        Wants::Image { geometry, .. } => match geometry.orientation {
+            Orientation::Axial | Orientation::Any => Turn::Axial,
+            Orientation::Coronal => Turn::Coronal,
+            Orientation::Sagittal => Turn::Sagittal,
+        },
+        Wants::Structures(_) => Turn::Axial,
+    }
 }
 
 /// Loads the pixels of the images that a step takes, and of the primary ones, by slot.
@@ -62,6 +124,17 @@ pub(super) fn load_volumes(series: &[Series<'_>], pipeline: &Pipeline) -> Result
         |slot: &str| pipeline.steps().iter().any(|step| step.images.iter().any(|(_, image)| image.name == slot));
     let wanted = |series: &&Series<'_>| series.slot == pipeline.primary().name || taken(series.slot);
     let load = |series: &Series<'_>| {
+        if let (Some(image), Some(file)) = (&series.file, series.files.first()) {
+            let read = image_file::read(file, image.order.format, image.order.scan, image.turn);
+            let pixels = read.map_err(|error| unreadable(file, error))?;
+            if pixels.shape() != series.plan.geometry.shape() {
+                return Err(unreadable(
+                    file,
+                    "found another image than a moment ago, expected a file at rest; run it again",
+                ));
+            }
+            return Ok((series.slot.to_owned(), Volume::new(Arc::clone(&series.plan.geometry), pixels)));
+        }
         let volume = assemble::load(&series.plan, &|index| fs::read(&series.files[index]))
             .map_err(|error| BenchError::Series(vec![error.to_string()]))?;
         Ok((series.slot.to_owned(), volume))
@@ -71,8 +144,11 @@ pub(super) fn load_volumes(series: &[Series<'_>], pipeline: &Pipeline) -> Result
 
 /// What is strange in the images, with the slot where there are several.
 pub(super) fn warnings(series: &[Series<'_>]) -> Vec<String> {
-    let told =
-        series.iter().flat_map(|one| one.plan.warnings.iter().map(move |warning| (one.slot, warning.to_string())));
+    let of = |one: &Series<'_>| -> Vec<String> {
+        let of_file = one.file.iter().flat_map(|file| file.warnings.iter().cloned());
+        one.plan.warnings.iter().map(ToString::to_string).chain(of_file).collect()
+    };
+    let told = series.iter().flat_map(|one| of(one).into_iter().map(move |warning| (one.slot, warning)));
     told.map(|(slot, text)| if series.len() > 1 { format!("{slot}: {text}") } else { text }).collect()
 }
 

@@ -7,6 +7,7 @@
 mod bench;
 mod child;
 mod documents;
+mod image_file;
 mod images;
 mod inputs;
 mod objects;
@@ -23,12 +24,14 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::dicom::Uid;
 use crate::job::{DialectOf, JobId, ProducedObject, Run};
 use crate::output::Format;
 
 pub use bench::{Bench, BenchError};
 pub use child::serve;
-pub use inputs::read_instances;
+pub use image_file::{ImageHead, head, plan_scans};
+pub use inputs::{read_instances, turn_of};
 pub use objects::REPORT_FILE;
 pub use supervisor::{Limits, Outcome, Supervisor, worker_arguments};
 
@@ -66,8 +69,23 @@ pub struct WorkOrder {
 pub struct InputFiles {
     /// The name in the pipeline; empty for the primary one.
     pub slot: String,
-    /// Part 10 files, in any order.
+    /// Part 10 files, in any order; or one file of another format.
     pub files: Vec<PathBuf>,
+    /// What is known of a file of another format besides what it holds.
+    #[serde(default)]
+    pub image: Option<ImageOrder>,
+}
+
+/// An image that is no DICOM series.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImageOrder {
+    pub format: Format,
+    /// Which scan of a planC, from 0; 0 for other formats.
+    pub scan: usize,
+    /// The value of Modality (0008,0060) that it would have: `CT`, `MR` or `PT`.
+    pub modality: String,
+    /// Stands for the UIDs that it has not.
+    pub uid: Uid,
 }
 
 /// What a worker says while it works.

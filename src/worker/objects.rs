@@ -1,5 +1,6 @@
 //! What a finished run leaves in its folder besides its page: DICOM objects and other formats.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::Write;
 use std::path::Path;
@@ -10,13 +11,14 @@ use super::WorkOrder;
 use super::bench::{BenchError, hex};
 use super::documents::write_sr;
 use super::images::{write_derived, write_nifti, write_registration, write_seg};
-use super::inputs::{Series, unreadable};
+use super::inputs::{FileSeries, Series, unreadable};
 use super::steps::{Delivered, Made};
 use super::structure_set::write_structure_sets;
 use crate::assemble::{SeriesPlan, SliceSource};
 use crate::contour::Contour;
 use crate::dicom::Instance;
 use crate::job::{ProducedObject, Run};
+use crate::output::grid::{FileGrid, UnevenSlices};
 use crate::output::object::{Algorithm, AlgorithmFamily, Equipment, Provenance, SliceReference, Source};
 use crate::pipeline::{self, Model, Output, Pipeline, StructureRule};
 use crate::structure::{Structure as Tg263, lookup};
@@ -58,15 +60,36 @@ impl Finished<'_> {
 
     /// Writes what is delivered besides the page, and other formats where the order asks for them, and says so in the run.
     pub fn write_objects(&self, run: &mut Run) -> Result<(), BenchError> {
-        let left_out = self.with_source(|source| self.write_outputs(source, run))?;
-        if run.objects.is_empty() && !left_out.is_empty() {
-            return Err(BenchError::Output(left_out.join("; ")));
+        if self.file().is_none() {
+            let left_out = self.with_source(|source| self.write_outputs(source, run))?;
+            let of_page = |output: &Output| matches!(output, Output::Pdf(_) | Output::SecondaryCapture(_));
+            let none_follows = !self.pipeline.outputs().iter().any(of_page);
+            if run.objects.is_empty() && !left_out.is_empty() && none_follows {
+                return Err(BenchError::Output(left_out.join("; ")));
+            }
+            run.warnings.extend(left_out);
+        } else if !self.pipeline.outputs().is_empty() {
+            let kinds: BTreeSet<&str> = self.pipeline.outputs().iter().map(Output::kind).collect();
+            run.warnings.push(format!(
+                "left out: {}; a DICOM object refers to the images of a DICOM series, and this image is none",
+                kinds.into_iter().collect::<Vec<_>>().join(", ")
+            ));
         }
-        run.warnings.extend(left_out);
         run.files.extend(run.objects.iter().map(|object| object.file.clone()));
         run.files.extend(self.write_formats(&mut run.warnings)?);
-        run.files.extend(write_nifti(self.order, &self.made.images, &mut run.warnings)?);
+        run.files.extend(write_nifti(self, &mut run.warnings)?);
         Ok(())
+    }
+
+    /// What the primary image is, where it is no DICOM series.
+    pub fn file(&self) -> Option<&FileSeries<'_>> {
+        self.series.first().and_then(|series| series.file.as_ref())
+    }
+
+    /// How files of masks lay out their voxels: as that of the image did, or in the order of its slices.
+    pub fn grid(&self) -> Result<FileGrid, UnevenSlices> {
+        let of_file = self.file().and_then(|file| file.grid.clone());
+        of_file.map_or_else(|| FileGrid::of(&self.plan.geometry), Ok)
     }
 
     /// The outputs that need no pictures; what could not be made, with its reason.

@@ -5,6 +5,7 @@ use super::documents::{write_captures, write_pdf};
 use super::objects::{Finished, REPORT_FILE, write};
 use crate::assemble::Modality;
 use crate::job::{Run, StructureResult};
+use crate::output::Format;
 use crate::output::picture::{Outline, PictureError};
 use crate::output::report::{Check, Fact, Figure, Report, StructureRow, figures, geometry_facts, html};
 use crate::pipeline::Output;
@@ -47,6 +48,9 @@ impl Finished<'_> {
 
     /// The outputs that are made of the page.
     fn write_documents(&self, report: &Report, run: &mut Run) -> Result<(), BenchError> {
+        if self.file().is_some() {
+            return Ok(()); // No DICOM series: it is told with the other objects.
+        }
         let mut left_out = Vec::new();
         for output in self.pipeline.outputs() {
             let files = match output {
@@ -75,7 +79,15 @@ impl Finished<'_> {
         let fact = |name: &str, value: &str| (name.to_owned(), value.to_owned());
         let rows = self.chosen.iter().zip(&run.structures);
         let mut series = vec![fact("Modality", self.plan.modality.as_str())];
-        series.push(fact("Series Instance UID", self.plan.key.series_instance_uid.as_str()));
+        match (self.file(), self.series.first().and_then(|series| series.files.first())) {
+            (Some(image), Some(file)) => {
+                let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+                let is_planc = image.order.format == Format::PlanC;
+                let scan = if is_planc { format!(", scan {}", image.order.scan) } else { String::new() };
+                series.push(("File".to_owned(), name + &scan));
+            }
+            _ => series.push(fact("Series Instance UID", self.plan.key.series_instance_uid.as_str())),
+        }
         series.extend(geometry_facts(&self.plan.geometry));
         let created = self.order.created_at.to_zoned(jiff::tz::TimeZone::system());
         Report {

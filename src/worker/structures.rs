@@ -32,7 +32,7 @@ pub(super) fn read_structures(
     let mut drawn = Drawn::new();
     for input in pipeline.inputs().iter().filter(|input| !input.is_image()) {
         let found = match files_of(order, input) {
-            Some(files) => Some(regions(files)?),
+            Some(files) => Some(regions(&files.files)?),
             None => None,
         };
         for rule in input.aliases() {

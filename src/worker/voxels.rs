@@ -7,15 +7,12 @@ use rayon::prelude::*;
 use super::bench::BenchError;
 use super::objects::{Finished, write};
 use super::steps::Delivered;
-use crate::output::grid::UnevenSlices;
+use crate::output::grid::FileGrid;
 use crate::output::layers::Layers;
 use crate::output::nrrd::{self, Segment};
 use crate::output::planc::{self, PlanStructure, Scan};
 use crate::output::{Format, csv, nifti};
 use crate::volume::CompactMask;
-
-/// A file to be, or why the format cannot have it.
-type Made = Result<(String, Vec<u8>), UnevenSlices>;
 
 impl Finished<'_> {
     /// Writes the formats that the order names; the names of the files.
@@ -24,8 +21,8 @@ impl Finished<'_> {
         for format in &self.order.write {
             let made = match format {
                 _ if self.chosen.is_empty() => Ok(Vec::new()),
-                Format::Nifti => nifti_files(&self.chosen),
-                Format::Nrrd => nrrd_files(&self.chosen),
+                Format::Nifti => self.grid().map(|grid| nifti_files(&grid, &self.chosen)),
+                Format::Nrrd => self.grid().map(|grid| nrrd_files(&grid, &self.chosen)),
                 Format::PlanC => Ok(vec![self.planc_file()?]),
             };
             match made {
@@ -74,21 +71,21 @@ impl Finished<'_> {
 
 /// `NAME.nii.gz` for each structure; `structures.nii.gz`, one label map where none overlaps another, else a volume for
 /// each; and `structures.csv`, which says what the labels, or the volumes in their order, are.
-fn nifti_files(chosen: &[Delivered<'_>]) -> Result<Vec<(String, Vec<u8>)>, UnevenSlices> {
-    let one = |(rule, structure): &Delivered<'_>| -> Made {
-        let bytes = nifti::encode_mask(&structure.mask.to_mask())?;
-        Ok((format!("{}.nii.gz", rule.style.name), nifti::gzip(&bytes)))
+fn nifti_files(grid: &FileGrid, chosen: &[Delivered<'_>]) -> Vec<(String, Vec<u8>)> {
+    let one = |(rule, structure): &Delivered<'_>| {
+        let bytes = nifti::encode_mask_on(grid, &structure.mask.to_mask());
+        (format!("{}.nii.gz", rule.style.name), nifti::gzip(&bytes))
     };
-    let mut files: Vec<(String, Vec<u8>)> = chosen.par_iter().map(one).collect::<Result<_, _>>()?;
+    let mut files: Vec<(String, Vec<u8>)> = chosen.par_iter().map(one).collect();
     let masks: Vec<&CompactMask> = chosen.iter().map(|(_, structure)| &structure.mask).collect();
     let layers = Layers::of(&masks);
     let all = match layers.maps.as_slice() {
-        [map] => nifti::gzip(&nifti::encode_labels(map)?),
-        _ => nifti::gzip_stack(&masks)?,
+        [map] => nifti::gzip(&nifti::encode_labels_on(grid, map)),
+        _ => nifti::gzip_stack(grid, &masks),
     };
     files.push(("structures.nii.gz".to_owned(), all));
     files.push(("structures.csv".to_owned(), table(chosen).into_bytes()));
-    Ok(files)
+    files
 }
 
 fn table(chosen: &[Delivered<'_>]) -> String {
@@ -102,14 +99,14 @@ fn table(chosen: &[Delivered<'_>]) -> String {
 }
 
 /// `NAME.nrrd` for each structure, and `structures.seg.nrrd`.
-fn nrrd_files(chosen: &[Delivered<'_>]) -> Result<Vec<(String, Vec<u8>)>, UnevenSlices> {
-    let one = |(rule, structure): &Delivered<'_>| -> Made {
-        Ok((format!("{}.nrrd", rule.style.name), nrrd::encode_mask(&structure.mask.to_mask())?))
+fn nrrd_files(grid: &FileGrid, chosen: &[Delivered<'_>]) -> Vec<(String, Vec<u8>)> {
+    let one = |(rule, structure): &Delivered<'_>| {
+        (format!("{}.nrrd", rule.style.name), nrrd::encode_mask(grid, &structure.mask.to_mask()))
     };
-    let mut files: Vec<(String, Vec<u8>)> = chosen.par_iter().map(one).collect::<Result<_, _>>()?;
+    let mut files: Vec<(String, Vec<u8>)> = chosen.par_iter().map(one).collect();
     let parts = chosen.iter();
     let parts = parts.map(|(rule, made)| Segment { name: &rule.style.name, color: rule.style.color, mask: &made.mask });
     let segments: Vec<Segment<'_>> = parts.collect();
-    files.push(("structures.seg.nrrd".to_owned(), nrrd::encode_segmentation(&segments)?));
-    Ok(files)
+    files.push(("structures.seg.nrrd".to_owned(), nrrd::encode_segmentation(grid, &segments)));
+    files
 }

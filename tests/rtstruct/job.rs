@@ -188,12 +188,16 @@ pub fn recipes() -> Vec<Recipe> {
     let uneven = vec![0.0, 2.5, 5.0, 7.5, 12.5, 17.5, 20.0, 22.5, 27.0, 28.0];
     let mut sagittal = Recipe::axial("sagittal", [12, 64, 70], ["1.1", "0.9"], even(3.0, 12));
     sagittal.orientation = [0.0, 1.0, 0.0, 0.0, 0.0, -1.0];
+    let mut tilted = Recipe::axial("tilted", [16, 96, 110], ["0.9765625", "0.9765625"], even(3.0, 16));
+    tilted.tilt = 20_f64.to_radians().tan();
     vec![
         Recipe::axial("axial", [24, 128, 128], ["0.9765625", "0.9765625"], even(3.0, 24)),
         Recipe::axial("nonsquare", [20, 96, 128], ["1.25", "0.9765625"], even(2.5, 20)),
         Recipe::axial("uneven", [10, 96, 128], ["1.25", "0.9765625"], uneven),
         oblique,
         sagittal,
+        Recipe::axial("isotropic", [40, 96, 96], ["1.5", "1.5"], even(1.5, 40)),
+        tilted,
     ]
 }
 

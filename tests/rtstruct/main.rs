@@ -57,6 +57,12 @@ fn masks_come_back_from_contours_that_are_put_together_by_xor() {
         let with_holes = ["BODY", "Lung_R", "Rings"];
         let xor: Vec<&str> = job.rois.iter().filter(|r| r.holes == Holes::Xor).map(|r| r.style.name.as_str()).collect();
         assert!(with_holes.iter().all(|name| xor.contains(name)) && !xor.contains(&"Heart"), "{xor:?}");
+        if let Some(folder) = std::env::var_os("CONTOURD_READERS_DIR") {
+            let folder = PathBuf::from(folder).join(format!("{}-xor", job.name));
+            let recipe = recipes().into_iter().find(|recipe| recipe.name == job.name).expect("the same recipe");
+            recipe.write_to(&folder.join("ct"));
+            write_case(&folder, &job);
+        }
     }
 }
 

@@ -50,5 +50,11 @@ fn times_a_whole_trunk() {
     let traced = begin.elapsed().as_secs_f64();
     fs::write(folder.join("contourd.dcm"), job.encoded()).expect("written");
     let contours: usize = job.rois.iter().map(|roi| roi.contours.len()).sum();
-    println!("seconds {:.3} tracing {traced:.3} contours {contours}", begin.elapsed().as_secs_f64());
+    let seconds = begin.elapsed().as_secs_f64();
+    // The most that this process ever had, the labels and masks that it was given among it.
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let kib =
+        status.lines().find_map(|line| line.strip_prefix("VmHWM:")).and_then(|line| line.split_whitespace().next());
+    let mib = kib.and_then(|kib| kib.parse::<u64>().ok()).map_or(0, |kib| kib >> 10);
+    println!("seconds {seconds:.3} tracing {traced:.3} contours {contours} mib {mib}");
 }

@@ -16,6 +16,8 @@ pub struct Recipe {
     pub orientation: [f64; 6],
     /// Positions of the slices along z (or along the normal when oblique), as text.
     pub steps: Vec<f64>,
+    /// How far the slices shift along their columns for each mm along the normal: the tangent of a tilted gantry.
+    pub tilt: f64,
     /// (0008,0005) and (0010,0010) as bytes.
     pub character_set: Vec<u8>,
     pub patient_name: Vec<u8>,
@@ -26,7 +28,7 @@ impl Recipe {
     pub fn axial(name: &'static str, shape: [usize; 3], spacing_mm: [&'static str; 2], steps: Vec<f64>) -> Recipe {
         let orientation = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0];
         let (character_set, patient_name) = (b"ISO_IR 100".to_vec(), b"M\xfcller^J\xfcrgen".to_vec());
-        Recipe { name, shape, spacing_mm, orientation, steps, character_set, patient_name }
+        Recipe { name, shape, spacing_mm, orientation, steps, tilt: 0.0, character_set, patient_name }
     }
 
     /// Image Position Patient of a slice as text: the numbers of the file are the truth, not those before writing.
@@ -34,7 +36,7 @@ impl Recipe {
         let [a, b] = [&self.orientation[..3], &self.orientation[3..]];
         let normal = [a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]];
         let first = [-52.5, -61.25, -104.5];
-        std::array::from_fn(|k| format!("{:.6}", first[k] + normal[k] * self.steps[slice]))
+        std::array::from_fn(|k| format!("{:.6}", first[k] + (normal[k] + self.tilt * b[k]) * self.steps[slice]))
     }
 
     /// The geometry as a reader of the files has it.

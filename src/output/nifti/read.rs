@@ -1,21 +1,22 @@
 //! Reads NIfTI-1 files, plain or compressed, as volumes in patient LPS mm; it reads no pairs of header and image, no
 //! NIfTI-2 and no values that are not one number (colours, complex).
 //!
-//! The axes stay as they are stored: the first of the file is our columns, the second rows, the third slices. The affine
-//! alone says where they lie in the patient, so nothing is flipped; slices that run against the normal are turned around,
-//! because a [`VolumeGeometry`] ascends.
+//! The affine alone says where the voxels lie in the patient, and no axis is turned because it looked right: [`read()`]
+//! keeps the axes as they are stored (the first of the file is our columns, the second rows, the third slices, turned
+//! around where they run against the normal, because a [`VolumeGeometry`] ascends), and [`read_image`] turns them as it
+//! is told.
 
-use std::io::{self, Read};
+use std::io::{self, BufRead, BufReader, Read};
 use std::sync::Arc;
 
 use ::nifti::volume::ndarray::IntoNdArray;
 use ::nifti::{InMemNiftiVolume, NiftiHeader};
 use flate2::read::MultiGzDecoder;
-use ndarray::{Array3, Axis};
 use thiserror::Error;
 
-use crate::limits::VOXELS_MAX;
-use crate::volume::{GeometryError, Volume, VolumeGeometry, cross, dot};
+use crate::limits::{NIFTI_EXTENSIONS_BYTES_MAX, VOXELS_MAX};
+use crate::output::grid::{FileGrid, GridError, Turn};
+use crate::volume::{Volume, VolumeGeometry};
 
 /// What the first two bytes of a compressed file are (RFC 1952 2.3.1).
 const GZIP: [u8; 2] = [0x1f, 0x8b];
@@ -34,11 +35,21 @@ pub enum ReadError {
     #[error("found {found}, expected {expected}")]
     Content { found: String, expected: String },
     #[error(transparent)]
-    Geometry(#[from] GeometryError),
+    Grid(#[from] GridError),
+}
+
+/// What a file says before its voxels.
+pub struct Header {
+    pub grid: FileGrid,
+    /// Of the array that `grid` makes of the voxels.
+    pub geometry: VolumeGeometry,
+    /// How many volumes there are on the fourth axis.
+    pub volumes: usize,
+    fields: NiftiHeader,
 }
 
 /// The volumes of a file, all on one grid: one, or one for each step of the fourth axis. Values are scaled by
-/// `scl_slope` and `scl_inter`.
+/// `scl_slope` and `scl_inter`. The axes stay as they are stored.
 ///
 /// Where the voxels lie is taken from the sform, and from the qform only where the file has no sform (as nibabel does).
 /// A unit of space that is not given is mm.
@@ -46,77 +57,98 @@ pub enum ReadError {
 /// # Errors
 /// [`ReadError`] when the bytes are not such a file, are too few, or do not say where the voxels lie.
 pub fn read(bytes: &[u8]) -> Result<Vec<Volume>, ReadError> {
-    if bytes.starts_with(&GZIP) { read_plain(MultiGzDecoder::new(bytes)) } else { read_plain(bytes) }
+    let (header, values) = read_all(bytes, Turn::AsStored)?;
+    let geometry = Arc::new(header.geometry);
+    let [slices, rows, columns] = geometry.shape();
+    let volume = |values: &[f32]| Volume::new(Arc::clone(&geometry), header.grid.array(values.to_vec()));
+    Ok(values.chunks_exact(slices * rows * columns).map(volume).collect())
 }
 
-fn read_plain(mut file: impl Read) -> Result<Vec<Volume>, ReadError> {
-    let header = NiftiHeader::from_reader(&mut file).map_err(|error| ReadError::Format(error.to_string()))?;
-    if header.sizeof_hdr != 348 || &header.magic != b"n+1\0" {
+/// A file of one volume, its axes turned. Values are scaled by `scl_slope` and `scl_inter`.
+///
+/// # Errors
+/// As [`read()`], and for a file of several volumes.
+pub fn read_image(file: impl Read, turn: Turn) -> Result<(FileGrid, Volume), ReadError> {
+    let (header, values) = read_all(file, turn)?;
+    if header.volumes != 1 {
+        return Err(content(format!("{} volumes along the fourth axis", header.volumes), "one; split the file"));
+    }
+    let pixels = header.grid.array(values);
+    Ok((header.grid, Volume::new(Arc::new(header.geometry), pixels)))
+}
+
+/// What a file says before its voxels. It reads no more than that.
+///
+/// # Errors
+/// As [`read()`], but for the voxels.
+pub fn read_header(file: impl Read, turn: Turn) -> Result<Header, ReadError> {
+    parse_header(&mut plain(file)?, turn)
+}
+
+fn read_all(file: impl Read, turn: Turn) -> Result<(Header, Vec<f32>), ReadError> {
+    let mut file = plain(file)?;
+    let header = parse_header(&mut file, turn)?;
+    let start = header.fields.vox_offset.max(DATA_START_MIN);
+    if start > NIFTI_EXTENSIONS_BYTES_MAX {
+        let expected = format!("the voxels within the first {NIFTI_EXTENSIONS_BYTES_MAX} bytes");
+        return Err(content(format!("voxels that begin at byte {start}"), expected));
+    }
+    // The crate reads 348 bytes of header; what extensions say is not needed.
+    let rest = (start as u64).saturating_sub(348);
+    io::copy(&mut (&mut file).take(rest), &mut io::sink()).map_err(|error| ReadError::Format(error.to_string()))?;
+    let unreadable = |error: ::nifti::NiftiError| {
+        content(error.to_string(), "as many numbers as its header says; the file is damaged, copy it again")
+    };
+    let volume = InMemNiftiVolume::from_reader(&mut file, &header.fields).map_err(unreadable)?;
+    // A compressed file ends with a checksum, which is looked at when its end is read.
+    file.read(&mut [0]).map_err(|error| unreadable(error.into()))?;
+    let values = volume.into_ndarray::<f32>().map_err(unreadable)?;
+    // The file has the first axis fastest.
+    Ok((header, values.into_raw_vec_and_offset().0))
+}
+
+/// The file without compression, which two bytes tell.
+fn plain<'a>(file: impl Read + 'a) -> Result<Box<dyn Read + 'a>, ReadError> {
+    let mut file = BufReader::new(file);
+    let begin = file.fill_buf().map_err(|error| ReadError::Format(error.to_string()))?;
+    Ok(if begin.starts_with(&GZIP) { Box::new(MultiGzDecoder::new(file)) } else { Box::new(file) })
+}
+
+fn parse_header(file: &mut impl Read, turn: Turn) -> Result<Header, ReadError> {
+    let fields = NiftiHeader::from_reader(file).map_err(|error| ReadError::Format(error.to_string()))?;
+    if fields.sizeof_hdr != 348 || &fields.magic != b"n+1\0" {
         return Err(ReadError::Format("a header whose image lies in another file, or of another version".to_owned()));
     }
-    if NO_NUMBER.contains(&header.datatype) {
-        return Err(content(format!("data type {}, colours or complex values", header.datatype), "a number a voxel"));
+    if NO_NUMBER.contains(&fields.datatype) {
+        let found = format!("data type {}, colours or complex values", fields.datatype);
+        return Err(content(found, "a number a voxel; convert it to grey values"));
     }
-    let [slices, rows, columns] = sizes(&header)?;
-    let (geometry, reversed) = geometry(&header, [slices, rows, columns])?;
-    // The crate reads 348 bytes of header; what extensions say is not needed.
-    let rest = (header.vox_offset.max(DATA_START_MIN) as u64).saturating_sub(348);
-    io::copy(&mut (&mut file).take(rest), &mut io::sink()).map_err(|error| ReadError::Format(error.to_string()))?;
-    let unreadable = |error: ::nifti::NiftiError| content(error.to_string(), "as many numbers as its header says");
-    let values = InMemNiftiVolume::from_reader(file, &header).and_then(IntoNdArray::into_ndarray::<f32>);
-    // The file has the first axis fastest, which is our last one.
-    let values = values.map_err(unreadable)?.into_raw_vec_and_offset().0;
-    let geometry = Arc::new(geometry);
-    let volume = |values: &[f32]| {
-        let pixels = Array3::from_shape_vec((slices, rows, columns), values.to_vec());
-        let mut pixels = pixels.expect("a chunk has as many values as the shape");
-        if reversed {
-            pixels.invert_axis(Axis(0));
-            pixels = pixels.as_standard_layout().into_owned();
-        }
-        Volume::new(Arc::clone(&geometry), pixels)
+    let (sizes, volumes) = sizes(&fields)?;
+    let ras = affine(&fields)?;
+    // Units of space (nifti1.h, NIFTI_UNITS_*): 1 metre, 2 mm, 3 micrometre.
+    let mm = match fields.xyzt_units & 7 {
+        1 => 1000.0,
+        3 => 0.001,
+        _ => 1.0,
     };
-    Ok(values.chunks_exact(slices * rows * columns).map(volume).collect())
+    let column = |index: usize| [-ras[0][index] * mm, -ras[1][index] * mm, ras[2][index] * mm];
+    let (grid, geometry) = FileGrid::new(sizes, [column(0), column(1), column(2)], column(3), turn)?;
+    Ok(Header { grid, geometry, volumes, fields })
 }
 
 fn content(found: impl Into<String>, expected: impl Into<String>) -> ReadError {
     ReadError::Content { found: found.into(), expected: expected.into() }
 }
 
-/// How many slices, rows and columns there are.
-fn sizes(header: &NiftiHeader) -> Result<[usize; 3], ReadError> {
+/// How many voxels there are along the three axes of space, and how many volumes.
+fn sizes(header: &NiftiHeader) -> Result<([usize; 3], usize), ReadError> {
     let axes = header.dim().map_err(|error| content(error.to_string(), "sizes of its axes"))?;
     let size = |axis: usize| axes.get(axis).map_or(1, |size| usize::from(*size));
     let count = axes.iter().try_fold(1_usize, |product, size| product.checked_mul(usize::from(*size)));
     if (4..axes.len()).any(|axis| size(axis) > 1) || count.is_none_or(|count| count > VOXELS_MAX) {
         return Err(content(format!("axes of {axes:?} voxels"), format!("up to four, and {VOXELS_MAX} voxels in all")));
     }
-    Ok([size(2), size(1), size(0)])
-}
-
-/// The grid in LPS, and whether its slices are those of the file in reverse.
-fn geometry(header: &NiftiHeader, [slices, rows, columns]: [usize; 3]) -> Result<(VolumeGeometry, bool), ReadError> {
-    let ras = affine(header)?;
-    // Units of space (nifti1.h, NIFTI_UNITS_*): 1 metre, 2 mm, 3 micrometre.
-    let mm = match header.xyzt_units & 7 {
-        1 => 1000.0,
-        3 => 0.001,
-        _ => 1.0,
-    };
-    let column = |index: usize| [-ras[0][index] * mm, -ras[1][index] * mm, ras[2][index] * mm];
-    let (right, down, up, first) = (column(0), column(1), column(2), column(3));
-    let norm = |v: [f64; 3]| dot(v, v).sqrt();
-    let unit = |v: [f64; 3]| v.map(|x| x / norm(v));
-    let (row_direction, column_direction) = (unit(right), unit(down));
-    let reversed = dot(cross(row_direction, column_direction), up) < 0.0;
-    let mut origins: Vec<[f64; 3]> =
-        (0..slices).map(|slice| std::array::from_fn(|k| first[k] + up[k] * slice as f64)).collect();
-    if reversed {
-        origins.reverse();
-    }
-    let spacing_mm = [norm(down), norm(right)];
-    let made = VolumeGeometry::new((rows, columns), spacing_mm, row_direction, column_direction, origins)?;
-    Ok((made, reversed))
+    Ok(([size(0), size(1), size(2)], size(3)))
 }
 
 /// Rows x, y and z of the affine from `(column, row, slice)` to RAS, in the unit of the file.
@@ -146,6 +178,8 @@ fn affine(header: &NiftiHeader) -> Result<[[f64; 4]; 3], ReadError> {
 
 #[cfg(test)]
 mod tests {
+    use ndarray::Array3;
+
     use super::*;
     use crate::output::nifti::{encode_image, gzip};
 
