@@ -107,7 +107,8 @@ impl Hands {
             return Answer::Again { reason };
         };
         if files.is_some_and(<[String]>::is_empty) {
-            return Answer::Refused { reason: "the run made no object that is for it".to_owned() };
+            let reason = "the run made no object that is for it; its report says what was left out, and why";
+            return Answer::Refused { reason: reason.to_owned() };
         }
         let objects = match self.spool.objects_named(job, files) {
             Ok(objects) if !objects.is_empty() => objects,

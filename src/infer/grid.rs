@@ -188,7 +188,7 @@ fn respaced_slices(source: &VolumeGeometry, to_mm: f64) -> Vec<f64> {
 }
 
 /// Taps per axis that bring values of `from` onto `onto`, or `None` when the axes of the two are not parallel or
-/// their stacks lean differently (by more than a hundredth of a voxel at any corner).
+/// their stacks lean differently where they overlap (by more than [`PARALLEL_VOXELS`] at any corner).
 pub fn taps_between(from: &VolumeGeometry, onto: &VolumeGeometry, method: Method) -> Option<[Vec<Option<Taps>>; 3]> {
     taps_between_separate(from, onto, [method; 3])
 }

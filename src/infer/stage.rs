@@ -186,8 +186,14 @@ impl<'a> Work<'a> {
             let seen = images.iter().flatten().next().map_or_else(|| frame.clone(), |image| image.frame.clone());
             let [slices, rows, columns] = seen.shape();
             let mut values: Option<Array4<f32>> = None;
+            let mut excess = Ok(());
             let mut keep = |start: usize, part: ArrayView4<'_, f32>| {
                 let shape = (part.shape()[0], slices, rows, columns);
+                // Channels that no label has are there too.
+                if let Err(error) = check_fused(shape.0, [slices, rows, columns]) {
+                    excess = Err(error);
+                    return;
+                }
                 let all = values.get_or_insert_with(|| Array4::zeros(shape));
                 let end = start + part.shape()[1];
                 all.slice_axis_mut(Axis(1), Slice::from(start..end)).assign(&part);
@@ -195,6 +201,7 @@ impl<'a> Work<'a> {
             let borrowed: Vec<Option<&Prepared<'_>>> = images.iter().map(Option::as_ref).collect();
             let mut tell = |done: f32| progress((index as f32 + done) / passes.len() as f32);
             self.pass(pass, &seen, &borrowed, networks, &mut keep, &mut tell)?;
+            excess?;
             let values = values.unwrap_or_else(|| Array4::zeros((1, slices, rows, columns)));
             let values = onto(values, &seen, frame)?;
             match &mut sum {

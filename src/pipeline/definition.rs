@@ -1,5 +1,7 @@
 //! The pipeline file, checked: identity, conditions, inputs, completeness, structures, outputs, destinations.
 
+use std::collections::BTreeSet;
+
 use super::completeness::CompletenessOverride;
 use super::inputs::{Input, Same, parse_inputs};
 use super::outputs::{
@@ -306,7 +308,8 @@ fn parse_structures(node: &Node, steps: Option<&[Step]>, problems: &mut Problems
     let parsed = list.iter().filter_map(|(key, value)| Some((value, parse_structure(key, value, steps, problems)?)));
     let (places, rules): (Vec<&Node>, Vec<StructureRule>) = parsed.unzip();
     // The longest names that parts can have; whether one of them is another structure's is looked for below.
-    let styles: Vec<RoiStyle> = rules.iter().map(|rule| rule.part(STRUCTURE_PARTS_MAX).style).collect();
+    let longest = |rule: &StructureRule| if rule.each { rule.part(STRUCTURE_PARTS_MAX) } else { rule.clone() };
+    let styles: Vec<RoiStyle> = rules.iter().map(|rule| longest(rule).style).collect();
     // A destination that takes less gets them shortened.
     let allowed = NameRules { length_max: STRUCTURE_NAME_LENGTH_MAX, spaces: false };
     for problem in check_names(&styles, allowed) {
@@ -318,17 +321,27 @@ fn parse_structures(node: &Node, steps: Option<&[Step]>, problems: &mut Problems
             problems.add(place, found, expected);
         }
     }
-    for (place, rule) in places.iter().zip(&rules).filter(|(_, rule)| !rule.each) {
-        let is_part = |other: &&StructureRule| {
-            let same = |number: usize| other.part(number).style.name.eq_ignore_ascii_case(&rule.style.name);
-            other.each && (1..STRUCTURE_PARTS_MAX).any(same)
-        };
-        if let Some(other) = rules.iter().find(is_part) {
-            let found = format!("the name {:?}, which a part of {} may have", rule.style.name, other.style.name);
+    refuse_names_of_parts(&places, &rules, problems);
+    rules
+}
+
+/// Tells names that a part of another structure may have.
+fn refuse_names_of_parts(places: &[&Node], rules: &[StructureRule], problems: &mut Problems) {
+    let names = |rule: &StructureRule| -> BTreeSet<String> {
+        let parts = 1..=if rule.each { STRUCTURE_PARTS_MAX } else { 0 };
+        let own = (!rule.each).then(|| rule.style.name.clone());
+        parts.map(|number| rule.part(number).style.name).chain(own).map(|name| name.to_ascii_lowercase()).collect()
+    };
+    let all: Vec<BTreeSet<String>> = rules.iter().map(names).collect();
+    for (index, (place, rule)) in places.iter().zip(rules).enumerate() {
+        // Equal names of structures without parts are told already.
+        let shares = |other: &usize| (rule.each || rules[*other].each) && !all[index].is_disjoint(&all[*other]);
+        let is_told = |other: &usize| *other < index || (rules[*other].each && !rule.each);
+        if let Some(other) = (0..rules.len()).filter(|other| *other != index).filter(is_told).find(shares) {
+            let found = format!("the name {:?}, which a part of {} may have", rule.style.name, rules[other].style.name);
             problems.add(place, found, "another name");
         }
     }
-    rules
 }
 
 fn parse_structure(key: &str, node: &Node, steps: Option<&[Step]>, problems: &mut Problems) -> Option<StructureRule> {

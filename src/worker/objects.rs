@@ -105,8 +105,11 @@ impl Finished<'_> {
             let files = match output {
                 Output::Pdf(_) | Output::SecondaryCapture(_) => continue, // They come with the page.
                 Output::RtStruct(output) => {
-                    write_structure_sets(self, source, (sets.next().unwrap_or(0), output), run)?;
-                    continue;
+                    let written = write_structure_sets(self, source, (sets.next().unwrap_or(0), output), run);
+                    written.map(|()| Vec::new()).map_err(|error| match error {
+                        BenchError::Output(reason) => BenchError::Output(format!("rtstruct: {reason}")),
+                        error => error,
+                    })
                 }
                 Output::Seg(output) => {
                     let files = write_seg(self, source, output);

@@ -24,7 +24,7 @@ pub(super) fn objects() -> Vec<Object> {
         key("side_first", "`true`, `false`", "`false`", "names of TG-263 in reverse order: `L_Lung` for `Lung_L`"),
         key(
             "rename",
-            "object: a name by the name in the pipeline",
+            "object: a name by the name in the pipeline; of `each` by that of the part, such as `GTVn1`",
             "none",
             "the site's own names, `{\"Lung_L\": \"Lunge_li\"}`",
         ),

@@ -88,8 +88,12 @@ pub(super) const ENTRY: Operation = Operation {
         }
         let along = [arguments.triple("margin_mm"), arguments.triple("margin_voxels")];
         let [mm, more] = along.map(|margin| image.frame.axes.to_array(margin)[0]);
-        let positions = image.frame.geometry.positions_mm();
-        let kept = kept_slices(&mask, positions, (mm, more as usize), arguments.choice("slices") == "range");
+        let spacing = image.frame.spacing_mm()[0];
+        // Slices that were cut each in its own way are neighbours in the array alone.
+        let counted: Vec<f64> = (0..mask.dim().0).map(|slice| slice as f64 * spacing).collect();
+        let positions = if image.frame.windows.is_some() { &counted } else { image.frame.geometry.positions_mm() };
+        let is_near = Near { positions, mm, tolerance_mm: (0.05 * spacing).min(0.5 * mm), more: more as usize };
+        let kept = kept_slices(&mask, &is_near, arguments.choice("slices") == "range");
         let widened = [1, 2].map(|axis| widened(sides[axis], margin[axis], image.frame.shape()[axis]));
         let boxes = per_slice.then(|| boxes_of(&mask, &kept, [sides[1], sides[2]], margin));
         image.mask = Some(mask);
@@ -148,11 +152,11 @@ fn whole(image: &Prepared<'_>) -> [(usize, usize); 2] {
 
 /// Slices that hold a voxel, or lie within the margin of one that does, by their own positions; with `range` all between
 /// the outermost.
-fn kept_slices(mask: &Array3<bool>, positions: &[f64], margin: (f64, usize), range: bool) -> Vec<usize> {
-    let mut kept = vec![false; positions.len()];
+fn kept_slices(mask: &Array3<bool>, near: &Near<'_>, range: bool) -> Vec<usize> {
+    let mut kept = vec![false; near.positions.len()];
     for (slice, plane) in mask.axis_iter(Axis(0)).enumerate() {
         if plane.iter().any(|inside| *inside) {
-            let (first, last) = reach(positions, slice, margin);
+            let (first, last) = near.reach(slice);
             kept[first..=last].fill(true);
         }
     }
@@ -163,12 +167,24 @@ fn kept_slices(mask: &Array3<bool>, positions: &[f64], margin: (f64, usize), ran
     }
 }
 
-/// The outermost slices within a margin of one: on each side the first at least `mm` away, and `more` beyond it.
-fn reach(positions: &[f64], slice: usize, (mm, more): (f64, usize)) -> (usize, usize) {
-    let is_nearer = |other: &usize| (positions[*other] - positions[slice]).abs() < mm - 1e-6;
-    let below = (0..=slice).rev().take_while(is_nearer).count();
-    let above = (slice..positions.len()).take_while(is_nearer).count();
-    widened((slice.saturating_sub(below), slice + above), more, positions.len())
+/// A margin along the slices.
+struct Near<'a> {
+    positions: &'a [f64],
+    mm: f64,
+    /// What files round away.
+    tolerance_mm: f64,
+    more: usize,
+}
+
+impl Near<'_> {
+    /// The outermost slices within the margin of one: on each side the first at least `mm` away, and `more` beyond it.
+    fn reach(&self, slice: usize) -> (usize, usize) {
+        let mm = self.mm - self.tolerance_mm;
+        let is_nearer = |other: &usize| (self.positions[*other] - self.positions[slice]).abs() < mm;
+        let below = (0..=slice).rev().take_while(is_nearer).count();
+        let above = (slice..self.positions.len()).take_while(is_nearer).count();
+        widened((slice.saturating_sub(below), slice + above), self.more, self.positions.len())
+    }
 }
 
 /// The box of each kept slice, with the margin; that of all slices where a slice is kept for its neighbours.
@@ -231,8 +247,8 @@ mod tests {
 
     #[test]
     fn a_margin_in_mm_goes_by_the_position_of_each_slice() {
-        // Slices at 0, 1, 2, 5, 8 and 11 mm.
-        let origins = [0.0, 1.0, 2.0, 5.0, 8.0, 11.0].map(|z| [0.0, 0.0, z]).to_vec();
+        // Slices at 0, 1, 2, 5, 8 and 11 mm, one of them rounded.
+        let origins = [0.0, 1.0, 2.0, 5.0, 7.95, 11.0].map(|z| [0.0, 0.0, z]).to_vec();
         let geometry = VolumeGeometry::new((2, 2), [1.0, 1.0], [1.0, 0.0, 0.0], [0.0, 1.0, 0.0], origins);
         let geometry = Arc::new(geometry.expect("legal"));
         let pixels = Array3::from_shape_fn((6, 2, 2), |(slice, ..)| slice as f32);

@@ -142,7 +142,7 @@ impl Step {
     }
 
     /// Whether it measures all images that come with the same operation.
-    pub(super) fn is_together(&self) -> bool {
+    pub(in crate::infer) fn is_together(&self) -> bool {
         self.operation.name == normalise::ENTRY.name && self.arguments.flag("together")
     }
 

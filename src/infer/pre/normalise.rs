@@ -31,7 +31,7 @@ pub(super) const ENTRY: Operation = Operation {
         },
         Parameter {
             name: "together",
-            doc: "What is measured is that of all images (or channels) of the model whose operations hold one that measures together, each as far as its operations before it go: `z_score` and `min_max`.",
+            doc: "What is measured is that of all images of the model (or, in `channels`, of all channels) that have an operation with `together`: the first of each with the first of the others, and so on. `z_score` and `min_max`; not in `views`; regions are saved before it.",
             unit: "",
             kind: Kind::Flag,
             default: Some("false"),

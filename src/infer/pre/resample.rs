@@ -71,7 +71,7 @@ pub(super) const ENTRY: Operation = Operation {
         let [spacing, size] = ["spacing_mm", "size"].map(|key| arguments.triple(key));
         let (by_spacing, by_size) = (spacing != [0.0; 3], size != [0.0; 3]);
         let whole = size.iter().all(|side| side.fract() == 0.0);
-        if by_spacing == by_size || !whole || (by_size && arguments.choice("grid") != "edges") {
+        if (by_spacing && by_size) || !whole || (by_size && arguments.choice("grid") != "edges") {
             let found = format!("spacing_mm {spacing:?} and size {size:?} with grid {:?}", arguments.choice("grid"));
             let cure = "remove one of the two; with size set grid to \"edges\"".to_owned();
             return Some([found, "spacing_mm, or size in whole voxels with grid \"edges\"".to_owned(), cure]);
@@ -183,6 +183,21 @@ mod tests {
         };
         assert_eq!(with("linear"), [0.0, 2.5, 7.5, 12.5, 17.5, 22.5, 27.5, 30.0]);
         assert_eq!(with("nearest"), [0.0, 0.0, 10.0, 10.0, 20.0, 20.0, 30.0, 30.0]);
+    }
+
+    #[test]
+    fn brings_an_image_to_a_size() {
+        let source = waves([5, 6, 7], [2.0, 1.0, 1.0]);
+        let small = found(r#"{"op": "resample", "size": [5, 3, 0], "grid": "edges"}"#, &source);
+        assert_eq!(small.geometry.shape(), [5, 3, 7]);
+        // Rows of the same outer edges lie in the middle between two.
+        let expected = (source.pixels[[2, 2, 4]] + source.pixels[[2, 3, 4]]) / 2.0;
+        assert!((small.pixels[[2, 1, 4]] - expected).abs() < 1e-4);
+        assert_eq!(small.geometry.row_spacing_mm(), 2.0);
+        let told = check(r#"{"op": "resample", "size": [5, 3, 0]}"#, source.clone(), &BTreeMap::new());
+        assert!(told.err().is_some_and(|told| told.contains("size in whole voxels with grid \"edges\"")));
+        // Nothing is asked for: nothing is done.
+        assert_eq!(found(r#"{"op": "resample", "spacing_mm": [0, 0, 0]}"#, &source).pixels, source.pixels);
     }
 
     #[test]

@@ -96,7 +96,8 @@ impl Output {
             Decision::LabelMap => 1,
             Decision::Regions(order) => order.len(),
             // The highest of one channel would be everywhere.
-            Decision::ArgMax => self.highest_index().max(1) + 1,
+            Decision::ArgMax if !self.labels.is_empty() => self.highest_index().max(1) + 1,
+            Decision::ArgMax => 1,
             Decision::Threshold => self.highest_index() + 1,
         }
     }

@@ -286,6 +286,12 @@ fn parse_pre(list: &Node, structures: &[&str], problems: &mut Problems) -> Vec<p
         let saved: Vec<&str> = steps.iter().flat_map(pre::Step::saved_names).collect();
         let known: Vec<&str> = structures.iter().copied().chain(saved).collect();
         let step = pre::Step::parse(item, &known, problems);
+        let waits = steps.iter().any(pre::Step::is_together);
+        if step.as_ref().is_some_and(|step| waits && !step.saved_names().is_empty()) {
+            let cure = "save it before, or measure each image alone";
+            let expected = "regions of earlier operations only: other images do not wait for it";
+            problems.add_with_cure(item, "a region saved after an operation that measures together", expected, cure);
+        }
         steps.extend(step);
     }
     steps
@@ -355,6 +361,10 @@ fn parse_views(node: &Node, structures: &[&str], problems: &mut Problems) -> Vec
             let Some(mut fields) = item.object(problems) else { continue };
             let view = fields.required("view", problems).and_then(|word| word.choice(&View::WORDS, problems));
             let pre = fields.optional("pre").map_or(Vec::new(), |list| parse_pre(list, structures, problems));
+            if pre.iter().any(pre::Step::is_together) {
+                let cure = "move it to \"pre\" of the inputs";
+                problems.add_with_cure(item, "\"together\" in a view", "operations of one image", cure);
+            }
             fields.finish(problems);
             (view, pre)
         } else {

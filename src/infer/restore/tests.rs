@@ -24,6 +24,16 @@ fn output(linear: bool, separate: Separate) -> Output {
 }
 
 #[test]
+fn the_highest_of_channels_needs_two_but_images_alone_one() {
+    let mut output = output(true, Separate::Never);
+    assert_eq!(output.channels_least(), 1);
+    output.labels.push(Label { name: "A".to_owned(), index: 0, last: 0, threshold: 0.5 });
+    assert_eq!(output.channels_least(), 2);
+    output.labels.push(Label { name: "B".to_owned(), index: 4, last: 4, threshold: 0.5 });
+    assert_eq!(output.channels_least(), 5);
+}
+
+#[test]
 fn the_spacing_that_was_asked_for_says_which_axis_is_apart() {
     // Whole voxels made 3.1 x 1 x 1 mm of the plan's 3 x 1 x 1 mm, which is not more than three times.
     let target = stack([2.5, 0.9, 0.9], 0.2, [9, 9, 9]);

@@ -55,6 +55,10 @@ pub(super) fn together(mut operation: Value) -> Value {
     operation
 }
 
+pub(super) fn is_together(operation: &Value) -> bool {
+    operation["together"] == true
+}
+
 /// MONAI's Resize.
 pub(super) fn resample_to(size: &[f64], method: &str) -> Value {
     json!({ "op": "resample", "size": size, "grid": "edges", "method": method })

@@ -28,6 +28,8 @@ pub(super) struct Images {
     pub orientation: Option<String>,
     /// Transforms that moved voxels so far: orientation must come before them.
     moved: bool,
+    /// Whether a transform measured channels together: a second one would be joined with it.
+    joined: bool,
 }
 
 /// A channel of the input as `metadata.json` has it: key and name.
@@ -125,11 +127,18 @@ impl Images {
         }
         let chosen: Vec<usize> = (0..self.images.len()).filter(|at| keys.contains(&self.images[*at].key)).collect();
         let [first, ..] = chosen.as_slice() else { return };
-        let several = chosen.iter().filter(|at| self.images[**at].key == self.images[*first].key).count() > 1;
+        let same = |key: &String| chosen.iter().filter(|at| self.images[**at].key == *key).count();
+        let several = keys.iter().any(|key| same(key) > 1);
         let position = keys.iter().position(|key| *key == self.images[*first].key).unwrap_or(0);
         let transform = Transform { step, several, keys: &keys, older: expected.older, position };
         let Some(operations) = transform.operations(name, problems) else { return };
         self.moved |= transform.moves(name);
+        if operations.iter().any(op::is_together) {
+            if self.joined || chosen.len() < self.images.len() {
+                step.refuse("one transform that measures channels together, and that of all images", problems);
+            }
+            self.joined = true;
+        }
         for at in chosen {
             self.images[at].pre.extend(operations.iter().cloned());
         }
