@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex as StdMutex, PoisonError};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio::sync::{Mutex, Semaphore, mpsc, watch};
 use tokio::time::timeout;
 
@@ -53,9 +54,9 @@ impl Hands {
                 Effect::Send { job, to, files } => {
                     tokio::spawn(self.clone().send(job, to, files));
                 }
-                Effect::Remove { series, jobs } => {
+                Effect::Remove { series, jobs, before } => {
                     let spool = Arc::clone(&self.spool);
-                    tokio::task::spawn_blocking(move || remove(&spool, &series, &jobs));
+                    tokio::task::spawn_blocking(move || remove(&spool, &series, &jobs, before));
                 }
             }
         }
@@ -186,8 +187,9 @@ impl Hands {
     }
 }
 
-fn remove(spool: &Spool, series: &SeriesKey, jobs: &[JobId]) {
-    let removed = spool.remove_series(series).and_then(|()| jobs.iter().try_for_each(|job| spool.remove_objects(job)));
+fn remove(spool: &Spool, series: &SeriesKey, jobs: &[JobId], before: Timestamp) {
+    let removed = spool.remove_series(series, before.into());
+    let removed = removed.and_then(|_| jobs.iter().try_for_each(|job| spool.remove_objects(job)));
     if let Err(error) = removed {
         tracing::warn!(series = series.series_instance_uid.as_str(), "{error}");
     }

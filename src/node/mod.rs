@@ -74,7 +74,8 @@ pub enum Effect {
     /// Send the objects of the job to one destination: these files, or all where the run did not say whom they are for.
     Send { job: JobId, to: String, files: Option<Vec<String>> },
     /// Remove the instances of a series and the objects of its jobs: they are older than the site keeps them.
-    Remove { series: SeriesKey, jobs: Vec<JobId> },
+    /// An instance that was stored since `before`, of which the node was not told yet, keeps its series.
+    Remove { series: SeriesKey, jobs: Vec<JobId>, before: Timestamp },
 }
 
 /// One thing to be written to the ledger.
@@ -144,7 +145,7 @@ pub struct Restored {
     pub series: Vec<SeriesRecord>,
     /// The jobs that are not finished.
     pub jobs: Vec<Job>,
-    /// The names of all jobs ever made.
+    /// The names of all jobs whose series are still kept.
     pub known: Vec<JobId>,
 }
 
@@ -359,8 +360,10 @@ impl Node {
             effects.push(gathering.note(now, "removed: older than the retention time".to_owned()));
             // What a job of several series made stays until the last of them goes.
             let kept: BTreeSet<JobId> = self.series.values().flat_map(Gathering::jobs).collect();
-            let jobs = gathering.jobs().into_iter().filter(|job| !kept.contains(job)).collect();
-            effects.push(Effect::Remove { series: key, jobs });
+            let jobs: Vec<JobId> = gathering.jobs().into_iter().filter(|job| !kept.contains(job)).collect();
+            // Their objects go: when the same images come again, they are made again.
+            self.known.retain(|job| !jobs.contains(job));
+            effects.push(Effect::Remove { series: key, jobs, before });
         }
         effects
     }

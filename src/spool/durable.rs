@@ -2,7 +2,8 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use rustix::fs::{CWD, RenameFlags};
 use rustix::io::Errno;
@@ -46,6 +47,24 @@ pub(super) fn move_away(from: &Path, to: &Path) -> Result<bool, SpoolError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(error) => Err(SpoolError::io(from, "rename", error)),
     }
+}
+
+/// The files of a folder that were written at a time or later; none of a folder that is not there.
+pub(super) fn files_since(folder: &Path, time: SystemTime) -> Result<Vec<PathBuf>, SpoolError> {
+    let failed = |source| SpoolError::io(folder, "reading", source);
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.map_err(failed)?,
+    };
+    let mut since = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(failed)?;
+        let written = entry.metadata().and_then(|data| data.modified()).map_err(failed)?;
+        if written >= time {
+            since.push(entry.path());
+        }
+    }
+    Ok(since)
 }
 
 /// Removes a file; that it is gone already is no error.

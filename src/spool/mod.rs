@@ -24,6 +24,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
 
 use thiserror::Error;
 
@@ -147,23 +148,37 @@ impl Spool {
         incoming::digest_file(&listed.path)
     }
 
-    /// Removes a series with all its instances. A crash in the middle leaves all of it or nothing.
+    /// Removes a series with all its instances, unless one of them was stored since `before`; says whether it is gone. A
+    /// crash in the middle leaves all of it or nothing.
     ///
     /// # Errors
-    /// The folder cannot be moved or removed.
-    pub fn remove_series(&self, series: &SeriesKey) -> Result<(), SpoolError> {
+    /// The folder cannot be looked at, moved or removed.
+    pub fn remove_series(&self, series: &SeriesKey, before: SystemTime) -> Result<bool, SpoolError> {
         let folder = self.series_folder(series);
+        if !durable::files_since(&folder, before)?.is_empty() {
+            return Ok(false);
+        }
         self.folders().remove(series);
         let grave = self.root.join("work").join(format!("removed-{}", self.next_number()));
         if !durable::move_away(&folder, &grave)? {
-            return Ok(());
+            return Ok(true);
+        }
+        // What came between the look and the move was acknowledged: it goes back.
+        let since = durable::files_since(&grave, before)?;
+        if !since.is_empty() {
+            let folder = self.make_series_folder(series)?;
+            for file in &since {
+                durable::rename_new(file, &folder.join(file.file_name().unwrap_or_default()))?;
+            }
+            sync_folder(&folder)?;
         }
         if let Some(study) = folder.parent() {
             sync_folder(study)?;
             // Fails while other series are there, which is what is wanted.
             let _ = fs::remove_dir(study);
         }
-        fs::remove_dir_all(&grave).map_err(|source| SpoolError::io(&grave, "removal", source))
+        fs::remove_dir_all(&grave).map_err(|source| SpoolError::io(&grave, "removal", source))?;
+        Ok(since.is_empty())
     }
 
     /// Bytes that are free for an unprivileged writer.

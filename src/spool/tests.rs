@@ -1,5 +1,7 @@
 //! What the storage folder holds after ordinary and extraordinary days.
 
+use std::time::Duration;
+
 use super::*;
 use crate::job::JobId;
 
@@ -115,8 +117,12 @@ fn removes_a_series_and_its_empty_study() {
     let folder = tempfile::tempdir().expect("a folder");
     let spool = open(folder.path());
     store(&spool, IMPLICIT, b"first");
-    spool.remove_series(&series()).expect("removed");
-    spool.remove_series(&series()).expect("nothing to remove");
+    let (hour, now) = (Duration::from_secs(3_600), SystemTime::now());
+    // An instance that the gateway acknowledged since is not taken away with the old ones.
+    assert!(!spool.remove_series(&series(), now - hour).expect("looked at"));
+    assert_eq!(spool.list(&series()).expect("a list").len(), 1);
+    assert!(spool.remove_series(&series(), now + hour).expect("removed"));
+    assert!(spool.remove_series(&series(), now + hour).expect("nothing to remove"));
     assert_eq!(files(&folder.path().join("instances")), 0);
     assert!(matches!(store(&spool, IMPLICIT, b"again"), Commit::New(_)));
 }
