@@ -25,7 +25,8 @@ fi
 # SQLite, which is part of the binary, is C; and Rust links with the C compiler.
 command -v "${CC:-cc}" >/dev/null || miss "a C compiler" "apt-get install gcc libc6-dev      (as root)"
 if [ ! -f "${ORT_DYLIB_PATH:-}" ]; then
-    command -v python3 >/dev/null && python3 -m pip --version >/dev/null 2>&1 ||
+    if ! python3 -m pip --version >/dev/null 2>&1; then
         miss "Python's pip, which fetches ONNX Runtime" "apt-get install python3 python3-pip      (as root)"
+    fi
 fi
 exit "$missing"

@@ -233,7 +233,13 @@ fn model_of(imported: Result<Imported, Vec<Problem>>) -> String {
 #[test]
 fn channels_are_measured_together_and_images_brought_to_a_size() {
     let flat = |text: &str| text.split('\n').map(str::trim).collect::<Vec<_>>().join(" ");
-    let together = |text: String| flat(&text).replace(r#""channel_wise": true"#, r#""channel_wise": false"#);
+    let together = |text: String| {
+        let text = flat(&text);
+        let (before, after) = text.split_once("NormalizeIntensityd").expect("the transform");
+        before.to_owned()
+            + "NormalizeIntensityd"
+            + &after.replacen(r#""channel_wise": true"#, r#""channel_wise": false"#, 1)
+    };
     let imported = import(&golden().join("mr_overlapping"), together, &Options::default());
     let model = model_of(imported);
     assert_eq!(flat(&model).matches(r#""together": true"#).count(), 4, "{model}");

@@ -334,10 +334,10 @@ fn refuse_names_of_parts(places: &[&Node], rules: &[StructureRule], problems: &m
     };
     let all: Vec<BTreeSet<String>> = rules.iter().map(names).collect();
     for (index, (place, rule)) in places.iter().zip(rules).enumerate() {
-        // Equal names of structures without parts are told already.
-        let shares = |other: &usize| (rule.each || rules[*other].each) && !all[index].is_disjoint(&all[*other]);
-        let is_told = |other: &usize| *other < index || (rules[*other].each && !rule.each);
-        if let Some(other) = (0..rules.len()).filter(|other| *other != index).filter(is_told).find(shares) {
+        // Of two with parts the later is told; equal names of structures without parts are told already.
+        let is_other = |other: &usize| rules[*other].each && (!rule.each || *other < index);
+        let shares = |other: &usize| !all[index].is_disjoint(&all[*other]);
+        if let Some(other) = (0..rules.len()).filter(is_other).find(shares) {
             let found = format!("the name {:?}, which a part of {} may have", rule.style.name, rules[other].style.name);
             problems.add(place, found, "another name");
         }

@@ -30,7 +30,7 @@ use crate::output::Format;
 
 pub use bench::{Bench, BenchError};
 pub use child::serve;
-pub use image_file::{ImageHead, head, plan_scans};
+pub use image_file::{ImageError, ImageHead, head, plan_scans};
 pub use inputs::{read_instances, turn_of};
 pub use objects::REPORT_FILE;
 pub use supervisor::{Limits, Outcome, Supervisor, worker_arguments};
