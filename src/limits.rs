@@ -167,6 +167,9 @@ pub const CONTOUR_POINTS_LEAST: usize = 16;
 /// Most decimals of a coordinate in mm: a hundredth of a micrometre, with four digits and a sign before it, fits VR DS.
 pub const COORDINATE_DECIMALS_MAX: usize = 5;
 
+/// Most points of the polygons in a structured report: each contour has its own items there, and readers hold all of them.
+pub const SR_POINTS_MAX: usize = 1_000_000;
+
 /// Most parts of a structure that are structures of their own: what a person can look at one by one.
 pub const STRUCTURE_PARTS_MAX: usize = 99;
 

@@ -91,12 +91,14 @@ impl Looker<'_> {
         (modality, head): (String, Option<ImageHead>),
         reasons: Vec<String>,
     ) -> Result<Finding, String> {
-        let created_at = newest(std::iter::once(&image.file))?;
-        let bytes = fs::metadata(&image.file).map_or(0, |data| data.len());
-        // Name, length and time stand for what a DICOM series has its UIDs for.
-        let parts =
-            ["contourd", "image of a file", &image.name, &bytes.to_string(), &created_at.to_string(), &modality];
-        let uid = Uid::derived(parts);
+        let files = || std::iter::once(&image.file).chain(head.iter().flat_map(|head| &head.data_files));
+        let created_at = newest(files())?;
+        let bytes: u64 = files().map(|file| fs::metadata(file).map_or(0, |data| data.len())).sum();
+        // Place, length and time stand for what a DICOM series has its UIDs for.
+        let place = fs::canonicalize(&image.file).unwrap_or_else(|_| image.file.clone());
+        let place = place.display().to_string();
+        let (bytes, time) = (bytes.to_string(), created_at.to_string());
+        let uid = Uid::derived(["contourd", "image of a file", &image.name, &place, &bytes, &time, &modality]);
         let key = SeriesKey { study_instance_uid: uid.clone(), series_instance_uid: uid.clone() };
         let digest = self.configuration.pipelines.get(pipeline.id()).map(|loaded| self.configuration.digest(loaded));
         let voxels: usize = head.map_or(0, |head| head.geometry.shape().iter().product());

@@ -134,7 +134,13 @@ impl Store {
         };
         let results = self.results(&record.name, &record.pipeline);
         let old = work.with_extension("old");
+        let place = |record: &Record| fs::canonicalize(&record.folder).ok();
         let kept = || {
+            let held = read(&results.join(RECORD_FILE)).filter(|held| held.series.is_none());
+            if let Some(held) = held.filter(|held| place(held).is_some() && place(held) != place(record)) {
+                let reason = format!("found the result of {} there; name another folder for this one", held.folder);
+                return Err(std::io::Error::other(reason));
+            }
             let mut file = File::create(work.join(RECORD_FILE))?;
             file.write_all(serde_json::to_string_pretty(record)?.as_bytes())?;
             file.sync_all()?;

@@ -139,11 +139,7 @@ impl Ledger {
                 "SELECT document FROM job WHERE state NOT IN ('delivered', 'failed') ORDER BY created_at, id",
                 &[],
             )?,
-            known: self
-                .texts("SELECT id FROM job WHERE (study, series) IN (SELECT study, series FROM instance)")?
-                .iter()
-                .filter_map(|id| JobId::parse(id))
-                .collect(),
+            known: self.texts("SELECT id FROM job")?.iter().filter_map(|id| JobId::parse(id)).collect(),
         })
     }
 

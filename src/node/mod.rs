@@ -145,7 +145,7 @@ pub struct Restored {
     pub series: Vec<SeriesRecord>,
     /// The jobs that are not finished.
     pub jobs: Vec<Job>,
-    /// The names of all jobs whose series are still kept.
+    /// The names of all jobs ever made.
     pub known: Vec<JobId>,
 }
 
@@ -360,9 +360,7 @@ impl Node {
             effects.push(gathering.note(now, "removed: older than the retention time".to_owned()));
             // What a job of several series made stays until the last of them goes.
             let kept: BTreeSet<JobId> = self.series.values().flat_map(Gathering::jobs).collect();
-            let jobs: Vec<JobId> = gathering.jobs().into_iter().filter(|job| !kept.contains(job)).collect();
-            // Their objects go: when the same images come again, they are made again.
-            self.known.retain(|job| !jobs.contains(job));
+            let jobs = gathering.jobs().into_iter().filter(|job| !kept.contains(job)).collect();
             effects.push(Effect::Remove { series: key, jobs, before });
         }
         effects

@@ -52,7 +52,7 @@ pub struct Window {
 }
 
 /// Grey levels of the palette; the rest of its 256 entries is for structures and letters.
-const GREYS: usize = 160;
+const GREYS: usize = 128;
 impl Window {
     /// Soft tissue with some of the lungs and of bone: all structures of a CT show their edges in it.
     pub const CT: Window = Window { center: -20.0, width: 760.0 };
@@ -118,7 +118,7 @@ impl<'a> Scene<'a> {
         let [down, across] = sides;
         let (height, width) = (down.indices.len(), across.indices.len());
         let colors: Vec<Color> = self.outlines.iter().map(|outline| outline.color).collect();
-        let palette = palette(&colors);
+        let (palette, index_of) = palette(&colors);
         let mut pixels = Vec::with_capacity(width * height);
         for &v in &down.indices {
             for &u in &across.indices {
@@ -126,8 +126,7 @@ impl<'a> Scene<'a> {
             }
         }
         let mut picture = Picture { width, height, palette, pixels };
-        for (number, outline) in self.outlines.iter().enumerate() {
-            let color = (GREYS + number).min(254) as u8;
+        for (outline, color) in self.outlines.iter().zip(index_of) {
             trace(&mut picture, outline.mask, view, [&down, &across], color);
         }
         self.mark(&mut picture, view, window, [&down, &across], pixel_mm);
@@ -227,13 +226,26 @@ fn planes(mask: &CompactMask) -> [Vec<usize>; 3] {
     counts
 }
 
-/// Greys, then the colours of the structures, white last.
-fn palette(colors: &[Color]) -> Vec<[u8; 3]> {
+/// Greys, then the colours of the structures, white last; and the entry of each structure. Equal colours share one; where
+/// there are too many the rest is white.
+fn palette(colors: &[Color]) -> (Vec<[u8; 3]>, Vec<u8>) {
     let grey = |level: usize| [(level * 255 / (GREYS - 1)) as u8; 3];
     let mut palette: Vec<[u8; 3]> = (0..GREYS).map(grey).collect();
-    palette.extend(colors.iter().map(|color| color.0).chain(std::iter::repeat([255; 3])).take(255 - GREYS));
-    palette.push([255; 3]);
-    palette
+    let mut index_of = Vec::with_capacity(colors.len());
+    for color in colors {
+        let known = palette[GREYS..].iter().position(|entry| *entry == color.0).map(|place| GREYS + place);
+        let index = known.unwrap_or_else(|| {
+            if palette.len() < 255 {
+                palette.push(color.0);
+                palette.len() - 1
+            } else {
+                255
+            }
+        });
+        index_of.push(index as u8);
+    }
+    palette.resize(256, [255; 3]);
+    (palette, index_of)
 }
 
 fn fixed(view: View) -> (usize, usize) {
@@ -329,6 +341,19 @@ mod tests {
     use crate::volume::VolumeGeometry;
     use ndarray::Array3;
     use std::sync::Arc;
+
+    #[test]
+    fn every_structure_has_its_own_colour_and_none_that_of_another() {
+        let colors: Vec<Color> = (0..140).map(|number| Color([number, 7, 200])).collect();
+        let (entries, index_of) = palette(&colors);
+        assert_eq!((entries.len(), entries[255]), (256, [255; 3]));
+        for (color, index) in colors.iter().zip(&index_of) {
+            let shown = entries[usize::from(*index)];
+            assert!(shown == color.0 || shown == [255; 3], "{color} {shown:?}");
+        }
+        assert_eq!(index_of.iter().filter(|index| **index == 255).count(), 140 - 127);
+        assert_eq!(palette(&[colors[3], colors[4], colors[3]]).1, [128, 129, 128]);
+    }
 
     fn geometry(row: [f64; 3], column: [f64; 3]) -> Arc<VolumeGeometry> {
         let normal = crate::volume::cross(row, column);

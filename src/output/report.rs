@@ -71,6 +71,8 @@ pub struct StructureRow {
     pub slices: Option<(usize, usize)>,
     /// Lowest and highest centre of such a slice along the normal, in mm.
     pub reach_mm: Option<(f64, f64)>,
+    /// Whether the run came to make it: what was left out is not empty.
+    pub made: bool,
     /// Why it is empty, or what to look at.
     pub note: String,
 }
@@ -94,6 +96,15 @@ impl Report {
 }
 
 impl StructureRow {
+    /// The volume in cm3, or why there is none.
+    pub fn volume(&self) -> String {
+        match (self.made, self.slices) {
+            (false, _) => "not made".to_owned(),
+            (true, None) => "empty".to_owned(),
+            (true, Some(_)) => format!("{:.1}", self.volume_cm3),
+        }
+    }
+
     /// The row of a structure from its voxels and what the run says of it.
     pub fn of(style: &RoiStyle, mask: &CompactMask, result: &StructureResult) -> StructureRow {
         let slices = mask.extent()[0].clone();
@@ -107,6 +118,7 @@ impl StructureRow {
             contours: result.contours,
             slices: ends.map(|(first, last)| (first + 1, last + 1)),
             reach_mm: ends.map(|(first, last)| (positions[first], positions[last])),
+            made: true,
             note: result.note.clone(),
         }
     }

@@ -26,14 +26,15 @@ pub(super) fn write_sr(
     segmentation: Option<&SegOutput>,
 ) -> Result<Vec<String>, BenchError> {
     let said: Vec<_> = job.chosen.iter().map(|(rule, _)| described(job, rule)).collect();
+    let other_unit = other_unit(job);
     let measured =
         job.chosen.iter().zip(&job.contours).zip(&said).map(|(((rule, made), contours), said)| sr::Measured {
             name: &rule.style.name,
             structure: said.structure,
             contours,
             volume_cm3: made.mask.volume_cm3(),
-            values: values(job.volume, &made.mask),
-            note: made.reason.as_deref().unwrap_or_default(),
+            values: if other_unit.is_none() { values(job.volume, &made.mask) } else { None },
+            note: other_unit.as_deref().or(made.reason.as_deref()).unwrap_or_default(),
             algorithm: said.algorithm.clone(),
         });
     let structures: Vec<sr::Measured<'_>> = measured.collect();
@@ -42,7 +43,7 @@ pub(super) fn write_sr(
             seg::Kind::Binary => seg::SOP_CLASS_UID,
             seg::Kind::LabelMap => seg::LABEL_MAP_SOP_CLASS_UID,
         },
-        uids: segmentation_uids(source, output),
+        uids: segmentation_uids(job, source, output),
     });
     let report = sr::Measurements {
         source,
@@ -56,6 +57,19 @@ pub(super) fn write_sr(
     let name = format!("SR.{}.dcm", report.uids().sop_instance_uid);
     write(&job.order.folder.join(&name), &bytes)?;
     Ok(vec![name])
+}
+
+/// Why the values of CT or MR are not told: they are in a unit of their own, such as those of an iodine or an ADC map.
+fn other_unit(job: &Finished<'_>) -> Option<String> {
+    let usual = match job.plan.modality {
+        Modality::Ct => ["HU", ""],
+        Modality::Mr => ["US", ""],
+        Modality::Pet => return None,
+    };
+    let types = job.instances.iter().filter_map(|instance| instance.text(tags::RESCALE_TYPE));
+    let mut others = types.filter(|found| !usual.contains(&found.trim()));
+    let found = others.next()?;
+    Some(format!("Values are left out: Rescale Type of the images is {}.", found.trim()))
 }
 
 /// What the values of the primary images are.

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use ndarray::Array3;
 use thiserror::Error;
@@ -50,6 +50,8 @@ pub struct ImageHead {
     pub slices: Vec<SliceReference>,
     /// What is strange, or not read.
     pub warnings: Vec<String>,
+    /// Files beside it that hold its voxels.
+    pub data_files: Vec<PathBuf>,
 }
 
 /// Reads what a file says before its voxels. `scan` is that of a planC, from 0.
@@ -57,6 +59,7 @@ pub struct ImageHead {
 /// # Errors
 /// [`ImageError`].
 pub fn head(file: &Path, format: Format, scan: usize, turn: Turn) -> Result<ImageHead, ImageError> {
+    let mut data_files = Vec::new();
     let (geometry, grid) = match format {
         Format::Nifti => {
             let header = nifti::read_header(open(file)?, turn)?;
@@ -67,6 +70,8 @@ pub fn head(file: &Path, format: Format, scan: usize, turn: Turn) -> Result<Imag
         }
         Format::Nrrd => {
             let header = nrrd::read_header(open(file)?, turn)?;
+            let folder = file.parent().unwrap_or(Path::new(""));
+            data_files = header.data_files.iter().map(|name| folder.join(name)).collect();
             (header.geometry, header.grid)
         }
         Format::PlanC => return plan_head(file, scan),
@@ -80,6 +85,7 @@ pub fn head(file: &Path, format: Format, scan: usize, turn: Turn) -> Result<Imag
         frame_of_reference_uid: None,
         slices: Vec::new(),
         warnings: Vec::new(),
+        data_files,
     })
 }
 
@@ -107,6 +113,7 @@ fn plan_head(file: &Path, scan: usize) -> Result<ImageHead, ImageError> {
         frame_of_reference_uid: header.frame_of_reference_uid,
         slices: header.slices,
         warnings,
+        data_files: Vec::new(),
     })
 }
 

@@ -18,6 +18,25 @@ const REGISTRATION_SERIES_NUMBER: u32 = 9_052;
 const DERIVED_SERIES_NUMBER: u32 = 9_101;
 
 pub(super) fn write_seg(job: &Finished<'_>, source: Source<'_>, output: &SegOutput) -> Result<Vec<String>, BenchError> {
+    with_segmentation(job, source, output, |segmentation| {
+        let bytes = seg::encode(segmentation).map_err(|error| BenchError::Output(format!("seg: {error}")))?;
+        let name = format!("SEG.{}.dcm", segmentation.uids().sop_instance_uid);
+        write(&job.order.folder.join(&name), &bytes)?;
+        Ok(vec![name])
+    })
+}
+
+/// The UIDs of the segmentation that [`write_seg`] writes.
+pub(super) fn segmentation_uids(job: &Finished<'_>, source: Source<'_>, output: &SegOutput) -> Uids {
+    with_segmentation(job, source, output, |segmentation| segmentation.uids())
+}
+
+fn with_segmentation<T>(
+    job: &Finished<'_>,
+    source: Source<'_>,
+    output: &SegOutput,
+    work: impl FnOnce(&seg::Segmentation<'_>) -> T,
+) -> T {
     let segments: Vec<seg::SegmentOut<'_>> = job
         .chosen
         .iter()
@@ -32,25 +51,14 @@ pub(super) fn write_seg(job: &Finished<'_>, source: Source<'_>, output: &SegOutp
             }
         })
         .collect();
-    let segmentation = seg::Segmentation {
+    work(&seg::Segmentation {
         source,
         segments: &segments,
         kind: output.kind,
         label: &output.label,
         series_number: SEG_SERIES_NUMBER,
         series_description: &format!("contourd {} (unreviewed)", job.pipeline.id()),
-    };
-    let bytes = seg::encode(&segmentation).map_err(|error| BenchError::Output(format!("seg: {error}")))?;
-    let name = format!("SEG.{}.dcm", segmentation.uids().sop_instance_uid);
-    write(&job.order.folder.join(&name), &bytes)?;
-    Ok(vec![name])
-}
-
-/// The UIDs of the segmentation that [`write_seg`] writes, which derive from no segment.
-pub(super) fn segmentation_uids(source: Source<'_>, output: &SegOutput) -> Uids {
-    let (kind, label) = (output.kind, output.label.as_str());
-    seg::Segmentation { source, segments: &[], kind, label, series_number: SEG_SERIES_NUMBER, series_description: "" }
-        .uids()
+    })
 }
 
 pub(super) fn write_registration(

@@ -13,6 +13,7 @@ use super::bench::BenchError;
 use super::{ImageOrder, InputFiles, WorkOrder, image_file};
 use crate::assemble::{self, Allowed, Modality, SeriesPlan, SliceSource};
 use crate::dicom::{Instance, SeriesKey};
+use crate::output::Format;
 use crate::output::grid::{FileGrid, Turn};
 use crate::output::object::SliceReference;
 use crate::pipeline::{Input, Orientation, Pipeline, Unit, Wants};
@@ -86,7 +87,13 @@ fn file_series<'a>(input: &'a Input, files: &'a InputFiles, image: &'a ImageOrde
     let modality = Modality::parse(&image.modality)
         .ok_or_else(|| unreadable(file, format!("found the modality {:?}, expected CT, MR or PT", image.modality)))?;
     let mut warnings = head.warnings;
-    if matches!(input.wants, Wants::Image { unit: Unit::SuvBw, .. }) {
+    let in_suv = matches!(input.wants, Wants::Image { unit: Unit::SuvBw, .. });
+    if in_suv && image.format == Format::PlanC {
+        let reason = "found a planC for an input in SUV, expected NIfTI or NRRD in g/ml, or DICOM: whether its PET is in \
+                      SUV or in Bq/ml is not read";
+        return Err(unreadable(file, reason));
+    }
+    if in_suv {
         warnings.push("the file does not say that its values are SUV (g/ml); they were taken for that".to_owned());
     }
     let key = SeriesKey {

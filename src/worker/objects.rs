@@ -106,8 +106,10 @@ impl Finished<'_> {
                 Output::Pdf(_) | Output::SecondaryCapture(_) => continue, // They come with the page.
                 Output::RtStruct(output) => {
                     let written = write_structure_sets(self, source, (sets.next().unwrap_or(0), output), run);
+                    // Whatever else is wrong with a structure set fails the run: it is what somebody waits for.
                     written.map(|()| Vec::new()).map_err(|error| match error {
-                        BenchError::Output(reason) => BenchError::Output(format!("rtstruct: {reason}")),
+                        BenchError::Nothing(reasons) => BenchError::Output(reasons.join("; ")),
+                        BenchError::Output(reason) => BenchError::Nothing(vec![reason]),
                         error => error,
                     })
                 }

@@ -40,6 +40,7 @@ impl Finished<'_> {
         let mut report = self.report(run, figures);
         self.write_documents(&report, run)?;
         report.warnings.clone_from(&run.warnings);
+        report.checks = self.checks(run);
         report.provenance = self.provenance(run);
         write(&self.order.folder.join(REPORT_FILE), html(&report).as_bytes())?;
         run.files.push(REPORT_FILE.to_owned());
@@ -170,6 +171,7 @@ impl Finished<'_> {
                 contours: 0,
                 slices: None,
                 reach_mm: None,
+                made: false,
                 note: result.note.clone(),
             })
         };

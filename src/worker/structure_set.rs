@@ -133,7 +133,7 @@ fn rois(job: &Finished<'_>, output: &RtStructOutput, dialect: &Dialect) -> Resul
     if rois.is_empty() {
         let label =
             output.label.fill(Facts { pipeline: job.pipeline.id(), revision: 0, model: "", date: "", time: "" });
-        return Err(BenchError::Output(format!("the structure set {label}: none of its structures is left")));
+        return Err(BenchError::Nothing(vec![format!("the structure set {label}: none of its structures is left")]));
     }
     Ok((rois, named.warnings))
 }

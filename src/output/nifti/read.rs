@@ -115,7 +115,10 @@ fn plain<'a>(file: impl Read + 'a) -> Result<Box<dyn Read + 'a>, ReadError> {
 }
 
 fn parse_header(file: &mut impl Read, turn: Turn) -> Result<Header, ReadError> {
-    let fields = NiftiHeader::from_reader(file).map_err(|error| ReadError::Format(error.to_string()))?;
+    let mut fields = NiftiHeader::from_reader(file).map_err(|error| ReadError::Format(error.to_string()))?;
+    if !(fields.scl_slope.is_finite() && fields.scl_inter.is_finite()) {
+        fields.scl_slope = 0.0; // No scaling, as in nibabel.
+    }
     if fields.sizeof_hdr != 348 || &fields.magic != b"n+1\0" {
         return Err(ReadError::Format("a header whose image lies in another file, or of another version".to_owned()));
     }
@@ -151,14 +154,43 @@ fn sizes(header: &NiftiHeader) -> Result<([usize; 3], usize), ReadError> {
     Ok(([size(0), size(1), size(2)], size(3)))
 }
 
+/// How far a corner by sform may lie from that by qform, in the unit of the file: a quaternion cannot say the small shear of
+/// real scanners.
+const FORMS_APART: f64 = 0.3;
+
 /// Rows x, y and z of the affine from `(column, row, slice)` to RAS, in the unit of the file.
 fn affine(header: &NiftiHeader) -> Result<[[f64; 4]; 3], ReadError> {
-    if header.sform_code > 0 {
-        return Ok([header.srow_x, header.srow_y, header.srow_z].map(|row| row.map(f64::from)));
+    let sform = [header.srow_x, header.srow_y, header.srow_z].map(|row| row.map(f64::from));
+    match (header.sform_code > 0, header.qform_code > 0) {
+        (true, false) => Ok(sform),
+        (false, true) => qform(header),
+        (false, false) => Err(content("neither sform nor qform", "one that says where the voxels lie in the patient")),
+        (true, true) => {
+            // ITK and with it most viewers go by the one, others by the other.
+            let qform = qform(header)?;
+            let far = [1, 2, 3].map(|k: usize| f64::from(header.dim[k]) - 1.0);
+            let apart = |corner: usize| {
+                let index = [0, 1, 2].map(|axis: usize| far[axis] * (corner >> axis & 1) as f64);
+                let differ = |k: usize| {
+                    let at = |rows: &[[f64; 4]; 3]| rows[k][3] + (0..3).map(|m| rows[k][m] * index[m]).sum::<f64>();
+                    (at(&sform) - at(&qform)).powi(2)
+                };
+                (0..3).map(differ).sum::<f64>().sqrt()
+            };
+            let apart = (0..8).map(apart).fold(0.0, f64::max);
+            if apart > FORMS_APART {
+                let found = format!("an sform and a qform whose corners lie up to {apart:.3} apart");
+                return Err(content(
+                    found,
+                    "the same place by both, because programs differ in which they go by; set one code to 0",
+                ));
+            }
+            Ok(sform)
+        }
     }
-    if header.qform_code <= 0 {
-        return Err(content("neither sform nor qform", "one that says where the voxels lie in the patient"));
-    }
+}
+
+fn qform(header: &NiftiHeader) -> Result<[[f64; 4]; 3], ReadError> {
     // nifti1.h, METHOD 2.
     let [b, c, d] = [header.quatern_b, header.quatern_c, header.quatern_d].map(f64::from);
     let a = (1.0 - (b * b + c * c + d * d)).max(0.0).sqrt();
@@ -168,6 +200,9 @@ fn affine(header: &NiftiHeader) -> Result<[[f64; 4]; 3], ReadError> {
         [2.0 * (b * d - a * c), 2.0 * (c * d + a * b), a * a + d * d - b * b - c * c],
     ];
     let [qfac, x, y, z] = [0, 1, 2, 3].map(|k: usize| f64::from(header.pixdim[k]));
+    if !(x > 0.0 && y > 0.0 && z > 0.0) {
+        return Err(content(format!("pixdim {x}, {y}, {z}"), "positive sizes of voxels with a qform"));
+    }
     let step = [x, y, if qfac < 0.0 { -z } else { z }];
     let offset = [header.quatern_x, header.quatern_y, header.quatern_z].map(f64::from);
     Ok([0, 1, 2].map(|k: usize| {

@@ -206,7 +206,13 @@ impl Info {
         let numbers = |key: &str| -> Result<Vec<f64>, ReadError> {
             let absent =
                 |_| content(at(key), "nothing", "numbers of DICOM; save the plan with pyCERR from DICOM or NIfTI");
-            Ok(group.dataset(key).map_err(absent)?.read_f64()?)
+            let dataset = group.dataset(key).map_err(absent)?;
+            // Looked at before it is read: a file may say any size.
+            let count = dataset.shape()?.iter().product::<u64>();
+            if count > 6 {
+                return Err(content(at(key), format!("{count} numbers"), "3 for a position, 6 for directions"));
+            }
+            Ok(dataset.read_f64()?)
         };
         let lengths =
             |key, found: usize| content(at(key), format!("{found} numbers"), "3 for a position, 6 for directions");

@@ -58,7 +58,7 @@ pub fn html(report: &Report) -> String {
     facts(&mut page, "Provenance", &report.provenance);
     stages(&mut page, report);
     page.push_str("</div>\n");
-    if report.patient.is_empty() {
+    if report.patient.is_empty() && !report.series.iter().any(|(name, _)| name == "File") {
         page.push_str("<footer>This page names no patient; the job and the UIDs lead to the images.</footer>\n");
     }
     page.push_str("</main></body></html>\n");
@@ -118,7 +118,7 @@ fn structure(page: &mut String, row: &StructureRow) {
     let class = if row.slices.is_none() { " class=\"empty\"" } else { "" };
     let (color, name, roi_type) = (row.color, escape(&row.name), escape(&row.roi_type));
     put(page, format_args!("<tr{class}><td><span class=\"chip\" style=\"background:{color}\"></span>{name}</td>"));
-    let volume = if row.slices.is_some() { format!("{:.1}", row.volume_cm3) } else { "empty".to_owned() };
+    let volume = row.volume();
     put(page, format_args!("<td>{roi_type}</td><td class=\"n\">{volume}</td>"));
     let slices = row.slices.map_or(String::new(), |(first, last)| format!("{first} to {last}"));
     let reach = row.reach_mm.map_or(String::new(), |(low, high)| format!("{low:.1} to {high:.1}"));
@@ -226,6 +226,7 @@ mod tests {
             contours: 3,
             slices,
             reach_mm: slices.map(|_| (-10.0, 20.0)),
+            made: true,
             note: String::new(),
         }
     }
@@ -263,6 +264,8 @@ mod tests {
     fn says_that_a_structure_is_empty_and_that_nobody_reviewed() {
         let page =
             html(&Report { structures: vec![row("Heart", None), row("Lung_L", Some((3, 9)))], ..Report::default() });
+        let left_out = StructureRow { made: false, ..row("Liver", None) };
+        assert!(html(&Report { structures: vec![left_out], ..Report::default() }).contains(">not made<"));
         assert!(page.contains("class=\"empty\"") && page.contains(">empty<"));
         assert!(page.contains(">12.3<") && page.contains(">3 to 9<") && page.contains("#0080ff"));
         assert!(page.contains("AI generated, not reviewed"));

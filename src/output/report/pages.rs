@@ -206,7 +206,7 @@ impl Flow {
         let name = self.paper.face(Weight::Regular).cut(&row.name, TEXT, TYPE - LEFT - 17.0);
         self.text(Weight::Regular, TEXT, LEFT + 13.0, color, &name);
         self.text(Weight::Regular, TEXT, TYPE, color, &row.roi_type);
-        let volume = if empty { "empty".to_owned() } else { format!("{:.1}", row.volume_cm3) };
+        let volume = row.volume();
         let slices = row.slices.map_or(String::new(), |(first, last)| format!("{first} to {last}"));
         let reach = row.reach_mm.map_or(String::new(), |(low, high)| format!("{low:.1} to {high:.1}"));
         for (text, x) in [volume, slices, reach, row.contours.to_string()].iter().zip(NUMBERS) {
@@ -316,6 +316,7 @@ mod tests {
             contours: 3,
             slices: Some((1, 3)),
             reach_mm: Some((0.0, 6.0)),
+            made: true,
             note: if number.is_multiple_of(7) {
                 "a note that is longer than its column and has to be broken".to_owned()
             } else {

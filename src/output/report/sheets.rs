@@ -109,7 +109,7 @@ impl<'a> Sheet<'a> {
             let name = self.regular.cut(&row.name, TEXT, 262.0);
             self.canvas.text(self.regular, TEXT, [MARGIN + 30.0, self.y], color, &name);
             self.canvas.text(self.regular, TEXT, [MARGIN + 300.0, self.y], color, &row.roi_type);
-            let volume = if empty { "empty".to_owned() } else { format!("{:.1}", row.volume_cm3) };
+            let volume = row.volume();
             let slices = row.slices.map_or(String::new(), |(first, last)| format!("{first} to {last}"));
             for (text, x) in [volume, slices, row.contours.to_string()].iter().zip(columns) {
                 self.right(self.regular, x, color, text);

@@ -87,10 +87,13 @@ pub enum SegWriteError {
 impl Segmentation<'_> {
     /// The UIDs of the object before it exists.
     pub fn uids(&self) -> Uids {
-        self.source.uids(match self.kind {
+        let kind = match self.kind {
             Kind::Binary => "segmentation",
             Kind::LabelMap => "label map segmentation",
-        })
+        };
+        // A run that left a structure out is another object.
+        let names: Vec<&str> = self.segments.iter().map(|segment| segment.style.name.as_str()).collect();
+        self.source.uids(&format!("{kind} {}", names.join("\\")))
     }
 }
 

@@ -19,6 +19,7 @@ use super::object::{
 };
 use crate::contour::Contour;
 use crate::dicom::Uid;
+use crate::limits::SR_POINTS_MAX;
 use crate::quality::Values;
 use crate::structure::{Code, Structure};
 
@@ -67,13 +68,18 @@ pub enum SrError {
     Object(#[from] ObjectError),
     #[error("found no structure, expected at least one to measure")]
     Empty,
+    #[error(
+        "found contours of {0} points, expected at most {SR_POINTS_MAX}; write a \"seg\" as well, which the report then refers to"
+    )]
+    Points(usize),
 }
 
 impl Measurements<'_> {
     /// The UIDs of the object before it exists.
     pub fn uids(&self) -> Uids {
         let by = self.segmentation.as_ref().map_or("", |of| of.uids.sop_instance_uid.as_str());
-        self.source.uids(&format!("measurement report {by}"))
+        let names: Vec<&str> = self.structures.iter().map(|structure| structure.name).collect();
+        self.source.uids(&format!("measurement report {by} {}", names.join("\\")))
     }
 }
 
@@ -84,6 +90,10 @@ impl Measurements<'_> {
 pub fn encode(report: &Measurements<'_>) -> Result<Vec<u8>, SrError> {
     if report.structures.is_empty() {
         return Err(SrError::Empty);
+    }
+    let points = report.structures.iter().flat_map(|of| of.contours).map(|contour| contour.points.len()).sum();
+    if report.segmentation.is_none() && points > SR_POINTS_MAX {
+        return Err(SrError::Points(points));
     }
     let uids = report.uids();
     let source = &report.source;
