@@ -264,6 +264,10 @@ mod tests {
             bytes[at(2)..at(3) + 4].copy_from_slice(&[step.to_le_bytes(), last.to_le_bytes()].concat());
         }
         bytes[112..120].copy_from_slice(&[2_f32.to_le_bytes(), (-1_f32).to_le_bytes()].concat());
+        // The qform says another place now.
+        let told = read(&bytes).err().map(|error| error.to_string()).unwrap_or_default();
+        assert!(told.contains("found an sform and a qform whose corners lie up to"), "{told}");
+        bytes[252..254].fill(0);
         let found = read(&bytes).expect("a file");
         same_place(&found[0].geometry, &image.geometry);
         assert_eq!(found[0].pixels, image.pixels.mapv(|value| 2.0 * value - 1.0));
