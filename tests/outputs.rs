@@ -55,7 +55,8 @@ fn run_with(
     rest: &str,
 ) -> Result<(BTreeMap<String, Vec<PathBuf>>, Vec<PathBuf>, tempfile::TempDir), String> {
     let folder = tempfile::tempdir().expect("a folder");
-    let pipeline = format!(r#"{{"id": "fuse", "revision": 1, "mode": "live", {INPUTS}, {rest}}}"#);
+    let inputs = if rest.contains(r#""steps": [{"#) { String::new() } else { format!("{INPUTS},") };
+    let pipeline = format!(r#"{{"id": "fuse", "revision": 1, "mode": "live", {inputs} {rest}}}"#);
     configure(folder.path(), 11_112, 11_113, &[("fuse", &pipeline)]);
     fs::remove_file(folder.path().join("models")).expect("removed");
     let model = folder.path().join("models/fuse");
@@ -273,6 +274,29 @@ fn an_output_that_cannot_be_made_takes_no_other_with_it() {
     let alone = format!(r#"{STRUCTURES}, "outputs": [{{"seg": {{"label": "AUTO"}}}}], "deliver": [{{"to": "tps"}}]"#);
     let said = run_with(&air, &alone).err().unwrap_or_default();
     assert!(said.contains("left out: seg: "), "{said}");
+}
+
+#[test]
+fn a_structure_set_whose_steps_were_skipped_takes_no_other_with_it() {
+    if !has_runtime() {
+        return;
+    }
+    let rest = r#""inputs": {
+          "before": {"all": [{"tag": "Modality", "eq": "CT"}], "pick": "first"},
+          "after": {"all": [{"tag": "Modality", "eq": "CT"}], "pick": "last"},
+          "drawn": {"optional": true, "structures": {"GTV": ["GTV"]}}},
+        "steps": [{"id": "fuse", "model": "fuse", "in": {"before": "before", "after": "after"}},
+          {"id": "near", "op": "grow", "radius_mm": 3, "in": "drawn:GTV", "as": "PTV", "on_failure": "skip"}],
+        "structures": {"fuse:Soft": {"name": "Brain"},
+          "near:PTV": {"name": "PTV", "type": "PTV", "color": [255, 0, 0]}},
+        "outputs": [{"rtstruct": {"label": "A", "steps": ["fuse"]}}, {"rtstruct": {"label": "B", "steps": ["near"]}}],
+        "deliver": [{"to": "tps"}]"#;
+    let (found, _, folder) = run(rest).unwrap_or_else(|said| panic!("{said}"));
+    assert_eq!(found["RS"].len(), 1);
+    let page = fs::read_to_string(found["RS"][0].with_file_name("report.html")).expect("a report");
+    assert!(page.contains("left out: the structure set B: none of its structures is left"), "{page}");
+    assert!(page.contains(">not made<"), "{page}");
+    drop(folder);
 }
 
 #[test]

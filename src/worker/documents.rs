@@ -26,7 +26,8 @@ pub(super) fn write_sr(
     segmentation: Option<&SegOutput>,
 ) -> Result<Vec<String>, BenchError> {
     let said: Vec<_> = job.chosen.iter().map(|(rule, _)| described(job, rule)).collect();
-    let other_unit = other_unit(job);
+    let types = job.instances.iter().filter_map(|instance| instance.text(tags::RESCALE_TYPE));
+    let other_unit = other_unit(job.plan.modality, types);
     let measured =
         job.chosen.iter().zip(&job.contours).zip(&said).map(|(((rule, made), contours), said)| sr::Measured {
             name: &rule.style.name,
@@ -60,15 +61,13 @@ pub(super) fn write_sr(
 }
 
 /// Why the values of CT or MR are not told: they are in a unit of their own, such as those of an iodine or an ADC map.
-fn other_unit(job: &Finished<'_>) -> Option<String> {
-    let usual = match job.plan.modality {
+fn other_unit(modality: Modality, mut types: impl Iterator<Item = String>) -> Option<String> {
+    let usual = match modality {
         Modality::Ct => ["HU", ""],
         Modality::Mr => ["US", ""],
         Modality::Pet => return None,
     };
-    let types = job.instances.iter().filter_map(|instance| instance.text(tags::RESCALE_TYPE));
-    let mut others = types.filter(|found| !usual.contains(&found.trim()));
-    let found = others.next()?;
+    let found = types.find(|found| !usual.contains(&found.trim()))?;
     Some(format!("Values are left out: Rescale Type of the images is {}.", found.trim()))
 }
 
@@ -132,4 +131,22 @@ pub(super) fn write_captures(
         Ok(name)
     };
     encoded.into_iter().map(write_one).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_in_a_unit_of_their_own_are_told_as_such() {
+        let told = |modality, types: &[&str]| other_unit(modality, types.iter().map(|text| (*text).to_owned()));
+        assert_eq!(told(Modality::Ct, &["HU ", "HU"]), None);
+        assert_eq!(told(Modality::Mr, &["US"]), None);
+        assert_eq!(told(Modality::Mr, &[]), None);
+        // An iodine map is stored as CT.
+        let iodine = told(Modality::Ct, &["HU", "MGML"]);
+        assert_eq!(iodine.as_deref(), Some("Values are left out: Rescale Type of the images is MGML."));
+        assert!(told(Modality::Mr, &["10^-6 mm2/s"]).is_some());
+        assert_eq!(told(Modality::Pet, &["US"]), None);
+    }
 }

@@ -105,13 +105,13 @@ impl Finished<'_> {
             let files = match output {
                 Output::Pdf(_) | Output::SecondaryCapture(_) => continue, // They come with the page.
                 Output::RtStruct(output) => {
-                    let written = write_structure_sets(self, source, (sets.next().unwrap_or(0), output), run);
-                    // Whatever else is wrong with a structure set fails the run: it is what somebody waits for.
-                    written.map(|()| Vec::new()).map_err(|error| match error {
-                        BenchError::Nothing(reasons) => BenchError::Output(reasons.join("; ")),
-                        BenchError::Output(reason) => BenchError::Nothing(vec![reason]),
-                        error => error,
-                    })
+                    match write_structure_sets(self, source, (sets.next().unwrap_or(0), output), run) {
+                        // Its steps were skipped.
+                        Err(BenchError::Nothing(reasons)) => left_out.push(format!("left out: {}", reasons.join("; "))),
+                        // Whatever else is wrong with a structure set fails the run: somebody waits for it.
+                        written => written?,
+                    }
+                    continue;
                 }
                 Output::Seg(output) => {
                     let files = write_seg(self, source, output);
