@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, SystemTime};
 
 use contourd::assemble;
 use contourd::dicom::Instance;
@@ -258,6 +259,36 @@ fn planc_comes_back(of_dicom: &Path, again: &Path) {
     };
     let (one, other) = (head(&file), head(&results.join("planC.h5")));
     assert_eq!((one.series_instance_uid, one.slices), (other.series_instance_uid, other.slices));
+}
+
+#[test]
+fn a_file_of_the_same_name_elsewhere_takes_no_result_and_replaces_none() {
+    if !ready() {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let output = folder.path().join("out");
+    let volume = dicom(&folder.path().join("dicom"));
+    // The same length and the same time, as archives write them.
+    let time = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+    let write = |patient: &str, layout: Layout| {
+        let file = folder.path().join(patient).join("ct.nii");
+        fs::create_dir_all(file.parent().expect("a folder")).expect("made");
+        fs::write(&file, nifti(&volume, layout)).expect("written");
+        fs::File::options().append(true).open(&file).and_then(|file| file.set_modified(time)).expect("a time");
+        file
+    };
+    let (one, other) = (write("one", AS_DICOM), write("other", ([0, 1, 2], [true, true, false])));
+    let run = |file: &PathBuf| segment(&[file], &output, &["--pipeline", "ct-basic", "--write", "nifti"]);
+    let (code, said) = run(&one);
+    assert!(code == 0 && said.contains("1 results"), "{said}");
+    let mask = || fs::read(output.join("ct/ct-basic/BODY.nii.gz")).expect("a mask");
+    let before = mask();
+    let (code, said) = run(&other);
+    assert!(code != 0 && said.contains("found the result of ") && said.contains("name another folder"), "{said}");
+    assert_eq!(mask(), before);
+    let (code, said) = run(&one);
+    assert!(code == 0 && said.contains("finished"), "{said}");
 }
 
 #[test]

@@ -54,6 +54,15 @@ fn run_with(
     classes: &[(f32, f32)],
     rest: &str,
 ) -> Result<(BTreeMap<String, Vec<PathBuf>>, Vec<PathBuf>, tempfile::TempDir), String> {
+    run_on(classes, rest, &|_| ())
+}
+
+/// The same on images each of which was changed.
+fn run_on(
+    classes: &[(f32, f32)],
+    rest: &str,
+    change: &dyn Fn(&Path),
+) -> Result<(BTreeMap<String, Vec<PathBuf>>, Vec<PathBuf>, tempfile::TempDir), String> {
     let folder = tempfile::tempdir().expect("a folder");
     let inputs = if rest.contains(r#""steps": [{"#) { String::new() } else { format!("{INPUTS},") };
     let pipeline = format!(r#"{{"id": "fuse", "revision": 1, "mode": "live", {inputs} {rest}}}"#);
@@ -79,7 +88,8 @@ fn run_with(
     let first = Identity::of(&thorax());
     let second = Identity { series_instance_uid: Uid::derived(["second"]), time: "130000".to_owned(), ..first.clone() };
     let images = write_series(&folder.path().join("in/first"), &thorax(), &first);
-    write_series(&folder.path().join("in/second"), &thorax(), &second);
+    let more = write_series(&folder.path().join("in/second"), &thorax(), &second);
+    images.iter().chain(&more).for_each(|image| change(image));
     let program = Command::new(env!("CARGO_BIN_EXE_contourd"))
         .arg("segment")
         .arg(folder.path().join("in"))

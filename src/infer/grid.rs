@@ -188,7 +188,7 @@ fn respaced_slices(source: &VolumeGeometry, to_mm: f64) -> Vec<f64> {
 }
 
 /// Taps per axis that bring values of `from` onto `onto`, or `None` when the axes of the two are not parallel or
-/// their stacks lean differently where they overlap (by more than [`PARALLEL_VOXELS`] at any corner).
+/// their stacks lean differently where they overlap (by more than [`PARALLEL_VOXELS`] and [`PARALLEL_MM`] at any corner).
 pub fn taps_between(from: &VolumeGeometry, onto: &VolumeGeometry, method: Method) -> Option<[Vec<Option<Taps>>; 3]> {
     taps_between_separate(from, onto, [method; 3])
 }
@@ -213,9 +213,10 @@ pub fn taps_between_separate(
     ])
 }
 
-/// How far a voxel may lie from where parallel axes put it: scanners that write positions to 0.1 mm shift slices against each
-/// other by as much.
+/// How far a slice may lie from where parallel axes put it, in voxels and, where that is more, in mm: scanners that write
+/// positions to 0.1 mm shift slices against their mean by as much.
 const PARALLEL_VOXELS: f64 = 0.1;
+const PARALLEL_MM: f64 = 0.1;
 
 /// For each axis the fractional index of `from` at each index of `onto`; `None` when the axes are not parallel where the two
 /// overlap. Beyond the ends of a stack its positions, which files round, say nothing exact.
@@ -226,18 +227,26 @@ pub fn positions_between(from: &VolumeGeometry, onto: &VolumeGeometry) -> Option
     let last = from.slices() as f64 - 1.0;
     let from_middle = |k: &usize| (slice_of(*k) - last / 2.0).abs();
     let middle = (0..shape[0]).min_by(|a, b| from_middle(a).total_cmp(&from_middle(b)))?;
+    let overlaps = |slice: &usize| *slice == middle || (-0.5..=last + 0.5).contains(&slice_of(*slice));
+    let overlapping: Vec<usize> = (0..shape[0]).filter(overlaps).collect();
     let corner =
         |slice: usize, row: f64, column: f64| from.patient_to_index(onto.index_to_patient([slice as f64, row, column]));
-    let (start, end) = (corner(middle, 0.0, 0.0), corner(middle, far[1], far[2]));
+    let mean = |row: f64, column: f64| {
+        let sum = overlapping.iter().map(|slice| corner(*slice, row, column));
+        sum.fold([0.0; 3], |sum, at| [0, 1, 2].map(|k| sum[k] + at[k] / overlapping.len() as f64))
+    };
+    let (start, end) = (mean(0.0, 0.0), mean(far[1], far[2]));
     let at = |axis: usize, index: f64| match far[axis] {
         0.0 => start[axis],
         far => start[axis] + (end[axis] - start[axis]) * index / far,
     };
-    let overlaps = |slice: &usize| *slice == middle || (-0.5..=last + 0.5).contains(&slice_of(*slice));
-    for slice in (0..shape[0]).filter(overlaps) {
+    let spacing = [from.slice_spacing_mm(), from.row_spacing_mm(), from.column_spacing_mm()];
+    let off = |exact: [f64; 3], separate: [f64; 3]| {
+        (0..3).any(|k| (exact[k] - separate[k]).abs() > PARALLEL_VOXELS.max(PARALLEL_MM / spacing[k]))
+    };
+    for &slice in &overlapping {
         for (row, column) in [(0.0, 0.0), (0.0, far[2]), (far[1], 0.0), (far[1], far[2])] {
-            let separate = [slice_of(slice), at(1, row), at(2, column)];
-            if corner(slice, row, column).iter().zip(separate).any(|(a, b)| (a - b).abs() > PARALLEL_VOXELS) {
+            if off(corner(slice, row, column), [slice_of(slice), at(1, row), at(2, column)]) {
                 return None;
             }
         }
@@ -319,6 +328,12 @@ mod tests {
         for (k, slice) in slices.iter().enumerate().skip(19).take(7) {
             assert!((slice - (k as f64 - 20.0)).abs() < 0.1, "{k} {slice}");
         }
+        // A scanner's pixels are larger; a grid without jitter stands for a resampled image.
+        let even = |rounded: &dyn Fn(f64) -> f64| {
+            let origins = (0..60).map(|k| [0, 1, 2].map(|axis| rounded(5.3 + normal[axis] * 6.97 * f64::from(k))));
+            VolumeGeometry::new((64, 64), [0.86, 0.86], along, down, origins.collect()).expect("legal")
+        };
+        assert!(positions_between(&even(&|mm| mm), &even(&rounded)).is_some());
         assert!((rows[10] - 0.0).abs() < 1e-6 && (rows[39] - 29.0).abs() < 1e-6, "{} {}", rows[10], rows[39]);
         let turned = VolumeGeometry::new((30, 30), [0.47, 0.47], [1.0, 0.0, 0.0], down, inner.slice_origins().to_vec());
         assert!(turned.is_ok_and(|turned| positions_between(&turned, &whole).is_none()));

@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 
 use contourd::dicom::instance::{items, text};
 use contourd::volume::Volume;
-use dicom_core::Tag;
+use dicom_core::{DataElement, PrimitiveValue, Tag, VR};
 use dicom_dictionary_std::tags;
 use dicom_object::InMemDicomObject;
 
-use super::{STRUCTURES, bytes_of, has_runtime, instance, load, run, run_with};
+use super::{CLASSES, STRUCTURES, bytes_of, has_runtime, instance, load, run, run_on, run_with};
 
 fn data_set(path: &Path) -> InMemDicomObject {
     dicom_object::open_file(path).expect("a data set").into_inner()
@@ -127,6 +127,29 @@ fn a_report_holds_the_volume_and_the_values_of_each_structure() {
     let series = items(evidence, tags::REFERENCED_SERIES_SEQUENCE);
     let counts: Vec<usize> = series.iter().map(|series| items(series, tags::REFERENCED_SOP_SEQUENCE).len()).collect();
     assert_eq!(counts, [image.geometry.slices(), 1]);
+}
+
+#[test]
+fn values_that_are_no_hounsfield_units_are_not_told_as_such() {
+    if !has_runtime() {
+        return;
+    }
+    // An iodine map comes as CT.
+    let change = |image: &Path| {
+        let mut object = dicom_object::open_file(image).expect("an image");
+        object.put(DataElement::new(tags::RESCALE_TYPE, VR::LO, PrimitiveValue::from("MGML")));
+        object.write_to_file(image).expect("written");
+    };
+    let outputs = format!(r#"{STRUCTURES}, "outputs": [{{"sr": {{}}}}], "deliver": [{{"to": "tps"}}]"#);
+    let (found, _, folder) = run_on(&CLASSES, &outputs, &change).unwrap_or_else(|said| panic!("{said}"));
+    let report = data_set(&found["SR"][0]);
+    for (name, group) in groups(&report) {
+        assert_eq!(named(group, "118565006").len(), 1, "{name} has a volume");
+        assert!(named(group, "112031").is_empty(), "{name} has no attenuation");
+        let comment = word(named(group, "121106")[0], tags::TEXT_VALUE);
+        assert_eq!(comment, "Values are left out: Rescale Type of the images is MGML.");
+    }
+    drop(folder);
 }
 
 #[test]
