@@ -1,5 +1,8 @@
 //! Parses the header of a scanned data set by dicom-rs; what it cannot read is left out and listed.
 
+use std::borrow::Cow;
+use std::ops::Range;
+
 use dicom_core::{Tag, VR};
 use dicom_dictionary_std::StandardDataDictionary;
 use dicom_encoding::text::SpecificCharacterSet;
@@ -16,16 +19,21 @@ pub(super) struct Parsed {
 }
 
 /// Parses the header in one go, and element by element where that fails: one broken private element must not cost
-/// an image. The bytes were approved by the scanner, so the parser's own lack of bounds does not matter.
-pub(super) fn parse(scan: &Scan, syntax: Syntax) -> Parsed {
+/// an image. The bytes were approved by the scanner, so the parser's own lack of bounds does not matter. The element
+/// `apart` is passed over.
+pub(super) fn parse(scan: &Scan, syntax: Syntax, apart: Option<Tag>) -> Parsed {
+    let bytes = match scan.elements.iter().find(|element| Some(element.tag) == apart) {
+        Some(Element { whole, .. }) => Cow::Owned([&scan.header[..whole.start], &scan.header[whole.end..]].concat()),
+        None => Cow::Borrowed(scan.header.as_slice()),
+    };
     if !scan.elements.iter().any(|element| element.unknown_inside)
-        && let Some(header) = parse_bytes(&scan.header, syntax, SpecificCharacterSet::default())
+        && let Some(header) = parse_bytes(&bytes, syntax, SpecificCharacterSet::default())
     {
         return Parsed { header, unread: Vec::new() };
     }
     let mut parsed = Parsed { header: InMemDicomObject::new_empty(), unread: Vec::new() };
     let mut character_set = SpecificCharacterSet::default();
-    for element in &scan.elements {
+    for element in scan.elements.iter().filter(|element| Some(element.tag) != apart) {
         let Some(object) = parse_element(scan, element, syntax, &character_set) else {
             parsed.unread.push(element.tag);
             continue;
@@ -38,6 +46,16 @@ pub(super) fn parse(scan: &Scan, syntax: Syntax) -> Parsed {
         }
     }
     parsed
+}
+
+/// Parses one item of a sequence that was kept apart from `header`.
+pub(super) fn parse_item(
+    bytes: &[u8],
+    range: &Range<usize>,
+    syntax: Syntax,
+    header: &InMemDicomObject,
+) -> Option<InMemDicomObject> {
+    parse_bytes(bytes.get(range.clone())?, syntax, declared(header).unwrap_or_default())
 }
 
 /// As the parser chooses it when it reads all in one go: by the first value.

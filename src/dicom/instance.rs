@@ -1,5 +1,6 @@
 //! One SOP instance: its identifiers, checked, and its header, parsed; pixel data stays where it is.
 
+use std::borrow::Cow;
 use std::io::Read;
 
 use dicom_core::{Tag, VR};
@@ -28,7 +29,7 @@ pub struct Instance {
     pub pixel_data: Option<PixelData>,
     bytes: Vec<u8>,
     elements: Vec<Element>,
-    big_endian: bool,
+    syntax: Syntax,
 }
 
 /// Why bytes are not an instance; the variants are for the answer to a C-STORE (PS3.4 B.2.3).
@@ -61,7 +62,17 @@ impl Instance {
     /// [`InstanceError`]: the data set is incomplete or out of bounds, or one of the four UIDs is missing or illegal.
     pub fn read_part10(reader: impl Read) -> Result<Instance, InstanceError> {
         let file = part10::read_part10(reader)?;
-        Instance::from_scan(file.scan, file.transfer_syntax_uid)
+        Instance::from_scan(file.scan, file.transfer_syntax_uid, None)
+    }
+
+    /// The same, but one top-level sequence stays out of the header: its items are parsed one by one, by
+    /// [`Instance::item`], because all of them together would be many times the size of the file.
+    ///
+    /// # Errors
+    /// As [`Instance::read_part10`].
+    pub fn read_part10_apart(reader: impl Read, apart: Tag) -> Result<Instance, InstanceError> {
+        let file = part10::read_part10(reader)?;
+        Instance::from_scan(file.scan, file.transfer_syntax_uid, Some(apart))
     }
 
     /// Reads an instance from a data set without file meta group, as it comes over the network, in the transfer
@@ -72,10 +83,10 @@ impl Instance {
     pub fn read_data_set(reader: impl Read, transfer_syntax_uid: &Uid) -> Result<Instance, InstanceError> {
         let syntax =
             Syntax::of(transfer_syntax_uid).ok_or_else(|| ScanError::TransferSyntax(transfer_syntax_uid.clone()))?;
-        Instance::from_scan(scan(reader, syntax, Bounds::RECEIVED)?, transfer_syntax_uid.clone())
+        Instance::from_scan(scan(reader, syntax, Bounds::RECEIVED)?, transfer_syntax_uid.clone(), None)
     }
 
-    fn from_scan(scan: Scan, transfer_syntax_uid: Uid) -> Result<Instance, InstanceError> {
+    fn from_scan(scan: Scan, transfer_syntax_uid: Uid, apart: Option<Tag>) -> Result<Instance, InstanceError> {
         if let Some(tag) = duplicate(&scan.elements) {
             return Err(InstanceError::Duplicate { tag });
         }
@@ -95,7 +106,7 @@ impl Instance {
         let series_instance_uid = uid(tags::SERIES_INSTANCE_UID, "Series Instance UID")?;
         let syntax =
             Syntax::of(&transfer_syntax_uid).ok_or_else(|| ScanError::TransferSyntax(transfer_syntax_uid.clone()))?;
-        let header::Parsed { header, unread } = header::parse(&scan, syntax);
+        let header::Parsed { header, unread } = header::parse(&scan, syntax, apart);
         Ok(Instance {
             sop_class_uid,
             sop_instance_uid,
@@ -107,8 +118,23 @@ impl Instance {
             pixel_data: scan.pixel_data,
             bytes: scan.header,
             elements: scan.elements,
-            big_endian: syntax.big_endian,
+            syntax,
         })
+    }
+
+    /// The number of items of a top-level sequence; 0 when it is absent or not a sequence.
+    pub fn count_items(&self, tag: Tag) -> usize {
+        self.elements.iter().find(|element| element.tag == tag).map_or(0, |element| element.items.len())
+    }
+
+    /// One item of a top-level sequence, from the header or, where that was kept apart, parsed now. None where there is
+    /// no such item or the parser cannot read it.
+    pub fn item(&self, tag: Tag, index: usize) -> Option<Cow<'_, InMemDicomObject>> {
+        if let Some(element) = self.header.get(tag) {
+            return element.items()?.get(index).map(Cow::Borrowed);
+        }
+        let range = self.elements.iter().find(|element| element.tag == tag)?.items.get(index)?;
+        header::parse_item(&self.bytes, range, self.syntax, &self.header).map(Cow::Owned)
     }
 
     /// The series that this instance belongs to.
@@ -133,7 +159,7 @@ impl Instance {
 
     /// Whether the elements were encoded big endian; it matters to whoever reads [`Instance::raw`] numbers.
     pub fn is_big_endian(&self) -> bool {
-        self.big_endian
+        self.syntax.big_endian
     }
 
     /// The text of a top-level element, decoded, without padding; values stay separated by backslashes. None when it

@@ -42,6 +42,8 @@ pub struct Element {
     pub whole: Range<usize>,
     /// The value alone; of a sequence of undefined length with its delimiter.
     pub value: Range<usize>,
+    /// The content of each item, within [`Scan::header`], where it is a sequence.
+    pub items: Vec<Range<usize>>,
     /// It holds, at any depth, a UN of undefined length, which is encoded as Implicit VR LE (PS3.5 6.2.2).
     pub unknown_inside: bool,
 }

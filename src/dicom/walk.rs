@@ -17,6 +17,8 @@ pub(super) const ITEM_END: Tag = Tag(0xfffe, 0xe00d);
 pub(super) const SEQUENCE_END: Tag = Tag(0xfffe, 0xe0dd);
 pub(super) const PIXEL_DATA: Tag = Tag(0x7fe0, 0x0010);
 pub(super) const UNDEFINED: u32 = 0xffff_ffff;
+/// Tag and length of what ends an item of undefined length.
+const DELIMITER_BYTES: usize = 8;
 
 /// A sequence or an item that is open at the place where the walker stands.
 struct Open {
@@ -115,13 +117,23 @@ impl<R: Read> Walker<R> {
     }
 
     fn close(&mut self) {
-        self.stack.pop();
-        if self.stack.is_empty() && self.keeps {
-            let end = self.header.len();
-            if let Some(element) = self.elements.last_mut() {
+        let closed = self.stack.pop();
+        if !self.keeps {
+            return;
+        }
+        let (end, Some(element)) = (self.header.len(), self.elements.last_mut()) else { return };
+        match self.stack.len() {
+            0 => {
                 element.whole.end = end;
                 element.value.end = end;
             }
+            1 => {
+                let delimiter = if closed.is_some_and(|open| open.end.is_none()) { DELIMITER_BYTES } else { 0 };
+                if let Some(item) = element.items.last_mut() {
+                    item.end = end - delimiter;
+                }
+            }
+            _ => {}
         }
     }
 
@@ -188,7 +200,8 @@ impl<R: Read> Walker<R> {
         if self.keeps {
             let value = self.header.len();
             let whole = start..value;
-            self.elements.push(Element { tag, vr: head.vr, whole, value: value..value, unknown_inside: false });
+            let value = value..value;
+            self.elements.push(Element { tag, vr: head.vr, whole, value, items: Vec::new(), unknown_inside: false });
         }
         self.element(&head)?;
         if self.stack.is_empty() && self.keeps {
@@ -263,6 +276,13 @@ impl<R: Read> Walker<R> {
                 Some(self.position + u64::from(length))
             }
         };
+        if self.stack.len() == 1
+            && is_item
+            && self.keeps
+            && let Some(element) = self.elements.last_mut()
+        {
+            element.items.push(self.header.len()..self.header.len());
+        }
         self.stack.push(Open { is_item, end, implicit });
         Ok(())
     }

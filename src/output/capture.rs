@@ -84,6 +84,6 @@ fn encode_one(captures: &Captures<'_>, shown: &str, picture: &Canvas, number: us
         put_u16(&mut data, tag, &[value]);
     }
     data.bytes(tags::PIXEL_DATA, &picture.rgb);
-    let bytes = part10(SOP_CLASS_UID, &own.sop_instance_uid, &data);
+    let bytes = part10(SOP_CLASS_UID, &own.sop_instance_uid, data);
     Ok(Encoded { sop_instance_uid: own.sop_instance_uid, bytes })
 }

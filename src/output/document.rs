@@ -78,5 +78,5 @@ pub fn encode(document: &Document<'_>) -> Result<Vec<u8>, DocumentError> {
         .bytes(tags::ENCAPSULATED_DOCUMENT, document.pdf);
     // An odd length is filled; this says where the PDF ends (PS3.3 C.24.2).
     put_u32(&mut data, tags::ENCAPSULATED_DOCUMENT_LENGTH, &[document.pdf.len() as u32]);
-    Ok(part10(SOP_CLASS_UID, &uids.sop_instance_uid, &data))
+    Ok(part10(SOP_CLASS_UID, &uids.sop_instance_uid, data))
 }

@@ -97,7 +97,7 @@ pub fn encode(registration: &Registration<'_>) -> Result<Vec<u8>, RegistrationEr
         .code(tags::REGISTRATION_TYPE_CODE_SEQUENCE, BY_CONTENT)
         .sequence(tags::DEFORMABLE_REGISTRATION_GRID_SEQUENCE, [grid(registration)]);
     data.sequence(tags::DEFORMABLE_REGISTRATION_SEQUENCE, [item]);
-    Ok(part10(SOP_CLASS_UID, &uids.sop_instance_uid, &data))
+    Ok(part10(SOP_CLASS_UID, &uids.sop_instance_uid, data))
 }
 
 /// The series of both images (PS3.3 C.12.2). Images of another study are named by it.

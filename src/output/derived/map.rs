@@ -61,7 +61,7 @@ pub fn encode(image: &DerivedImage<'_>) -> Result<Encoded, DerivedError> {
     put_groups(&mut data, image);
     let pixels: Vec<u8> = image.volume.pixels.iter().flat_map(|value| value.to_le_bytes()).collect();
     data.bytes(tags::FLOAT_PIXEL_DATA, &pixels);
-    let bytes = part10(SOP_CLASS_UID, &uids.sop_instance_uid, &data);
+    let bytes = part10(SOP_CLASS_UID, &uids.sop_instance_uid, data);
     Ok(Encoded { sop_instance_uid: uids.sop_instance_uid, bytes })
 }
 

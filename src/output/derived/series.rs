@@ -141,7 +141,7 @@ fn encode_slice(
     }
     let stored: Vec<u8> = pixels.iter().flat_map(|value| scale.stored(*value).to_le_bytes()).collect();
     data.bytes(tags::PIXEL_DATA, &stored);
-    let bytes = part10(kind.sop_class_uid, &sop_instance_uid, &data);
+    let bytes = part10(kind.sop_class_uid, &sop_instance_uid, data);
     Ok(Encoded { sop_instance_uid, bytes })
 }
 

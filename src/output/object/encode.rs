@@ -18,6 +18,21 @@ const IMPLICIT_VR_LITTLE_ENDIAN: &str = "1.2.840.10008.1.2";
 #[derive(Default)]
 pub struct DataSet(BTreeMap<Tag, Vec<u8>>);
 
+/// Items of a sequence, encoded one by one.
+#[derive(Default)]
+pub struct Items(Vec<u8>);
+
+impl Items {
+    /// Adds an item.
+    pub fn push(&mut self, item: DataSet) {
+        let start = self.0.len();
+        put_header(&mut self.0, Tag(0xfffe, 0xe000), 0);
+        item.write_to(&mut self.0);
+        let length = (self.0.len() - start - 8) as u32;
+        self.0[start + 4..start + 8].copy_from_slice(&length.to_le_bytes());
+    }
+}
+
 impl DataSet {
     /// Sets text; an odd length is filled with a space (PS3.5 6.2).
     pub fn text(&mut self, tag: Tag, value: &str) -> &mut DataSet {
@@ -46,15 +61,14 @@ impl DataSet {
 
     /// Sets a sequence. Items have their lengths, which the oldest readers need.
     pub fn sequence(&mut self, tag: Tag, items: impl IntoIterator<Item = DataSet>) -> &mut DataSet {
-        let mut bytes = Vec::new();
-        for item in items {
-            let start = bytes.len();
-            put_header(&mut bytes, Tag(0xfffe, 0xe000), 0);
-            item.write_to(&mut bytes);
-            let length = (bytes.len() - start - 8) as u32;
-            bytes[start + 4..start + 8].copy_from_slice(&length.to_le_bytes());
-        }
-        self.insert(tag, bytes, 0)
+        let mut encoded = Items::default();
+        items.into_iter().for_each(|item| encoded.push(item));
+        self.items(tag, encoded)
+    }
+
+    /// Sets a sequence of items that were encoded before.
+    pub fn items(&mut self, tag: Tag, items: Items) -> &mut DataSet {
+        self.insert(tag, items.0, 0)
     }
 
     /// Takes an attribute out, where a kind of object has no place for it.
@@ -67,11 +81,11 @@ impl DataSet {
         self.sequence(tag, [coded(code)])
     }
 
-    /// Adds the bytes of the data set.
-    pub fn write_to(&self, bytes: &mut Vec<u8>) {
-        for (&tag, value) in &self.0 {
+    /// Adds the bytes of the data set; each value is gone when it is written, because the contours of a structure set are large.
+    pub fn write_to(self, bytes: &mut Vec<u8>) {
+        for (tag, value) in self.0 {
             put_header(bytes, tag, value.len());
-            bytes.extend_from_slice(value);
+            bytes.extend_from_slice(&value);
         }
     }
 
@@ -94,7 +108,7 @@ pub fn coded(code: Code) -> DataSet {
 }
 
 /// A file of PS3.10 7: preamble, file meta group in Explicit VR Little Endian, data set.
-pub fn part10(sop_class_uid: &str, sop_instance_uid: &Uid, data_set: &DataSet) -> Vec<u8> {
+pub fn part10(sop_class_uid: &str, sop_instance_uid: &Uid, data_set: DataSet) -> Vec<u8> {
     let mut meta = Vec::new();
     let mut put = |element: u16, vr: &[u8; 2], value: &[u8]| {
         meta.extend_from_slice(&[0x02, 0x00]);

@@ -14,9 +14,9 @@ use crate::dicom::{Instance, Uid, UidError};
 use crate::structure::{Category, Code, Structure};
 use crate::volume::VolumeGeometry;
 
-pub use encode::{DataSet, coded, part10};
+pub use encode::{DataSet, Items, coded, part10};
 pub use patient::{Common, common};
-pub use text::{decimal, plain, repeated_decimal};
+pub use text::{decimal, plain, push_decimal, repeated_decimal};
 
 /// PS3.16 CID 7005: what contributed to an object.
 const PROCESSING_EQUIPMENT: Code = Code::new("109102", "DCM", "Processing Equipment");

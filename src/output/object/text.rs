@@ -1,5 +1,10 @@
 //! Our own texts and numbers as attribute values: ASCII, bounded, without what a value may not hold.
 
+use std::fmt::Write;
+
+/// Longest decimal string (PS3.5 6.2, VR DS).
+const DECIMAL_LENGTH_MAX: usize = 16;
+
 /// Text of our own for an attribute of at most `length_max` characters.
 ///
 /// The character set of the object is that of the images, which may be any; ASCII is part of all of them. What is not
@@ -18,17 +23,23 @@ pub fn plain(text: &str, length_max: usize) -> String {
 /// A decimal string (VR DS): fixed decimals without trailing zeros, no exponent, no negative zero; none when it would
 /// not fit into 16 bytes (PS3.5 6.2) or is not a number.
 pub fn decimal(value: f64, decimals: usize) -> Option<String> {
-    if !value.is_finite() {
-        return None;
+    let mut text = String::new();
+    push_decimal(&mut text, value, decimals).then_some(text)
+}
+
+/// Adds the same to a text, which has many of them; whether there is one.
+pub fn push_decimal(text: &mut String, value: f64, decimals: usize) -> bool {
+    let start = text.len();
+    if !value.is_finite() || write!(text, "{value:.decimals$}").is_err() {
+        return false;
     }
-    let mut text = format!("{value:.decimals$}");
-    if text.contains('.') {
+    if decimals > 0 {
         text.truncate(text.trim_end_matches('0').trim_end_matches('.').len());
     }
-    if text == "-0" {
-        text = "0".to_owned();
+    if &text[start..] == "-0" {
+        text.replace_range(start.., "0");
     }
-    (text.len() <= 16).then_some(text)
+    text.len() - start <= DECIMAL_LENGTH_MAX
 }
 
 /// A decimal string of an image as it stands there, when it is short and plain enough to be repeated.

@@ -7,9 +7,10 @@ use dicom_dictionary_std::tags;
 use dicom_object::InMemDicomObject;
 use rayon::prelude::*;
 
+use super::SOP_CLASS_UID;
 use super::contours::geometric_type;
 use super::crossing::crosses_itself;
-use super::read::{ParsedContour, ParsedRoi, read_instance};
+use super::read::{ParsedContour, ParsedRoi, color, contours, without_contours};
 use super::{Roi, RtstructError, StructureSet};
 use crate::dicom::Instance;
 use crate::dicom::instance::{integer, items};
@@ -87,8 +88,13 @@ pub fn verify(set: &StructureSet<'_>, bytes: &[u8]) -> Result<(), RtstructError>
     let wrong = |what: String| Err(RtstructError::SelfCheck(what));
     let unreadable = |error: String| RtstructError::SelfCheck(error);
     let (common, uids) = (common(set.source.instances)?, set.uids());
-    let instance = Instance::read_part10(bytes).map_err(|error| unreadable(error.to_string()))?;
-    let parsed = read_instance(&instance).map_err(|error| unreadable(error.to_string()))?;
+    // All regions at once would be many times the size of the file: they are read and compared one by one.
+    let instance = Instance::read_part10_apart(bytes, tags::ROI_CONTOUR_SEQUENCE);
+    let instance = instance.map_err(|error| unreadable(error.to_string()))?;
+    if instance.sop_class_uid.as_str() != SOP_CLASS_UID {
+        return wrong("SOP class".to_owned());
+    }
+    let (parsed, _) = without_contours(&instance);
     if parsed.sop_instance_uid != uids.sop_instance_uid
         || parsed.series_instance_uid != uids.series_instance_uid
         || parsed.study_instance_uid != common.study_instance_uid
@@ -107,7 +113,7 @@ pub fn verify(set: &StructureSet<'_>, bytes: &[u8]) -> Result<(), RtstructError>
     {
         return wrong("references to the images of the series".to_owned());
     }
-    sequences(set, &instance.header)?;
+    sequences(set, &instance)?;
     if parsed.rois.len() != set.rois.len() || parsed.left_out != 0 {
         return wrong(format!("{} structures, {} items left out", parsed.rois.len(), parsed.left_out));
     }
@@ -117,41 +123,59 @@ pub fn verify(set: &StructureSet<'_>, bytes: &[u8]) -> Result<(), RtstructError>
         if !same {
             return wrong(format!("structure {}", meant.style.name));
         }
-        let pairs = found.contours.par_iter().zip(&meant.contours);
-        let bad = pairs.find_map_first(|(found, meant_contour)| {
-            contour_problem(set, found, meant.holes, meant_contour.slice).map(|what| (meant_contour.slice, what))
-        });
-        if let Some((slice, what)) = bad {
-            return wrong(format!("structure {}, slice {slice}: {what}", meant.style.name));
-        }
     }
-    Ok(())
+    let bad = set.rois.par_iter().enumerate().find_map_first(|(index, meant)| {
+        let Some(item) = instance.item(tags::ROI_CONTOUR_SEQUENCE, index) else {
+            return Some(format!("item {} of ROI Contour Sequence (3006,0039) cannot be read", index + 1));
+        };
+        region_problem(set, &item, meant, index)
+    });
+    bad.map_or(Ok(()), wrong)
 }
 
-/// Every region has one item in each of the three sequences, and its coordinates are plain decimals.
-fn sequences(set: &StructureSet<'_>, header: &InMemDicomObject) -> Result<(), RtstructError> {
+/// What is wrong with an item of the ROI Contour Sequence; `None` for a good one.
+fn region_problem(set: &StructureSet<'_>, item: &InMemDicomObject, meant: &Roi, index: usize) -> Option<String> {
+    if integer(item, tags::REFERENCED_ROI_NUMBER) != Some(index as i64 + 1) {
+        return Some(CONTOUR_NUMBERS.to_owned());
+    }
+    let plain = |item: &InMemDicomObject| {
+        let text = item.get(tags::CONTOUR_DATA).and_then(|data| data.value().to_str().ok());
+        text.is_some_and(|text| text.trim_end().split('\\').all(plain_decimal))
+    };
+    if !items(item, tags::CONTOUR_SEQUENCE).iter().all(plain) {
+        return Some("a coordinate that is no plain decimal of at most 16 characters".to_owned());
+    }
+    let found = contours(item);
+    let unreadable = found.iter().filter(|contour| contour.is_none()).count();
+    if unreadable > 0 {
+        return Some(format!("structure {}: {unreadable} items left out", meant.style.name));
+    }
+    if color(item) != Some(meant.style.color) || found.len() != meant.contours.len() {
+        return Some(format!("structure {}", meant.style.name));
+    }
+    found.iter().flatten().zip(&meant.contours).find_map(|(found, contour)| {
+        let what = contour_problem(set, found, meant.holes, contour.slice)?;
+        Some(format!("structure {}, slice {}: {what}", meant.style.name, contour.slice))
+    })
+}
+
+const CONTOUR_NUMBERS: &str = "numbers of ROI Contour Sequence (3006,0039)";
+
+/// Every region has one item in each of the three sequences.
+fn sequences(set: &StructureSet<'_>, instance: &Instance) -> Result<(), RtstructError> {
     let wrong = |what: &str| Err(RtstructError::SelfCheck(what.to_owned()));
     let numbered = |sequence: Tag, number: Tag| {
-        let found = items(header, sequence).iter().map(|item| integer(item, number));
+        let found = items(&instance.header, sequence).iter().map(|item| integer(item, number));
         found.eq((1..=set.rois.len() as i64).map(Some))
     };
     if !numbered(tags::STRUCTURE_SET_ROI_SEQUENCE, tags::ROI_NUMBER) {
         return wrong("numbers of Structure Set ROI Sequence (3006,0020)");
     }
-    if !numbered(tags::ROI_CONTOUR_SEQUENCE, tags::REFERENCED_ROI_NUMBER) {
-        return wrong("numbers of ROI Contour Sequence (3006,0039)");
+    if instance.count_items(tags::ROI_CONTOUR_SEQUENCE) != set.rois.len() {
+        return wrong(CONTOUR_NUMBERS);
     }
     if !numbered(tags::RTROI_OBSERVATIONS_SEQUENCE, tags::REFERENCED_ROI_NUMBER) {
         return wrong("numbers of RT ROI Observations Sequence (3006,0080)");
-    }
-    let contours =
-        items(header, tags::ROI_CONTOUR_SEQUENCE).par_iter().flat_map(|item| items(item, tags::CONTOUR_SEQUENCE));
-    let plain = |item: &InMemDicomObject| {
-        let text = item.get(tags::CONTOUR_DATA).and_then(|data| data.value().to_str().ok());
-        text.is_some_and(|text| text.trim_end().split('\\').all(plain_decimal))
-    };
-    if !contours.all(plain) {
-        return wrong("a coordinate that is no plain decimal of at most 16 characters");
     }
     Ok(())
 }
@@ -164,10 +188,8 @@ fn plain_decimal(text: &str) -> bool {
 fn same_region(found: &ParsedRoi, meant: &Roi, index: usize) -> bool {
     found.number == index as i64 + 1
         && found.name == meant.style.name
-        && found.color == Some(meant.style.color)
         && found.interpreted_type == meant.style.roi_type.dicom_term()
         && found.generation_algorithm == "AUTOMATIC"
-        && found.contours.len() == meant.contours.len()
 }
 
 /// What is wrong with a contour; `None` for a good one.

@@ -1,6 +1,8 @@
 //! Contour Data (PS3.3 C.8.8.6): the polygons of one region as decimal strings on their image planes.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
+use std::ops::Range;
 
 use dicom_dictionary_std::tags;
 
@@ -8,11 +10,14 @@ use super::crossing::crosses_itself;
 use super::{Roi, RtstructError, StructureSet};
 use crate::contour::{Contour, Holes, simplify};
 use crate::dicom::{Instance, Uid};
-use crate::output::object::{DataSet, SliceReference, decimal, image_reference, repeated_decimal};
+use crate::output::object::{DataSet, Items, SliceReference, decimal, image_reference, push_decimal, repeated_decimal};
 use crate::volume::VolumeGeometry;
 
 /// Decimals of a coordinate that is the same all over the plane, where the image does not spell it in 16 characters.
 const DECIMALS_CONSTANT: usize = 6;
+
+/// Length of a usual point: three coordinates of seven digits, to begin with.
+const POINT_LENGTH: usize = 24;
 
 /// A coordinate that changes less than this all over the image is constant, and written as the image has it.
 const CONSTANT_MM: f64 = 5e-4;
@@ -43,18 +48,18 @@ pub fn planes(set: &StructureSet<'_>) -> Planes {
 
 /// The contours of one region.
 pub struct Made {
-    /// Items of the Contour Sequence, numbered from 1.
-    pub items: Vec<DataSet>,
+    /// Items of the Contour Sequence, numbered from 1; none for a region without contours.
+    pub items: Option<Items>,
     /// Contours that stayed above the limit of the destination.
     pub warnings: Vec<String>,
 }
 
 /// Encodes the contours of one region.
 pub fn items(set: &StructureSet<'_>, roi: &Roi, planes: &Planes) -> Result<Made, RtstructError> {
-    let mut made = Made { items: Vec::with_capacity(roi.contours.len()), warnings: Vec::new() };
+    let mut items = Items::default();
     let geometric_type = geometric_type(roi.holes);
     let mut above: Vec<usize> = Vec::new();
-    for contour in &roi.contours {
+    for (contour, number) in roi.contours.iter().zip(1_usize..) {
         let points = limited(set, contour);
         above.extend(set.dialect.contour_points.filter(|most| points.len() > *most).map(|_| contour.slice));
         let (count, data) = contour_data(set, roi, contour.slice, &points, &planes[contour.slice])?;
@@ -64,10 +69,11 @@ pub fn items(set: &StructureSet<'_>, roi: &Roi, planes: &Planes) -> Result<Made,
         item.sequence(tags::CONTOUR_IMAGE_SEQUENCE, [reference])
             .text(tags::CONTOUR_GEOMETRIC_TYPE, geometric_type)
             .text(tags::NUMBER_OF_CONTOUR_POINTS, &count.to_string())
-            .text(tags::CONTOUR_NUMBER, &(made.items.len() + 1).to_string())
+            .text(tags::CONTOUR_NUMBER, &number.to_string())
             .text(tags::CONTOUR_DATA, &data);
-        made.items.push(item);
+        items.push(item);
     }
+    let mut made = Made { items: (!roi.contours.is_empty()).then_some(items), warnings: Vec::new() };
     if let (Some(first), Some(most)) = (above.first(), set.dialect.contour_points) {
         made.warnings.push(format!(
             "{}: {} contours (the first on slice {first}) have more than the {most} points that the dialect {} asks for, \
@@ -98,39 +104,51 @@ fn contour_data(
 ) -> Result<(usize, String), RtstructError> {
     let name = || roi.style.name.clone();
     let decimals = set.dialect.decimals + usize::from(constant.iter().all(Option::is_none));
-    let mut texts: Vec<String> = Vec::with_capacity(points.len());
+    let mut text = String::with_capacity(points.len() * POINT_LENGTH);
+    let mut written: Vec<Range<usize>> = Vec::with_capacity(points.len());
     for point in points {
-        let mut coordinates = Vec::with_capacity(3);
-        for (axis, &mm) in point.iter().enumerate() {
-            let text = constant[axis].clone().or_else(|| decimal(mm, decimals));
-            coordinates.push(text.ok_or_else(|| RtstructError::Coordinate { roi: name(), slice })?);
+        let before = text.len();
+        for (constant, &mm) in constant.iter().zip(point) {
+            if !text.is_empty() {
+                text.push('\\');
+            }
+            match constant {
+                Some(constant) => text.push_str(constant),
+                None if push_decimal(&mut text, mm, decimals) => {}
+                None => return Err(RtstructError::Coordinate { roi: name(), slice }),
+            }
         }
-        let text = coordinates.join("\\");
-        if texts.last() != Some(&text) {
-            texts.push(text);
+        let here = before + usize::from(before > 0)..text.len();
+        if written.last().is_some_and(|last| text[last.clone()] == text[here.clone()]) {
+            text.truncate(before);
+        } else {
+            written.push(here);
         }
     }
-    while texts.len() > 1 && texts.last() == texts.first() {
-        texts.pop();
+    while let [first, .., before, last] = written.as_slice()
+        && text[first.clone()] == text[last.clone()]
+    {
+        text.truncate(before.end);
+        written.pop();
     }
-    if texts.len() < 3 {
-        return Err(RtstructError::TooFewPoints { roi: name(), slice, points: texts.len() });
+    if written.len() < 3 {
+        return Err(RtstructError::TooFewPoints { roi: name(), slice, points: written.len() });
     }
-    Ok((texts.len(), texts.join("\\")))
+    Ok((written.len(), text))
 }
 
 /// The points, simplified only when the destination has a limit that they exceed, as little as is enough, and not where
 /// the contour would cross itself.
-fn limited(set: &StructureSet<'_>, contour: &Contour) -> Vec<[f64; 3]> {
+fn limited<'a>(set: &StructureSet<'_>, contour: &'a Contour) -> Cow<'a, [[f64; 3]]> {
     let geometry = set.source.geometry;
     let most = set.dialect.contour_points.unwrap_or(usize::MAX);
     let tolerance_mm = set.dialect.tolerance_pixels * geometry.row_spacing_mm().min(geometry.column_spacing_mm());
-    let mut points = contour.points.clone();
+    let mut points = Cow::Borrowed(contour.points.as_slice());
     for share in [0.25, 0.5, 1.0] {
         if points.len() > most && tolerance_mm > 0.0 {
             let fewer = simplify(&contour.points, tolerance_mm * share);
             if !crosses_itself(geometry, &fewer) {
-                points = fewer;
+                points = Cow::Owned(fewer);
             }
         }
     }

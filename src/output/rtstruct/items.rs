@@ -4,7 +4,7 @@ use dicom_dictionary_std::tags;
 
 use super::{Roi, StructureSet};
 use crate::dicom::Uid;
-use crate::output::object::{DataSet, Equipment, coded, decimal, plain, put_equipment, put_if_any};
+use crate::output::object::{DataSet, Equipment, Items, coded, decimal, plain, put_equipment, put_if_any};
 
 /// Structure Set ROI Sequence (PS3.3 C.8.8.5).
 pub fn structure_set_roi(set: &StructureSet<'_>, roi: &Roi, number: usize, frame: &Uid) -> DataSet {
@@ -26,13 +26,13 @@ pub fn structure_set_roi(set: &StructureSet<'_>, roi: &Roi, number: usize, frame
 }
 
 /// ROI Contour Sequence (PS3.3 C.8.8.6). A region without contours has no Contour Sequence; an empty one is illegal.
-pub fn roi_contour(roi: &Roi, number: usize, contours: Vec<DataSet>) -> DataSet {
+pub fn roi_contour(roi: &Roi, number: usize, contours: Option<Items>) -> DataSet {
     let [red, green, blue] = roi.style.color.0;
     let mut item = DataSet::default();
     item.text(tags::ROI_DISPLAY_COLOR, &format!("{red}\\{green}\\{blue}"))
         .text(tags::REFERENCED_ROI_NUMBER, &number.to_string());
-    if !contours.is_empty() {
-        item.sequence(tags::CONTOUR_SEQUENCE, contours);
+    if let Some(contours) = contours {
+        item.items(tags::CONTOUR_SEQUENCE, contours);
     }
     item
 }

@@ -28,8 +28,8 @@ use rayon::prelude::*;
 use thiserror::Error;
 
 use super::object::{
-    Algorithm, Common, DataSet, ObjectError, SeriesOf, Source, Uids, common, date_time, image_reference, part10, plain,
-    put_if_any,
+    Algorithm, Common, DataSet, Items, ObjectError, SeriesOf, Source, Uids, common, date_time, image_reference, part10,
+    plain, put_if_any,
 };
 use crate::contour::{Contour, Holes};
 use crate::dicom::Uid;
@@ -137,7 +137,7 @@ pub fn encode(set: &StructureSet<'_>) -> Result<Encoded, RtstructError> {
     let planes = contours::planes(set);
     let made: Vec<Made> =
         set.rois.par_iter().map(|roi| contours::items(set, roi, &planes)).collect::<Result<_, _>>()?;
-    let (contours, warnings): (Vec<Vec<DataSet>>, Vec<Vec<String>>) =
+    let (contours, warnings): (Vec<Option<Items>>, Vec<Vec<String>>) =
         made.into_iter().map(|made| (made.items, made.warnings)).unzip();
     let uids = set.uids();
     let series = SeriesOf {
@@ -151,7 +151,7 @@ pub fn encode(set: &StructureSet<'_>) -> Result<Encoded, RtstructError> {
     data.text(tags::OPERATORS_NAME, "");
     put_structure_set(&mut data, set, &common);
     put_rois(&mut data, set, &common, contours);
-    let bytes = part10(SOP_CLASS_UID, &uids.sop_instance_uid, &data);
+    let bytes = part10(SOP_CLASS_UID, &uids.sop_instance_uid, data);
     verify(set, &bytes)?;
     Ok(Encoded { bytes, warnings: warnings.concat() })
 }
@@ -200,7 +200,7 @@ fn put_structure_set(data: &mut DataSet, set: &StructureSet<'_>, common: &Common
 }
 
 /// Structure Set ROI, ROI Contour and RT ROI Observations: one item each for every region, numbered from 1.
-fn put_rois(data: &mut DataSet, set: &StructureSet<'_>, common: &Common, contours: Vec<Vec<DataSet>>) {
+fn put_rois(data: &mut DataSet, set: &StructureSet<'_>, common: &Common, contours: Vec<Option<Items>>) {
     let frame = &common.frame_of_reference_uid;
     let numbered = || set.rois.iter().zip(1_usize..);
     data.sequence(

@@ -82,7 +82,7 @@ pub enum ReadError {
 /// # Errors
 /// [`ReadError`] when the bytes are not a complete data set within bounds, or not an RT Structure Set.
 pub fn read(bytes: &[u8]) -> Result<ParsedStructureSet, ReadError> {
-    read_instance(&Instance::read_part10(bytes)?)
+    read_instance(&Instance::read_part10_apart(bytes, tags::ROI_CONTOUR_SEQUENCE)?)
 }
 
 /// As [`read()`], from an instance that was read already.
@@ -93,6 +93,27 @@ pub fn read_instance(instance: &Instance) -> Result<ParsedStructureSet, ReadErro
     if instance.sop_class_uid.as_str() != SOP_CLASS_UID {
         return Err(ReadError::SopClass(instance.sop_class_uid.clone()));
     }
+    let (mut set, index_of) = without_contours(instance);
+    for index in 0..instance.count_items(tags::ROI_CONTOUR_SEQUENCE) {
+        let item = instance.item(tags::ROI_CONTOUR_SEQUENCE, index);
+        let number = item.as_deref().and_then(|item| integer(item, tags::REFERENCED_ROI_NUMBER));
+        let roi = number.and_then(|number| index_of.get(&number)).and_then(|&index| set.rois.get_mut(index));
+        let (Some(item), Some(roi)) = (item, roi) else {
+            set.left_out += 1;
+            continue;
+        };
+        roi.color = color(&item);
+        let all = contours(&item);
+        let unreadable = all.iter().filter(|contour| contour.is_none()).count();
+        set.left_out += unreadable;
+        roi.unreadable += unreadable;
+        roi.contours.extend(all.into_iter().flatten());
+    }
+    Ok(set)
+}
+
+/// All of an RT Structure Set but its ROI Contour Sequence, and the index of the region of each number.
+pub(super) fn without_contours(instance: &Instance) -> (ParsedStructureSet, HashMap<i64, usize>) {
     let object = &instance.header;
     let mut left_out = 0;
     let mut rois: Vec<ParsedRoi> = Vec::new();
@@ -107,19 +128,6 @@ pub fn read_instance(instance: &Instance) -> Result<ParsedStructureSet, ReadErro
             _ => left_out += 1,
         }
     }
-    for item in items(object, tags::ROI_CONTOUR_SEQUENCE) {
-        let number = integer(item, tags::REFERENCED_ROI_NUMBER);
-        let Some(roi) = number.and_then(|number| index_of.get(&number)).and_then(|&index| rois.get_mut(index)) else {
-            left_out += 1;
-            continue;
-        };
-        roi.color = color(item);
-        let contours: Vec<Option<ParsedContour>> = items(item, tags::CONTOUR_SEQUENCE).iter().map(contour).collect();
-        let unreadable = contours.iter().filter(|contour| contour.is_none()).count();
-        left_out += unreadable;
-        roi.unreadable += unreadable;
-        roi.contours.extend(contours.into_iter().flatten());
-    }
     for item in items(object, tags::RTROI_OBSERVATIONS_SEQUENCE) {
         let number = integer(item, tags::REFERENCED_ROI_NUMBER);
         if let Some(roi) = number.and_then(|number| index_of.get(&number)).and_then(|&index| rois.get_mut(index)) {
@@ -128,7 +136,7 @@ pub fn read_instance(instance: &Instance) -> Result<ParsedStructureSet, ReadErro
     }
     let (referenced_series_uid, referenced_images) = references(object);
     let of_first = || uid(regions.first()?, tags::REFERENCED_FRAME_OF_REFERENCE_UID);
-    Ok(ParsedStructureSet {
+    let set = ParsedStructureSet {
         frame_of_reference_uid: uid(object, tags::FRAME_OF_REFERENCE_UID).or_else(of_first),
         referenced_series_uid,
         referenced_images,
@@ -141,7 +149,8 @@ pub fn read_instance(instance: &Instance) -> Result<ParsedStructureSet, ReadErro
         sop_instance_uid: instance.sop_instance_uid.clone(),
         series_instance_uid: instance.series_instance_uid.clone(),
         study_instance_uid: instance.study_instance_uid.clone(),
-    })
+    };
+    (set, index_of)
 }
 
 impl ParsedRoi {
@@ -192,6 +201,11 @@ fn region(item: &InMemDicomObject, number: i64) -> ParsedRoi {
     }
 }
 
+/// The contours of an item of the ROI Contour Sequence; `None` for coordinates that are not triples of numbers.
+pub(super) fn contours(item: &InMemDicomObject) -> Vec<Option<ParsedContour>> {
+    items(item, tags::CONTOUR_SEQUENCE).iter().map(contour).collect()
+}
+
 fn contour(item: &InMemDicomObject) -> Option<ParsedContour> {
     let values = f64s(item, tags::CONTOUR_DATA)?;
     let (points, rest) = values.as_chunks::<3>();
@@ -207,7 +221,7 @@ fn contour(item: &InMemDicomObject) -> Option<ParsedContour> {
     })
 }
 
-fn color(item: &InMemDicomObject) -> Option<Color> {
+pub(super) fn color(item: &InMemDicomObject) -> Option<Color> {
     let values = f64s(item, tags::ROI_DISPLAY_COLOR)?;
     let legal = |value: &f64| value.fract() == 0.0 && (0.0..=255.0).contains(value);
     let [red, green, blue] = values[..] else { return None };

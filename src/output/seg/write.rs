@@ -127,7 +127,7 @@ pub fn encode(seg: &Segmentation<'_>) -> Result<Vec<u8>, SegWriteError> {
     put_image(&mut data, seg, &frames);
     put_segments(&mut data, seg);
     put_groups(&mut data, seg, &frames, &uids);
-    Ok(part10(sop_class_uid, &uids.sop_instance_uid, &data))
+    Ok(part10(sop_class_uid, &uids.sop_instance_uid, data))
 }
 
 /// The frames that are written: for each its segment (0 in a label map) and slice, and all pixels after each other.

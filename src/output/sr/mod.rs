@@ -121,7 +121,7 @@ pub fn encode(report: &Measurements<'_>) -> Result<Vec<u8>, SrError> {
     content.push(image_library(report)?);
     content.push(Item::container(codes::MEASUREMENTS, None).with(groups.collect::<Vec<_>>()));
     put_root(&mut data, codes::REPORT, "1500", content);
-    Ok(part10(SOP_CLASS_UID, &uids.sop_instance_uid, &data))
+    Ok(part10(SOP_CLASS_UID, &uids.sop_instance_uid, data))
 }
 
 /// Current Requested Procedure Evidence Sequence: everything that the content refers to (PS3.3 C.17.2.3).
