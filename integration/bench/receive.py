@@ -1,15 +1,18 @@
 #!/usr/bin/env python3
-"""Receives CT series with contourd and with DCMTK's storescp in one run, in turns, and prints medians and ratios.
+"""Receives CT series with contourd, DCMTK's storescp, Orthanc and pynetdicom in one run, in turns; prints medians and ratios.
 
-contourd answers when an instance would survive a power cut; storescp does not sync at all, so a ratio of 1 is not owed.
-Only ratios of one run mean anything: the absolute figures are those of the machine and of its load.
+contourd and Orthanc answer when an instance would survive a power cut; storescp and pynetdicom do not sync at all, so a
+ratio of 1 is not owed. "no fsync" is the same server without its syncs. Only ratios of one run mean anything: the
+absolute figures are those of the machine and of its load. Memory is the sum of the peaks of a server's processes.
 
-Needs: a contourd binary, DCMTK (storescp, storescu). Usage:
+Needs: a contourd binary, DCMTK (storescp, storescu); Orthanc, pynetdicom and eatmydata where they are there. Usage:
     receive.py [--contourd target/release/contourd] [--rounds 5] [--instances 200] [--associations 1,4,16] [--folder DIR]
 `--instances` is the sum over all associations of a measurement.
 """
 
 import argparse
+import importlib.util
+import json
 import os
 import shutil
 import socket
@@ -91,14 +94,51 @@ def free_port():
         return probe.getsockname()[1]
 
 
-def servers(contourd):
-    """Name -> command line of a server that stores into FOLDER and listens on PORT."""
-    storescp = ["storescp", "-aet", "CONTOURD", "-pdu", "131072", "-od", "FOLDER"]
-    return {
-        "contourd": [contourd, "receive", "--folder", "FOLDER", "--listen", "127.0.0.1:PORT"],
-        "storescp": [*storescp, "PORT"],
-        "storescp --fork": [*storescp, "--fork", "PORT"],
+PYNETDICOM = """
+import os, sys
+from pynetdicom import AE, ALL_TRANSFER_SYNTAXES, AllStoragePresentationContexts, evt
+
+def store(event):
+    with open(os.path.join(sys.argv[2], event.request.AffectedSOPInstanceUID + ".dcm"), "wb") as file:
+        file.write(event.encoded_dataset())
+    return 0
+
+ae = AE("CONTOURD")
+ae.maximum_pdu_size, ae.maximum_associations = 131072, 100
+for context in AllStoragePresentationContexts:
+    ae.add_supported_context(context.abstract_syntax, ALL_TRANSFER_SYNTAXES)
+ae.start_server(("127.0.0.1", int(sys.argv[1])), block=True, evt_handlers=[(evt.EVT_C_STORE, store)])
+"""
+
+
+def orthanc(folder, port, sync):
+    """The configuration of an Orthanc whose defaults hold but for what it must be told."""
+    settings = {
+        "StorageDirectory": str(folder), "IndexDirectory": str(folder), "DicomPort": port, "HttpPort": free_port(),
+        "DicomAet": "CONTOURD", "RemoteAccessAllowed": False, "AuthenticationEnabled": False, "Plugins": [],
+        "SyncStorageArea": sync,
     }
+    path = Path(f"{folder}.json")
+    path.write_text(json.dumps(settings))
+    return ["Orthanc", str(path)]
+
+
+def servers(contourd):
+    """Name -> what makes the command line of a server that stores into a folder and listens on a port."""
+    storescp = lambda *more: lambda folder, port: [
+        "storescp", "-aet", "CONTOURD", "-pdu", "131072", "-od", str(folder), *more, str(port)]
+    ours = lambda *before: lambda folder, port: [
+        *before, contourd, "receive", "--folder", str(folder), "--listen", f"127.0.0.1:{port}"]
+    found = {"contourd": ours(), "storescp": storescp(), "storescp --fork": storescp("--fork")}
+    if shutil.which("eatmydata"):
+        # The same binary, its fsyncs made to do nothing by a library before it; contourd has no such setting.
+        found["contourd, no fsync"] = ours("eatmydata")
+    if shutil.which("Orthanc"):
+        found["Orthanc"] = lambda folder, port: orthanc(folder, port, True)
+        found["Orthanc, no fsync"] = lambda folder, port: orthanc(folder, port, False)
+    if importlib.util.find_spec("pynetdicom"):
+        found["pynetdicom"] = lambda folder, port: [sys.executable, "-c", PYNETDICOM, str(port), str(folder)]
+    return found
 
 
 def wait_for(port):
@@ -111,6 +151,13 @@ def wait_for(port):
     sys.exit(f"nothing listens on port {port}")
 
 
+def family(pid):
+    """A process and its descendants."""
+    children = Path(f"/proc/{pid}/task/{pid}/children")
+    words = children.read_text().split() if children.exists() else []
+    return [pid, *(one for child in words for one in family(int(child)))]
+
+
 def peak_kb(pid):
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith("VmHWM"):
@@ -118,31 +165,46 @@ def peak_kb(pid):
     return 0
 
 
+def processor_seconds(pid):
+    """Of a process, in user and system mode, and of its children that have ended."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return sum(int(field) for field in fields[11:15]) / os.sysconf("SC_CLK_TCK")
+
+
 def measure(command, folders, work):
-    """Seconds from the start of the senders to the end of the last, and the server's peak memory in MB."""
+    """Seconds from the start of the senders to the end of the last, and the server's processor seconds and peak memory."""
     port, target = free_port(), Path(tempfile.mkdtemp(dir=work))
-    words = [word.replace("FOLDER", str(target)).replace("PORT", str(port)) for word in command]
     # Without TCP_NODELAY a DCMTK peer waits 40 ms for each acknowledgement, and the clock measures that alone.
     environment = {**os.environ, "TCP_NODELAY": "1", "CONTOURD_LOG": "warn"}
+    words = command(target, port)
     server = subprocess.Popen(words, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         wait_for(port)
+        before = files_in(target)
         os.sync()
+        used = sum(processor_seconds(pid) for pid in family(server.pid))
         start = time.monotonic()
         send = ["storescu", "-aec", "CONTOURD", "-aet", "BENCH", "-pdu", "131072", "+sd", "127.0.0.1", str(port)]
         senders = [subprocess.Popen([*send, str(folder)], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) for folder in folders]
         codes = [sender.wait() for sender in senders]
         seconds = time.monotonic() - start
-        megabytes = peak_kb(server.pid) / 1024
+        all_of_it = family(server.pid)
+        used = sum(processor_seconds(pid) for pid in all_of_it) - used
+        megabytes = sum(peak_kb(pid) for pid in all_of_it) / 1024
     finally:
         server.terminate()
         server.wait()
     expected = sum(len(list(folder.iterdir())) for folder in folders)
-    stored = sum(1 for path in target.rglob("*") if path.is_file() and path.stat().st_size > SIDE * SIDE * 2)
+    stored = files_in(target) - before
     if any(codes) or stored != expected:
-        sys.exit(f"{command[0]}: {stored} of {expected} instances stored, senders ended with {codes}")
+        sys.exit(f"{words[0]}: {stored} of {expected} instances stored, senders ended with {codes}")
     shutil.rmtree(target)
-    return seconds, megabytes
+    return seconds, used, megabytes
+
+
+def files_in(folder):
+    """How many files are as large as an instance."""
+    return sum(1 for path in folder.rglob("*") if path.is_file() and path.stat().st_size > SIDE * SIDE * 2)
 
 
 def main():
@@ -156,25 +218,23 @@ def main():
     work = Path(tempfile.mkdtemp(prefix="contourd-bench-", dir=options.folder))
     try:
         commands = servers(options.contourd)
-        print(f"{'associations':>12} {'server':<16} {'images/s':>9} {'range':>15} {'peak MB':>8} {'time / storescp':>16}")
+        print(f"{'associations':>12} {'server':<18} {'images/s':>9} {'range':>15} {'CPU s / 1,000':>14} {'peak MB':>8} {'time / storescp':>16}")
         for associations in (int(word) for word in options.associations.split(",")):
             folders = make_series(work / "series", associations, options.instances)
             count = sum(len(list(folder.iterdir())) for folder in folders)
-            times = {name: [] for name in commands}
-            peaks = {name: 0 for name in commands}
+            found = {name: [] for name in commands}
             for round_number in range(options.rounds):
                 # In turns, and each time in another order, so that nobody always runs after the same one.
                 names = list(commands)
                 shift = round_number % len(names)
                 for name in names[shift:] + names[:shift]:
-                    seconds, megabytes = measure(commands[name], folders, work)
-                    times[name].append(seconds)
-                    peaks[name] = max(peaks[name], megabytes)
-            reference = statistics.median(times["storescp"])
-            for name, seconds in times.items():
-                median = statistics.median(seconds)
-                spread = f"{count / max(seconds):.0f}..{count / min(seconds):.0f}"
-                print(f"{associations:>12} {name:<16} {count / median:>9.0f} {spread:>15} {peaks[name]:>8.0f} {median / reference:>16.2f}", flush=True)
+                    found[name].append(measure(commands[name], folders, work))
+            reference = statistics.median(seconds for seconds, _, _ in found["storescp"])
+            for name, runs in found.items():
+                times, used, peaks = zip(*runs)
+                median, processor = statistics.median(times), statistics.median(used) * 1000 / count
+                spread = f"{count / max(times):.0f}..{count / min(times):.0f}"
+                print(f"{associations:>12} {name:<18} {count / median:>9.0f} {spread:>15} {processor:>14.2f} {max(peaks):>8.0f} {median / reference:>16.2f}", flush=True)
     finally:
         shutil.rmtree(work)
 
