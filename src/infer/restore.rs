@@ -5,6 +5,7 @@ mod bits;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use half::f16;
 use ndarray::{Array3, ArrayView3, ArrayView4, ArrayViewMut2, Axis, Slice, parallel::prelude::*};
 
 use self::bits::Bits;
@@ -47,6 +48,7 @@ struct Decide {
     /// Place in the list of labels plus one, by channel or value.
     place_of: Vec<u8>,
     sigmoid: bool,
+    half: bool,
 }
 
 impl Decide {
@@ -57,7 +59,7 @@ impl Decide {
             place_of[label.index..=label.last].fill(place as u8 + 1);
         }
         let sigmoid = output.activate == Activate::Restored && output.activation == Activation::Sigmoid;
-        Decide { decision: output.decision.clone(), place_of, sigmoid }
+        Decide { decision: output.decision.clone(), place_of, sigmoid, half: output.half }
     }
 
     fn place(&self, value: usize) -> u8 {
@@ -66,6 +68,7 @@ impl Decide {
 
     /// The value of a channel as the decision takes it. Softmax does not change which channel is the highest.
     fn value(&self, value: f32) -> f32 {
+        let value = if self.half { rounded(value) } else { value };
         if self.sigmoid { 1.0 / (1.0 + (-value).exp()) } else { value }
     }
 
@@ -92,7 +95,7 @@ impl Decide {
                         best = channel;
                     }
                 }
-                self.place(best)
+                self.place(if self.half { first_equal(pixel, best) } else { best })
             }
         }
     }
@@ -100,6 +103,19 @@ impl Decide {
     fn is_above(&self, value: f32, label: &Label) -> bool {
         self.value(value) >= label.threshold
     }
+}
+
+/// As half precision holds it.
+fn rounded(value: f32) -> f32 {
+    f16::from_f32(value).to_f32()
+}
+
+/// The first channel that is equal to the highest in half precision. Few are near enough to be rounded to see.
+fn first_equal(pixel: &[f32], highest: usize) -> usize {
+    let top = pixel[highest];
+    let near = top - top.abs() / 512.0 - 1e-7;
+    let equal = |value: &f32| *value >= near && rounded(*value) == rounded(top);
+    pixel[..highest].iter().position(equal).unwrap_or(highest)
 }
 
 impl Restored {
@@ -124,6 +140,7 @@ impl Restored {
             linear: false,
             fades: false,
             separate: Separate::Never,
+            half: false,
             labels: Vec::new(),
         };
         Restored::with_taps(output, Vec::new(), [Vec::new(), Vec::new(), Vec::new()], shape)

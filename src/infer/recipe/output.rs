@@ -1,5 +1,6 @@
 //! How the output of networks becomes labels and images, as checked from `model.json`.
 
+use super::window::PRECISIONS;
 use crate::document::{Node, Problems, Value};
 use crate::limits::{MODEL_LABEL_VALUE_MAX, MODEL_LABELS_MAX};
 
@@ -45,6 +46,8 @@ pub(in crate::infer) struct Output {
     pub fades: bool,
     /// Along the axis of lowest resolution the nearest instead.
     pub separate: Separate,
+    /// Values on the source grid are rounded to half precision before they decide, as nnU-Net does: ties become real.
+    pub half: bool,
     pub labels: Vec<Label>,
 }
 
@@ -137,6 +140,7 @@ pub(super) fn parse_output(node: &Node, problems: &mut Problems) -> Option<Outpu
     let fades = fields.optional("outside").map_or(Some(false), |n| n.choice(&outside, problems));
     let words = [("never", Separate::Never), ("auto", Separate::Auto), ("always", Separate::Always)];
     let separate = fields.optional("separate").map_or(Some(Separate::Never), |n| n.choice(&words, problems));
+    let half = fields.optional("precision").and_then(|n| n.choice(&PRECISIONS, problems)).unwrap_or(false);
     let labels = fields.required("labels", problems).map(|n| parse_labels(n, decision.as_ref(), problems));
     let activations = fields.optional("activation").unwrap_or(node);
     fields.finish(problems);
@@ -161,7 +165,7 @@ pub(super) fn parse_output(node: &Node, problems: &mut Problems) -> Option<Outpu
         problems.add_with_cure(activations, found, "softmax where all channels are together", cure);
     }
     let (fades, separate) = (fades?, separate?);
-    Some(Output { activation, activate, decision, linear, fades, separate, labels: labels? })
+    Some(Output { activation, activate, decision, linear, fades, separate, half, labels: labels? })
 }
 
 fn parse_order(node: &Node, problems: &mut Problems) -> Vec<usize> {

@@ -288,7 +288,7 @@ fn window() -> Table {
             "blend",
             Shape::Words(vec!["constant", "gaussian", "gaussian_nnunet"]),
             "`constant`",
-            "weights of overlapping windows: equal; MONAI's map (deviation an eighth of the side about the middle, at least 0.001); nnU-Net's (about voxel side/2, cut at four deviations)",
+            "weights of overlapping windows: equal; MONAI's map (deviation an eighth of the side about the middle, at least 0.001); nnU-Net's (about voxel side/2; with `precision` half ten times as large, and nowhere 0)",
         ),
         key(
             "mirror",
@@ -308,6 +308,12 @@ fn window() -> Table {
             Shape::Words(vec!["end", "both"]),
             "`end`",
             "where a window that is larger reaches out: at the end, or on both sides, the odd voxel at the end",
+        ),
+        key(
+            "precision",
+            Shape::Words(vec!["single", "half"]),
+            "`single`",
+            "how values are kept while windows are blended; `half`: each sum is rounded to half precision, as are the weights, the quotient and the mean over networks, each of which is blended by itself (nnU-Net)",
         ),
     ];
     let rules = json!({"if": {"required": ["pad_value"]}, "then": {"required": ["pad"], "properties": {"pad": {"const": "constant"}}}});
@@ -363,6 +369,12 @@ fn output() -> Table {
             Shape::Words(vec!["never", "auto", "always"]),
             "`never`",
             "along the axis of the lowest resolution the nearest instead of linear; `auto`: when its spacing is more than three times the smallest (nnU-Net)",
+        ),
+        key(
+            "precision",
+            Shape::Words(vec!["single", "half"]),
+            "`single`",
+            "`half`: values on the grid of the first input are rounded to half precision before they decide, and the first of equal channels wins (nnU-Net)",
         ),
         key(
             "labels",

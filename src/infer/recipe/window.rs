@@ -40,6 +40,8 @@ pub(in crate::infer) struct Window {
     /// What fills a patch that is larger than the image; `None` repeats the outermost voxel.
     pub pad_value: Option<f32>,
     pub pad_side: PadSide,
+    /// Values are summed, divided and averaged over networks in half precision, as nnU-Net does.
+    pub half: bool,
 }
 
 /// Where windows begin.
@@ -68,6 +70,9 @@ pub(in crate::infer) enum PadSide {
     /// On both; the odd voxel is at the end.
     Both,
 }
+
+/// Whether values are kept in half precision.
+pub(super) const PRECISIONS: [(&str, bool); 2] = [("single", false), ("half", true)];
 
 /// A plane in which networks see the image: an order of the working axes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -139,9 +144,10 @@ pub(super) fn parse_window(node: &Node, problems: &mut Problems) -> Option<Windo
     let value = value.and_then(|n| n.number(-1e9, 1e9, problems)).unwrap_or(0.0);
     let sides = [("end", PadSide::End), ("both", PadSide::Both)];
     let pad_side = fields.optional("pad_side").and_then(|n| n.choice(&sides, problems)).unwrap_or(PadSide::End);
+    let half = fields.optional("precision").and_then(|n| n.choice(&PRECISIONS, problems)).unwrap_or(false);
     fields.finish(problems);
     let pad_value = constant.then_some(value as f32);
-    Some(Window { patch: patch?, multiple_of, overlap, tiling, blend, mirror, pad_value, pad_side })
+    Some(Window { patch: patch?, multiple_of, overlap, tiling, blend, mirror, pad_value, pad_side, half })
 }
 
 fn parse_mirror(node: &Node, problems: &mut Problems) -> [bool; 3] {

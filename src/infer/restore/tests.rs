@@ -19,6 +19,7 @@ fn output(linear: bool, separate: Separate) -> Output {
         linear,
         fades: false,
         separate,
+        half: false,
         labels: Vec::new(),
     }
 }

@@ -60,7 +60,8 @@ impl Slide<'_> {
         self.refuse_size(patch)?;
         let slices_apart = working[0] == 0 && matches!(self.stage.tensor.layout, Layout::Nchw | Layout::Nhwc);
         let replaces = self.stage.output.decision == Decision::LabelMap;
-        let mut blend = Blend::new(self.stage.window.blend, [z, y, x], slices_apart, replaces);
+        let groups = self.groups(networks.len());
+        let mut blend = Blend::new(&self.stage.window, [z, y, x], slices_apart, replaces, groups);
         for (step, &k) in z.starts.iter().enumerate() {
             for &j in &y.starts {
                 for &i in &x.starts {
@@ -69,17 +70,27 @@ impl Slide<'_> {
                     let on_array = [z.on_array(k), y.on_array(j), x.on_array(i)];
                     let place = on_array.clone().map(|(place, _)| place);
                     let own = on_array.map(|(_, own)| own);
-                    self.ensemble(networks, input, patch, &mut |values| {
-                        blend.add(self.axes.view_back(&values), &own, &place)
+                    self.ensemble(networks, input, patch, &mut |group, values| {
+                        blend.add(group, self.axes.view_back(&values), &own, &place)
                     })?;
                     done += 1.0;
                     progress(done / total);
                 }
             }
             let next = z.starts.get(step + 1).map_or(slices, |next| z.on_array(*next).0.start);
-            blend.finish(next, emit);
+            blend.finish(next, emit)?;
         }
         Ok(())
+    }
+
+    /// How many means of an ensemble are blended each by itself: one, or in half precision, where sums are not those of
+    /// means, each network's.
+    fn groups(&self, networks: usize) -> usize {
+        if self.stage.window.half && !self.activates() { networks } else { 1 }
+    }
+
+    fn activates(&self) -> bool {
+        self.stage.output.activate == Activate::Window && self.stage.output.activation != Activation::None
     }
 
     /// Refuses a window that is larger than blending allows, before it is made.
@@ -123,18 +134,30 @@ impl Slide<'_> {
         out
     }
 
-    /// The mean of what the networks give for one patch, each mirrored in all ways that are asked for.
+    /// The mean of what the networks give for one patch, each mirrored in all ways that are asked for; of each group of
+    /// them one after the other.
     fn ensemble(
         &self,
         networks: &mut [&mut dyn Network],
         input: Array4<f32>,
         patch: [usize; 3],
+        take: &mut dyn FnMut(usize, ArrayView4<'_, f32>) -> Result<(), InferError>,
+    ) -> Result<(), InferError> {
+        let size = networks.len() / self.groups(networks.len());
+        let mut groups = networks.chunks_mut(size).enumerate();
+        groups.try_for_each(|(group, networks)| self.mean(networks, &input, patch, &mut |values| take(group, values)))
+    }
+
+    fn mean(
+        &self,
+        networks: &mut [&mut dyn Network],
+        input: &Array4<f32>,
+        patch: [usize; 3],
         take: &mut dyn FnMut(ArrayView4<'_, f32>) -> Result<(), InferError>,
     ) -> Result<(), InferError> {
         let mirrors = mirrors(self.stage.window.mirror);
         let count = networks.len() * mirrors.len();
-        let activates =
-            self.stage.output.activate == Activate::Window && self.stage.output.activation != Activation::None;
+        let activates = self.activates();
         let mut sum: Option<Array4<f32>> = None;
         for network in networks.iter_mut() {
             for axes in &mirrors {

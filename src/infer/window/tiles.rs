@@ -48,15 +48,15 @@ impl Tiles {
     }
 
     /// Weight of each voxel of a window, along the array axis. `Blend::Gaussian` still has to be raised to its least.
-    pub fn weights(&self, blend: Blend) -> Vec<f32> {
+    pub fn weights(&self, blend: Blend) -> Vec<f64> {
         let sigma = self.patch as f64 / 8.0;
         let centre = match blend {
             Blend::Constant => return vec![1.0; self.patch],
             Blend::Gaussian => (self.patch as f64 - 1.0) / 2.0,
             Blend::GaussianNnunet => (self.patch / 2) as f64,
         };
-        let at = |index: usize| (-0.5 * ((index as f64 - centre) / sigma).powi(2)).exp() as f32;
-        let mut weights: Vec<f32> = (0..self.patch).map(at).collect();
+        let at = |index: usize| (-0.5 * ((index as f64 - centre) / sigma).powi(2)).exp();
+        let mut weights: Vec<f64> = (0..self.patch).map(at).collect();
         if self.reversed {
             weights.reverse();
         }
@@ -111,6 +111,7 @@ mod tests {
             mirror: [false; 3],
             pad_value: None,
             pad_side: PadSide::Both,
+            half: false,
         };
         let seen = |reversed| {
             let tiles = Tiles::of(&window, 0, 21, reversed);

@@ -48,7 +48,12 @@ pub(super) fn stage(configuration: &Configuration, parts: &Parts<'_>, previous: 
     stage.insert("tensor".to_owned(), tensor(configuration, parts.export));
     stage.insert("window".to_owned(), window(configuration, parts));
     let separate = parts.separate.unwrap_or_else(|| configuration.probabilities.separate());
-    stage.insert("output".to_owned(), parts.labels.output(separate));
+    let mut output = parts.labels.output(separate);
+    // Its resampling by torch gives single precision, the other one what it was given, which is half.
+    if !matches!(configuration.probabilities, Resampling::Torch { .. }) {
+        output["precision"] = Value::from("half");
+    }
+    stage.insert("output".to_owned(), output);
     stage
 }
 
@@ -124,6 +129,7 @@ fn window(configuration: &Configuration, parts: &Parts<'_>) -> Value {
         "pad": "constant",
         "pad_value": 0,
         "pad_side": "both",
+        "precision": "half",
     });
     if !mirror.is_empty() {
         window["mirror"] = json!(mirror);
