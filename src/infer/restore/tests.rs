@@ -11,12 +11,12 @@ fn stack(spacing_mm: [f64; 3], first_mm: f64, shape: [usize; 3]) -> Arc<VolumeGe
     Arc::new(geometry)
 }
 
-fn output(linear: bool, separate: Separate) -> Output {
+fn output(back: Back, separate: Separate) -> Output {
     Output {
         activation: Activation::None,
         activate: Activate::Blended,
         decision: Decision::ArgMax,
-        linear,
+        back,
         fades: false,
         separate,
         labels: Vec::new(),
@@ -25,7 +25,7 @@ fn output(linear: bool, separate: Separate) -> Output {
 
 #[test]
 fn the_highest_of_channels_needs_two_but_images_alone_one() {
-    let mut output = output(true, Separate::Never);
+    let mut output = output(Back::Linear, Separate::Never);
     assert_eq!(output.channels_least(), 1);
     output.labels.push(Label { name: "A".to_owned(), index: 0, last: 0, threshold: 0.5 });
     assert_eq!(output.channels_least(), 2);
@@ -39,7 +39,7 @@ fn the_spacing_that_was_asked_for_says_which_axis_is_apart() {
     let target = stack([2.5, 0.9, 0.9], 0.2, [9, 9, 9]);
     let mut frame = Frame::of(stack([3.1, 1.0, 1.0], 0.0, [8, 8, 8]), Axes::ACQUIRED);
     let blends = |frame: &Frame| {
-        let [slices, ..] = taps_back(&output(true, Separate::Auto), frame, &target).expect("parallel");
+        let [slices, ..] = taps_back(&output(Back::Linear, Separate::Auto), frame, &target).expect("parallel");
         slices.iter().flatten().any(|taps| taps.single().is_none())
     };
     assert!(!blends(&frame));
@@ -52,7 +52,7 @@ fn halves_go_to_the_voxel_that_the_network_sees_later() {
     let (grid, target) = (stack([2.0, 1.0, 1.0], 0.0, [4, 2, 2]), stack([4.0, 1.0, 1.0], 1.0, [2, 2, 2]));
     let taken = |axes: Axes| {
         let frame = Frame::of(Arc::clone(&grid), axes);
-        let [slices, ..] = taps_back(&output(false, Separate::Never), &frame, &target).expect("parallel");
+        let [slices, ..] = taps_back(&output(Back::Nearest, Separate::Never), &frame, &target).expect("parallel");
         slices.iter().flatten().filter_map(Taps::single).collect::<Vec<usize>>()
     };
     assert_eq!(taken(Axes::ACQUIRED), [1, 3]);
