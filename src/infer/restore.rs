@@ -149,9 +149,9 @@ impl Restored {
     pub(super) fn new(stage: &Stage, frame: &Frame, target: &Arc<VolumeGeometry>) -> Result<Restored, InferError> {
         let taps = taps_back(&stage.output, frame, target)?;
         let mut restored = Restored::with_taps(stage.output.clone(), stage.images.clone(), taps, target.shape());
-        if let Back::Spline(order, ends) = stage.output.back {
+        if let Back::Spline(spline) = stage.output.back {
             let (places, channels) = (places(&stage.output, frame, target)?, stage.output.channels_least());
-            restored.whole = Some(Whole::new(&places, (order, ends), channels)?);
+            restored.whole = Some(Whole::new(&places, spline, channels)?);
         }
         Ok(restored)
     }

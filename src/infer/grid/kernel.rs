@@ -281,6 +281,42 @@ mod tests {
     }
 
     #[test]
+    fn splines_of_every_order_are_those_of_scipy_beyond_the_ends_too() {
+        // SciPy 1.17: map_coordinates(order, mode) of nearest (Edge), reflect (Reflect) and mirror (Mirror, to the centres).
+        const AT: [f64; 7] = [-2.25, -0.3, 0.3, 2.5, 6.9, 8.4, 10.75];
+        let spline = |order, ends| Kernel::BSpline(Order::of(order).expect("an order"), ends);
+        let edge = [
+            [2.9903386191, 2.64923692857, 3.86772287802, 1.88473276443, 0.287975518705, 4.34678244116, 4.00341156768],
+            [2.96841721993, 2.52939455515, 4.15130595333, 1.78329166784, 0.230820965194, 4.3430264751, 4.01226966346],
+            [2.92392701194, 2.35396137743, 4.29053726112, 1.70150111385, 0.190725721032, 4.34582601608, 4.02215179762],
+            [2.87895341934, 2.25277358857, 4.40852052903, 1.67023955035, 0.159638829396, 4.31836256482, 4.02861127619],
+        ];
+        let reflect = [
+            [3.48502893365, 2.50035915619, 3.92790442422, 1.88624230653, 0.293020796513, 4.56127191432, 0.21234207659],
+            [3.1645914262, 2.23536847934, 4.27741043277, 1.79216611172, 0.242933518313, 4.61504106548, 0.113569991676],
+            [3.0780073945, 1.9364543099, 4.52003629586, 1.73226419548, 0.209760096607, 4.61933670284, 0.000829721543083],
+            [2.9575353839, 1.72978131785, 4.71828861336, 1.73172146969, 0.181720589143, 4.57607585017, -0.0691519263648],
+        ];
+        let mirror = [
+            [3.51695942502, 1.87593451592, 0.258569510993],
+            [3.68068878866, 1.75017258837, 0.185618464654],
+            [3.64442493156, 1.61638203673, 0.137852938356],
+            [3.66109287037, 1.52751648917, 0.107283521455],
+        ];
+        for (order, expected) in (2..=5).zip(&edge) {
+            near(&check(spline(order, Ends::Edge), &AT), expected);
+        }
+        for (order, expected) in (2..=5).zip(&reflect) {
+            near(&check(spline(order, Ends::Reflect), &AT), expected);
+        }
+        for (order, expected) in (2..=5).zip(&mirror) {
+            near(&check(spline(order, Ends::Mirror), &AT[2..5]), expected);
+        }
+        assert!(check(spline(5, Ends::Mirror), &[-0.1, 8.1]).iter().all(|value| value.is_nan()));
+        assert!((check(spline(5, Ends::Edge), &[-40.0])[0] - 3.0).abs() < 1e-4);
+    }
+
+    #[test]
     fn the_edge_spline_is_that_of_scikit_image_beyond_the_centres_too() {
         // skimage.transform.resize(order=3, mode="edge", anti_aliasing=False, clip=False) from 9 to 14.
         let positions: Vec<f64> = (0..14).map(|index| (index as f64 + 0.5) * 9.0 / 14.0 - 0.5).collect();

@@ -57,7 +57,16 @@ pub(in crate::infer) enum Back {
     /// Values linearly, then decide.
     Linear,
     /// Values by a B-spline through all of them, then decide (MONAI's Invertd of a Spacing with a spline).
-    Spline(Order, Ends),
+    Spline(Spline),
+}
+
+/// The B-spline that brings values back. Of mirrored ends nothing is found beyond the outermost centres.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::infer) struct Spline {
+    pub order: Order,
+    pub ends: Ends,
+    /// Values are taken where MONAI does with `align_corners`.
+    pub aligned: bool,
 }
 
 /// Whether the axis of lowest resolution is treated apart, as nnU-Net does with anisotropic images.
@@ -171,10 +180,14 @@ pub(super) fn parse_output(node: &Node, problems: &mut Problems) -> Option<Outpu
         let cure = "remove \"separate\", or set \"back\" to \"linear\"";
         problems.add_with_cure(node, "\"separate\" beside \"back\": \"bspline\"", "one of them", cure);
     }
+    if let (Back::Spline(Spline { aligned: true, .. }), false) = (back, fades) {
+        let cure = "set \"outside\" to \"zero\", or remove \"aligned\"";
+        problems.add_with_cure(node, "\"aligned\" without \"outside\": \"zero\"", "both, or none", cure);
+    }
     Some(Output { activation, activate, decision, back, fades, separate, labels: labels? })
 }
 
-/// `back`, and `order` and `ends` of a spline. A label map goes back by the nearest label, also where nothing is said.
+/// `back`, and `order`, `ends` and `aligned` of a spline. A label map goes back by the nearest label, also where nothing is said.
 fn parse_back(fields: &mut Fields<'_>, decision: Option<&Decision>, problems: &mut Problems) -> Option<Back> {
     let node = fields.optional("back");
     let words = ["linear", "nearest", "bspline"].map(|word| (word, word));
@@ -182,10 +195,12 @@ fn parse_back(fields: &mut Fields<'_>, decision: Option<&Decision>, problems: &m
     let order = fields.optional("order").map(|node| (node, node.integer(2, 5, problems)));
     let choices = Ends::WORDS.map(|word| (word, Ends::of(word)));
     let ends = fields.optional("ends").map(|node| (node, node.choice(&choices, problems)));
+    let aligned = fields.optional("aligned").map(|node| (node, node.bool(problems)));
     let word = word?;
-    for (key, at) in [("order", order.map(|(node, _)| node)), ("ends", ends.map(|(node, _)| node))] {
+    let given = [order.map(|(node, _)| node), ends.map(|(node, _)| node), aligned.map(|(node, _)| node)];
+    for (key, at) in ["order", "ends", "aligned"].into_iter().zip(given) {
         if let Some(at) = at.filter(|_| word != "bspline") {
-            let cure = format!("remove it, or set \"back\" to \"bspline\"");
+            let cure = "remove it, or set \"back\" to \"bspline\"";
             problems.add_with_cure(at, format!("{key:?} with \"back\": {word:?}"), "it with a spline only", cure);
         }
     }
@@ -200,7 +215,8 @@ fn parse_back(fields: &mut Fields<'_>, decision: Option<&Decision>, problems: &m
         _ => {
             let order = order.map_or(Some(3), |(_, order)| order);
             let ends = ends.map_or(Some(Ends::Mirror), |(_, ends)| ends);
-            Some(Back::Spline(Order::of(order?)?, ends?))
+            let aligned = aligned.map_or(Some(false), |(_, aligned)| aligned);
+            Some(Back::Spline(Spline { order: Order::of(order?)?, ends: ends?, aligned: aligned? }))
         }
     }
 }

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use crate::infer::InferError;
 use crate::infer::axes::REVERSED_HAIR;
 use crate::infer::frame::{Frame, spacing_mm};
+use crate::infer::grid::target::aligned_position;
 use crate::infer::grid::{Method, Taps, positions_between};
-use crate::infer::recipe::{Back, Output, Separate};
+use crate::infer::recipe::{Back, Output, Separate, Spline};
 use crate::volume::VolumeGeometry;
 
 /// Where one axis of the target lies on the array.
@@ -34,29 +35,32 @@ pub(super) fn places(output: &Output, frame: &Frame, target: &VolumeGeometry) ->
                  pre-processing of the first input that keeps them parallel"
             .to_owned(),
     };
-    let positions = positions_between(&frame.geometry, target).ok_or_else(apart)?;
+    let on_array = positions_between(&frame.geometry, target).ok_or_else(apart)?;
     let resampled = frame.resampled.as_ref().filter(|_| output.fades);
-    let reached = match resampled {
-        Some(resampled) => {
-            let from = resampled.from.shape();
-            let positions = positions_between(&resampled.from, target).ok_or_else(apart)?;
-            [0, 1, 2].map(|axis: usize| {
-                let within = -0.5 - 1e-6..=from[axis] as f64 - 0.5 + 1e-6;
-                positions[axis].iter().map(|position| within.contains(position)).collect()
-            })
-        }
-        None => target.shape().map(|length| vec![true; length]),
-    };
-    let place = |axis: usize, positions: Vec<f64>, reached: Vec<bool>| {
+    let on_from = resampled.map(|resampled| positions_between(&resampled.from, target).ok_or_else(apart)).transpose()?;
+    let reversed = frame.axes.reversed_on_array();
+    let place = |axis: usize, mut positions: Vec<f64>| {
         let real = frame.real[axis];
-        let (left, whole) = match resampled {
-            Some(resampled) => (resampled.left[axis], resampled.whole[axis]),
-            None => (real, (real.0 as isize, real.1 as isize)),
+        let (Some(resampled), Some(on_from)) = (resampled, &on_from) else {
+            let shown = real.0 as f64 - 0.5 - 1e-6..=real.1 as f64 - 0.5 + 1e-6;
+            let reached = positions.iter().map(|position| shown.contains(position)).collect();
+            return Place { positions, reached, left: real, whole: (real.0 as isize, real.1 as isize) };
         };
-        Place { positions, reached, left, whole }
+        let (outputs, whole) = (resampled.from.shape()[axis], resampled.whole[axis]);
+        if let Back::Spline(Spline { aligned: true, .. }) = output.back {
+            let sizes = (outputs, (whole.1 - whole.0).max(1) as usize);
+            let step = spacing_mm(&resampled.from)[axis] / spacing_mm(&frame.geometry)[axis];
+            let places = positions.iter_mut().zip(&on_from[axis]);
+            places.for_each(|(position, output)| {
+                *position = whole.0 as f64 + aligned_position(*output, sizes, step, reversed[axis]);
+            });
+        }
+        let within = -0.5 - 1e-6..=outputs as f64 - 0.5 + 1e-6;
+        let reached = on_from[axis].iter().map(|position| within.contains(position)).collect();
+        Place { positions, reached, left: resampled.left[axis], whole }
     };
-    let ([a, b, c], [x, y, z]) = (positions, reached);
-    Ok([place(0, a, x), place(1, b, y), place(2, c, z)])
+    let [a, b, c] = on_array;
+    Ok([place(0, a), place(1, b), place(2, c)])
 }
 
 /// Taps from the network's grid onto the target, for results that are not brought back by a spline. Up to half a voxel beyond

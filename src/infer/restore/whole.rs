@@ -9,8 +9,9 @@ use super::place::Place;
 use crate::infer::InferError;
 use crate::infer::grid::kernel::Kernel;
 use crate::infer::grid::lines::{self, Plan};
-use crate::infer::grid::spline::{Ends, Order};
+use crate::infer::grid::spline::Ends;
 use crate::infer::part::part;
+use crate::infer::recipe::Spline;
 use crate::limits::WINDOW_BYTES_MAX;
 
 /// Values of all channels on the array of a frame, and how they come to the target.
@@ -36,14 +37,13 @@ impl Whole {
     ///
     /// # Errors
     /// [`InferError::Operation`] when they would take too much memory.
-    pub fn new(places: &[Place; 3], (order, ends): (Order, Ends), channels: usize) -> Result<Whole, InferError> {
+    pub fn new(places: &[Place; 3], spline: Spline, channels: usize) -> Result<Whole, InferError> {
         let axis = |place: &Place| {
             let (first, end) = place.whole;
             let grid = usize::try_from(end - first).unwrap_or(0);
             let left = place.left.0..place.left.1.max(place.left.0);
-            let within = |position: &f64| (-0.5 - 1e-6..=grid as f64 - 0.5 + 1e-6).contains(position);
             let own: Vec<f64> = place.positions.iter().map(|position| position - first as f64).collect();
-            let is_reached = |index: &usize| place.reached[*index] && within(&own[*index]);
+            let is_reached = |index: &usize| place.reached[*index];
             let from = (0..own.len()).find(is_reached).unwrap_or(0);
             let to = (0..own.len()).rfind(is_reached).map_or(from, |last| last + 1);
             let into = usize::try_from(left.start as isize - first).unwrap_or(0);
@@ -51,8 +51,8 @@ impl Whole {
         };
         let [a, b, c] = [axis(&places[0]), axis(&places[1]), axis(&places[2])];
         let whole = Whole {
-            kernel: Kernel::BSpline(order, ends),
-            outside: (ends == Ends::Mirror).then_some(0.0),
+            kernel: Kernel::BSpline(spline.order, spline.ends),
+            outside: (spline.ends == Ends::Mirror).then_some(0.0),
             left: [a.0, b.0, c.0],
             first: [a.1, b.1, c.1],
             grid: [a.2, b.2, c.2],
