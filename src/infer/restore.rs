@@ -2,17 +2,17 @@
 //! a spline, which needs them all.
 
 mod bits;
+mod decide;
 mod place;
 mod whole;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use ndarray::{
-    Array3, ArrayView3, ArrayView4, ArrayViewMut2, ArrayViewMut3, Axis, Slice, Zip, parallel::prelude::*,
-};
+use ndarray::{Array3, ArrayView3, ArrayView4, ArrayViewMut2, Axis, Slice, parallel::prelude::*};
 
 use self::bits::Bits;
+use self::decide::Decide;
 pub(super) use self::place::separate_axis;
 use self::place::{places, taps_back};
 use self::whole::Whole;
@@ -20,7 +20,7 @@ use super::InferError;
 use super::frame::{Frame, Windows};
 use super::grid::{Method, Taps};
 use super::part::part;
-use super::recipe::{Activate, Activation, Back, Decision, ExtraImage, Label, Output, Separate, Stage};
+use super::recipe::{Activate, Activation, Back, Decision, ExtraImage, Output, Separate, Stage};
 use super::window::label_channels;
 use crate::volume::VolumeGeometry;
 
@@ -49,99 +49,6 @@ enum Found {
     Exclusive(Array3<u8>),
     /// One array per label of the list.
     Overlapping(Vec<Bits>),
-}
-
-/// How the values of one voxel become a label.
-struct Decide {
-    decision: Decision,
-    /// Place in the list of labels plus one, by channel or value.
-    place_of: Vec<u8>,
-    sigmoid: bool,
-}
-
-impl Decide {
-    fn of(output: &Output) -> Decide {
-        let most = output.labels.iter().map(|label| label.last).max().unwrap_or(0);
-        let mut place_of = vec![0_u8; most + 1];
-        for (place, label) in output.labels.iter().enumerate() {
-            place_of[label.index..=label.last].fill(place as u8 + 1);
-        }
-        let sigmoid = output.activate == Activate::Restored && output.activation == Activation::Sigmoid;
-        Decide { decision: output.decision.clone(), place_of, sigmoid }
-    }
-
-    fn place(&self, value: usize) -> u8 {
-        self.place_of.get(value).copied().unwrap_or(0)
-    }
-
-    /// The value of a channel as the decision takes it. Softmax does not change which channel is the highest.
-    fn value(&self, value: f32) -> f32 {
-        if self.sigmoid { 1.0 / (1.0 + (-value).exp()) } else { value }
-    }
-
-    fn exclusive(&self, pixel: &[f32]) -> u8 {
-        match &self.decision {
-            Decision::LabelMap => {
-                let number = pixel[0].round();
-                if number >= 0.0 { self.place(number as usize) } else { 0 }
-            }
-            Decision::Regions(order) => {
-                let mut label = 0;
-                for (value, region) in pixel.iter().zip(order) {
-                    if self.value(*value) > 0.5 {
-                        label = *region;
-                    }
-                }
-                self.place(label)
-            }
-            Decision::ArgMax | Decision::Threshold => {
-                let mut best = 0;
-                for channel in 1..pixel.len() {
-                    // The first of equals wins, so that a tie with background stays background.
-                    if pixel[channel] > pixel[best] {
-                        best = channel;
-                    }
-                }
-                self.place(best)
-            }
-        }
-    }
-
-    /// The same decision as [`Decide::exclusive`], of values that come channel by channel in ascending order.
-    fn compare(
-        &self,
-        channel: usize,
-        values: &Array3<f32>,
-        labels: ArrayViewMut3<'_, u8>,
-        highest: &mut Option<Array3<f32>>,
-    ) {
-        if let Decision::Regions(order) = &self.decision {
-            let Some(region) = order.get(channel) else { return };
-            let place = self.place(*region);
-            let paint = |label: &mut u8, value: &f32| {
-                if self.value(*value) > 0.5 {
-                    *label = place;
-                }
-            };
-            Zip::from(labels).and(values).par_for_each(paint);
-            return;
-        }
-        let place = self.place(channel);
-        let Some(highest) = highest else {
-            Zip::from(labels).par_for_each(|label| *label = place);
-            *highest = Some(values.clone());
-            return;
-        };
-        Zip::from(labels).and(highest).and(values).par_for_each(|label, highest, value| {
-            if value > highest {
-                (*label, *highest) = (place, *value);
-            }
-        });
-    }
-
-    fn is_above(&self, value: f32, label: &Label) -> bool {
-        self.value(value) >= label.threshold
-    }
 }
 
 impl Restored {

@@ -37,7 +37,8 @@ pub(super) fn places(output: &Output, frame: &Frame, target: &VolumeGeometry) ->
     };
     let on_array = positions_between(&frame.geometry, target).ok_or_else(apart)?;
     let resampled = frame.resampled.as_ref().filter(|_| output.fades);
-    let on_from = resampled.map(|resampled| positions_between(&resampled.from, target).ok_or_else(apart)).transpose()?;
+    let on_from =
+        resampled.map(|resampled| positions_between(&resampled.from, target).ok_or_else(apart)).transpose()?;
     let reversed = frame.axes.reversed_on_array();
     let place = |axis: usize, mut positions: Vec<f64>| {
         let real = frame.real[axis];

@@ -69,7 +69,8 @@ impl Whole {
     /// highest value so far.
     fn check(&self, channels: usize) -> Result<(), InferError> {
         let kept: usize = self.left.iter().map(ExactSizeIterator::len).product();
-        let (grid, target): (usize, usize) = (self.grid.iter().product(), self.reached.iter().map(Range::len).product());
+        let (grid, target): (usize, usize) =
+            (self.grid.iter().product(), self.reached.iter().map(Range::len).product());
         let bytes = size_of::<f32>() * (channels * kept + 2 * grid.max(target) + 2 * target);
         if bytes <= WINDOW_BYTES_MAX {
             return Ok(());
@@ -94,9 +95,7 @@ impl Whole {
             }
         }
         let [slices, rows, columns] = &self.left;
-        let all = self
-            .values
-            .get_or_insert_with(|| Array4::zeros((channels, slices.len(), rows.len(), columns.len())));
+        let all = self.values.get_or_insert_with(|| Array4::zeros((channels, slices.len(), rows.len(), columns.len())));
         let (first, end) = (start.max(slices.start), (start + values.shape()[1]).min(slices.end));
         if first >= end {
             return;

@@ -256,7 +256,10 @@ impl Transform<'_, '_, '_> {
             Some(Read::Number(order, _)) if (2.0..=5.0).contains(order) && order.fract() == 0.0 => {
                 let spline = spline_of(*order as i64, padding, aligned);
                 if spline.is_none() {
-                    step.refuse(&format!("padding_mode \"border\", \"zeros\" or \"reflection\", not {padding:?}"), problems);
+                    step.refuse(
+                        &format!("padding_mode \"border\", \"zeros\" or \"reflection\", not {padding:?}"),
+                        problems,
+                    );
                 }
                 return Some(vec![op::resample_spline(&spacing_mm, &spline?)]);
             }
@@ -265,7 +268,8 @@ impl Transform<'_, '_, '_> {
             Some(Read::String(word)) if word == "nearest" => "nearest",
             Some(Read::Number(order, _)) if *order == 1.0 && !aligned => "linear",
             _ => {
-                let expected = "the mode \"bilinear\", \"nearest\", 1 (without align_corners) or the order of a spline, 2 to 5";
+                let expected =
+                    "the mode \"bilinear\", \"nearest\", 1 (without align_corners) or the order of a spline, 2 to 5";
                 problems.add(mode.as_ref()?, mode.as_ref()?.describe(), expected);
                 return None;
             }

@@ -313,14 +313,13 @@ impl Reader<'_> {
 impl Reader<'_> {
     /// How results go back. Invertd takes the mode that a resampling had, unless it is told the nearest; what was cropped away
     /// it pads with zeros before it interpolates.
-    fn bring_back(&self, output: &mut Value, nearest: bool, images: &[&Image], at: &Node, problems: &mut Problems) {
-        output["outside"] = Value::from("zero");
+    fn bring_back(&mut self, output: &mut Value, nearest: bool, images: &[&Image], at: &Node, problems: &mut Problems) {
         // The nearest voxel of what is decided before or after is the same label.
         output["back"] = Value::from(if nearest || self.decided_before { "nearest" } else { "linear" });
+        output["outside"] = Value::from("zero");
         let undone = images.iter().find(|image| self.undone.as_ref() == Some(&image.loaded)).or(images.first());
-        let moves: Vec<&Value> = undone.map_or(Vec::new(), |image| {
-            image.pre.iter().filter(|operation| operation["op"] == "resample").collect()
-        });
+        let moves: Vec<&Value> = undone
+            .map_or(Vec::new(), |image| image.pre.iter().filter(|operation| operation["op"] == "resample").collect());
         let Some(spline) = moves.iter().find(|operation| operation["method"] == "bspline").filter(|_| !nearest) else {
             if !moves.is_empty() && moves.iter().all(|operation| operation["method"] == "nearest") {
                 output["back"] = Value::from("nearest");
@@ -332,6 +331,20 @@ impl Reader<'_> {
             problems.add(at, found, "the spline alone, undone before AsDiscreted, or nearest_interp: true");
         }
         output["back"] = Value::from("bspline");
+        let crops = |operation: &Value| {
+            let cuts = operation.get("size").is_some() && operation.get("only").is_none_or(|only| only != "pad");
+            operation["op"] == "crop" || operation["op"] == "fit" && cuts
+        };
+        let after =
+            undone.into_iter().flat_map(|image| image.pre.iter().skip_while(|operation| operation["op"] != "resample"));
+        if !matches!(self.decision, Some(Decision::Threshold(_))) && after.into_iter().any(crops) {
+            self.notes.push(
+                "Invertd with a spline after a crop: MONAI takes what was cropped away as 0, in which the spline rings, and \
+                 argmax finds the channel that is highest there, if by 1e-20 only. So it is here; to find nothing there set \
+                 \"outside\" to \"nothing\""
+                    .to_owned(),
+            );
+        }
         for key in ["order", "ends", "aligned"] {
             if let Some(value) = spline.get(key) {
                 output[key] = value.clone();
