@@ -170,8 +170,26 @@ fn every_transform_without_a_counterpart_is_refused_by_name() {
         (
             "spleen",
             r#""mode": "bilinear""#,
-            r#""mode": 3"#,
-            "transforms[3].mode: found the number 3, expected the mode \"bilinear\"",
+            r#""mode": 6"#,
+            "transforms[3].mode: found the number 6, expected the mode \"bilinear\"",
+        ),
+        (
+            "spleen",
+            r#""mode": "bilinear""#,
+            r#""mode": 3, "padding_mode": "wrap""#,
+            "expected padding_mode \"border\", \"zeros\" or \"reflection\", not \"wrap\"",
+        ),
+        (
+            "spleen",
+            r#""mode": "bilinear""#,
+            r#""mode": "bilinear", "scale_extent": true"#,
+            "the transform Spacingd, expected scale_extent: false",
+        ),
+        (
+            "spleen",
+            r#""_target_": "EnsureTyped","#,
+            r#""_target_": "Spacingd", "pixdim": 2, "mode": 3, "#,
+            "a Spacingd with a spline that Invertd undoes, beside another resampling",
         ),
         (
             "spleen",
@@ -251,6 +269,26 @@ fn channels_are_measured_together_and_images_brought_to_a_size() {
     let model = model_of(imported);
     let numbers: String = model.split_whitespace().collect();
     assert!(numbers.contains(r#""size":[96"#) && numbers.contains(r#"0,48"#), "{model}");
+}
+
+#[test]
+fn a_spline_brings_results_back_as_it_took_the_image() {
+    let flat = |text: &str| text.split_whitespace().collect::<String>();
+    let with = |by: &'static str, nearest: bool| {
+        let change = move |text: String| {
+            let text = flat(&text).replace(r#""mode":"bilinear""#, by);
+            if nearest { text.replace(r#""nearest_interp":false"#, r#""nearest_interp":true"#) } else { text }
+        };
+        flat(&model_of(import(&golden().join("spleen"), change, &Options::default())))
+    };
+    let zeros = with(r#""mode":3,"padding_mode":"zeros""#, false);
+    assert!(zeros.contains(r#""method":"bspline","order":3,"outside":0}"#), "{zeros}");
+    assert!(zeros.contains(r#""back":"bspline","outside":"zero","order":3,"#), "{zeros}");
+    let aligned = with(r#""mode":[5],"padding_mode":["reflection"],"align_corners":[true]"#, false);
+    let keys = r#""order":5,"ends":"reflect","aligned":true"#;
+    assert_eq!(aligned.matches(keys).count(), 2, "{aligned}");
+    let nearest = with(r#""mode":4"#, true);
+    assert!(nearest.contains(r#""order":4,"ends":"edge""#) && nearest.contains(r#""back":"nearest""#), "{nearest}");
 }
 
 #[test]

@@ -25,8 +25,8 @@ def step(target: str, keys="@image_key", **values) -> dict:
     return {"_target_": target, "keys": keys, **values}
 
 
-def ras(*pixdim, mode="bilinear") -> list:
-    return [step("Orientationd", axcodes="RAS"), step("Spacingd", pixdim=list(pixdim), mode=mode)]
+def ras(*pixdim, mode="bilinear", **values) -> list:
+    return [step("Orientationd", axcodes="RAS"), step("Spacingd", pixdim=list(pixdim), mode=mode, **values)]
 
 
 def window(low, high) -> dict:
@@ -294,4 +294,28 @@ CASES = [
          [*ras(1.5, 1.5, 2.0), window(-500, 500), step("DivisiblePadd", k=4)], roi=None, shape=(30, 26, 14)),
     Case("monai_spline", "Spacing of spline order 3, and back with the same.",
          [*ras(1.5, 1.5, 2.0, mode=3), window(-500, 500)]),
+    Case("monai_spline_zeros", "A spline with zeros beyond the outermost centres, finer on one axis, coarser on two, and "
+         "back.", [*ras(0.9, 2.1, 3.0, mode=3, padding_mode="zeros"), window(-500, 500)], roi=(24, 12, 8), seed=3),
+    Case("monai_spline_nearest_back", "A spline, and back by the nearest, as Invertd does unless it is told otherwise.",
+         [*ras(2.03, 1.13, 4.13, mode=3), window(-500, 500)], [SOFTMAX, invert(True), ARGMAX], roi=(16, 24, 8)),
+    Case("monai_spline_cropped", "A spline, CropForeground and SpatialPad; back it runs on in the zeros beyond the crop.",
+         [*ras(1.37, 1.43, 1.9, mode=3), CROP | {"select_fn": "$lambda x: x > 50"},
+          step("SpatialPadd", spatial_size=[29, 21, 27]), window(0, 800)], [SIGMOID, invert(), THRESHOLD],
+         labels=("core", "whole"), overlapping=True, small=True, **MR),
+    Case("monai_spline_nonzero", "NormalizeIntensity of what is non-zero, which after a spline is nearly all.",
+         [*ras(1.37, 1.43, 1.9, mode=3), NONZERO], **MR),
+    Case("monai_spline_aligned", "A spline of order 5 with align_corners, which moves its places, and reflection; two "
+         "images, sigmoid and thresholds.",
+         [*ras(1.8, 1.0, 2.9, mode=5, padding_mode="reflection", align_corners=True), NONZERO],
+         [SIGMOID, invert(), THRESHOLD], kinds=("mr", "unit"), labels=("core", "whole"), overlapping=True, roi=(20, 24, 8)),
+    Case("monai_spline_oblique", "A spline of order 2 on an image turned by 12 degrees, logits back.",
+         [*ras(1.1, 1.9, 1.3, mode=2), window(-500, 500)], [invert(), ARGMAX], affine=OBLIQUE, seed=2),
+    Case("monai_cropped_before", "CropForeground before Spacing: back it is undone after it, sharply.",
+         [step("Orientationd", axcodes="RAS"), CROP, step("Spacingd", pixdim=[2.63, 0.91, 3.13], mode="bilinear"), NONZERO],
+         roi=(12, 24, 8), **MR),
+    Case("monai_spline_cropped_before", "CropForeground before a spline of order 4.",
+         [step("Orientationd", axcodes="RAS"), CROP, step("Spacingd", pixdim=[1.9, 2.1, 1.7], mode=4), window(0, 800)], **MR),
+    Case("monai_cropped_before_nearest", "CropForeground before Spacing, and back by the nearest.",
+         [step("Orientationd", axcodes="RAS"), CROP, step("Spacingd", pixdim=[2.63, 0.91, 3.13], mode="bilinear"), NONZERO],
+         [SOFTMAX, invert(True), ARGMAX], roi=(12, 24, 8), **MR),
 ]

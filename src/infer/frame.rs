@@ -43,6 +43,20 @@ pub struct Frame {
     /// Distance of neighbours along the array axes in mm that resampling was asked for; a grid of whole voxels may come
     /// near it only.
     pub nominal_mm: Option<[f64; 3]>,
+    /// What the last resampling made; `None` while voxels are those of the image.
+    pub resampled: Option<Resampled>,
+}
+
+/// The grid that a resampling made, as far as it is still there: what lay on it goes back to the grid before exactly, as
+/// MONAI does by undoing each step.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Resampled {
+    /// The grid that was resampled.
+    pub from: Arc<VolumeGeometry>,
+    /// First index and end of the grid that it made along each axis of the grid now: crops since then left a part of it.
+    pub whole: [(isize, isize); 3],
+    /// First index and end of that part; the rest of the grid now is padding since then.
+    pub left: [(usize, usize); 3],
 }
 
 /// First and last row, first and last column of a box in one slice of an array, 0-based, ends included.
@@ -97,7 +111,7 @@ impl Frame {
     /// A grid that was not changed yet.
     pub fn of(geometry: Arc<VolumeGeometry>, axes: Axes) -> Frame {
         let real = geometry.shape().map(|length| (0, length));
-        Frame { geometry, axes, windows: None, real, nominal_mm: None }
+        Frame { geometry, axes, windows: None, real, nominal_mm: None, resampled: None }
     }
 
     /// The same image on another grid whose axes are parallel.
@@ -114,7 +128,9 @@ impl Frame {
             }),
             _ => whole,
         };
-        Frame { geometry, real, nominal_mm: None, ..self }
+        let made = whole.map(|(first, end)| (first as isize, end as isize));
+        let resampled = Some(Resampled { from: self.geometry, whole: made, left: whole });
+        Frame { geometry, real, nominal_mm: None, resampled, ..self }
     }
 
     /// Shape of the array: slices, rows, columns.
@@ -256,8 +272,17 @@ impl<'a> Prepared<'a> {
         }
         let geometry = geometry_of_box(&self.frame.geometry, start, size)?;
         let moved = |index: usize, axis: usize| (index as isize - start[axis]).clamp(0, size[axis] as isize) as usize;
-        let real = [0, 1, 2].map(|axis| (moved(self.frame.real[axis].0, axis), moved(self.frame.real[axis].1, axis)));
-        let frame = Frame { geometry: Arc::new(geometry), real, ..self.frame };
+        let part = |of: [(usize, usize); 3]| [0, 1, 2].map(|axis| (moved(of[axis].0, axis), moved(of[axis].1, axis)));
+        let real = part(self.frame.real);
+        let resampled = self.frame.resampled.map(|resampled| Resampled {
+            whole: [0, 1, 2].map(|axis| {
+                let (first, end) = resampled.whole[axis];
+                (first - start[axis], end - start[axis])
+            }),
+            left: part(resampled.left),
+            ..resampled
+        });
+        let frame = Frame { geometry: Arc::new(geometry), real, resampled, ..self.frame };
         Ok(Prepared { frame, pixels: pixels.into(), mask, boxes, saved: self.saved })
     }
 

@@ -1,19 +1,26 @@
-//! From the network's values, slice by slice, to labels on the source grid; it holds only the slices still needed.
+//! From the network's values, slice by slice, to labels on the source grid; it holds only the slices still needed, but for
+//! a spline, which needs them all.
 
 mod bits;
+mod decide;
+mod place;
+mod whole;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use half::f16;
 use ndarray::{Array3, ArrayView3, ArrayView4, ArrayViewMut2, Axis, Slice, parallel::prelude::*};
 
 use self::bits::Bits;
+use self::decide::Decide;
+pub(super) use self::place::separate_axis;
+use self::place::{places, taps_back};
+use self::whole::Whole;
 use super::InferError;
-use super::axes::REVERSED_HAIR;
-use super::frame::{Frame, Windows, spacing_mm};
-use super::grid::{Method, Taps, positions_between};
-use super::recipe::{Activate, Activation, Decision, ExtraImage, Label, Output, Separate, Stage};
+use super::frame::{Frame, Windows};
+use super::grid::{Method, Taps};
+use super::part::part;
+use super::recipe::{Activate, Activation, Back, Decision, ExtraImage, Output, Separate, Stage};
 use super::window::label_channels;
 use crate::volume::VolumeGeometry;
 
@@ -29,6 +36,8 @@ pub(super) struct Restored {
     /// Slices of `[channel, row, column]` that later source slices still blend.
     waiting: VecDeque<(usize, Array3<f32>)>,
     next: usize,
+    /// All values, where a spline brings them back: nothing streams then.
+    whole: Option<Whole>,
     found: Found,
     /// One array for each channel of each image of the stage.
     images: Vec<Array3<f32>>,
@@ -42,93 +51,30 @@ enum Found {
     Overlapping(Vec<Bits>),
 }
 
-/// How the values of one voxel become a label.
-struct Decide {
-    decision: Decision,
-    /// Place in the list of labels plus one, by channel or value.
-    place_of: Vec<u8>,
-    sigmoid: bool,
-    half: bool,
-}
-
-impl Decide {
-    fn of(output: &Output) -> Decide {
-        let most = output.labels.iter().map(|label| label.last).max().unwrap_or(0);
-        let mut place_of = vec![0_u8; most + 1];
-        for (place, label) in output.labels.iter().enumerate() {
-            place_of[label.index..=label.last].fill(place as u8 + 1);
-        }
-        let sigmoid = output.activate == Activate::Restored && output.activation == Activation::Sigmoid;
-        Decide { decision: output.decision.clone(), place_of, sigmoid, half: output.half }
-    }
-
-    fn place(&self, value: usize) -> u8 {
-        self.place_of.get(value).copied().unwrap_or(0)
-    }
-
-    /// The value of a channel as the decision takes it. Softmax does not change which channel is the highest.
-    fn value(&self, value: f32) -> f32 {
-        let value = if self.half { rounded(value) } else { value };
-        if self.sigmoid { 1.0 / (1.0 + (-value).exp()) } else { value }
-    }
-
-    fn exclusive(&self, pixel: &[f32]) -> u8 {
-        match &self.decision {
-            Decision::LabelMap => {
-                let number = pixel[0].round();
-                if number >= 0.0 { self.place(number as usize) } else { 0 }
-            }
-            Decision::Regions(order) => {
-                let mut label = 0;
-                for (value, region) in pixel.iter().zip(order) {
-                    if self.value(*value) > 0.5 {
-                        label = *region;
-                    }
-                }
-                self.place(label)
-            }
-            Decision::ArgMax | Decision::Threshold => {
-                let mut best = 0;
-                for channel in 1..pixel.len() {
-                    // The first of equals wins, so that a tie with background stays background.
-                    if pixel[channel] > pixel[best] {
-                        best = channel;
-                    }
-                }
-                self.place(if self.half { first_equal(pixel, best) } else { best })
-            }
-        }
-    }
-
-    fn is_above(&self, value: f32, label: &Label) -> bool {
-        self.value(value) >= label.threshold
-    }
-}
-
-/// As half precision holds it.
-fn rounded(value: f32) -> f32 {
-    f16::from_f32(value).to_f32()
-}
-
-/// The first channel that is equal to the highest in half precision. Few are near enough to be rounded to see.
-fn first_equal(pixel: &[f32], highest: usize) -> usize {
-    let top = pixel[highest];
-    let near = top - top.abs() / 512.0 - 1e-7;
-    let equal = |value: &f32| *value >= near && rounded(*value) == rounded(top);
-    pixel[..highest].iter().position(equal).unwrap_or(highest)
-}
-
 impl Restored {
     /// Results of a network on the array of `frame`, on the grid `target`.
     pub(super) fn new(stage: &Stage, frame: &Frame, target: &Arc<VolumeGeometry>) -> Result<Restored, InferError> {
         let taps = taps_back(&stage.output, frame, target)?;
-        Ok(Restored::with_taps(stage.output.clone(), stage.images.clone(), taps, target.shape()))
+        let mut restored = Restored::with_taps(stage.output.clone(), stage.images.clone(), taps, target.shape());
+        if let Back::Spline(spline) = stage.output.back {
+            let (places, channels) = (places(&stage.output, frame, target)?, stage.output.channels_least());
+            restored.whole = Some(Whole::new(&places, spline, channels)?);
+        }
+        Ok(restored)
     }
 
     /// Results voxel by voxel on an array of this shape.
-    pub(super) fn in_place(stage: &Stage, shape: [usize; 3]) -> Restored {
+    ///
+    /// # Errors
+    /// Where a spline is asked for, which needs one grid.
+    pub(super) fn in_place(stage: &Stage, shape: [usize; 3]) -> Result<Restored, InferError> {
+        if let Back::Spline(..) = stage.output.back {
+            let reason = "found slices that were cut each in its own way, expected a grid where \"back\" is \"bspline\"; \
+                          set it to \"nearest\"";
+            return Err(InferError::Operation { name: "restore", reason: reason.to_owned() });
+        }
         let whole = |length: usize| (0..length).map(|index| Taps::at(index as f64, length, Method::Nearest)).collect();
-        Restored::with_taps(stage.output.clone(), stage.images.clone(), shape.map(whole), shape)
+        Ok(Restored::with_taps(stage.output.clone(), stage.images.clone(), shape.map(whole), shape))
     }
 
     /// No label at all, on an array of this shape: for operations on masks that no network made.
@@ -137,7 +83,7 @@ impl Restored {
             activation: Activation::None,
             activate: Activate::Blended,
             decision: Decision::ArgMax,
-            linear: false,
+            back: Back::Nearest,
             fades: false,
             separate: Separate::Never,
             half: false,
@@ -155,11 +101,15 @@ impl Restored {
         let channels = extras.iter().map(|image| image.channels.len()).sum();
         let images = (0..channels).map(|_| Array3::zeros(shape)).collect();
         let decide = Decide::of(&output);
-        Restored { output, extras, decide, taps, plain, waiting: VecDeque::new(), next: 0, found, images }
+        Restored { output, extras, decide, taps, plain, waiting: VecDeque::new(), next: 0, whole: None, found, images }
     }
 
     /// Takes `[channel, slice, row, column]` values from slice `start` of the network's grid on, in ascending order.
     pub(super) fn push(&mut self, start: usize, values: ArrayView4<'_, f32>) {
+        if let Some(whole) = &mut self.whole {
+            whole.push(start, values);
+            return;
+        }
         let end = start + values.shape()[1];
         // Source slices all of whose taps are there now.
         let upto = (self.next..self.taps[0].len())
@@ -243,6 +193,45 @@ impl Restored {
         }
     }
 
+    /// Ends the run: where a spline brings values back, they are decided now, channel by channel.
+    ///
+    /// # Errors
+    /// When they took too much memory.
+    pub(super) fn finish(mut self) -> Result<Restored, InferError> {
+        let Some(mut whole) = self.whole.take() else { return Ok(self) };
+        let channels = whole.channels()?;
+        let labels = if channels == 0 { 0 } else { label_channels(channels, &self.extras) };
+        let of_images = self.image_channels(labels);
+        let mut highest = None;
+        for channel in 0..channels {
+            let alone = self.output.labels.iter().filter(|label| label.index == channel);
+            let wanted = of_images.contains(&channel)
+                || channel < labels && (matches!(self.found, Found::Exclusive(_)) || alone.count() > 0);
+            if !wanted {
+                continue;
+            }
+            let values = whole.channel(channel);
+            match &mut self.found {
+                Found::Exclusive(all) if channel < labels => {
+                    self.decide.compare(channel, &values, part(all.view_mut(), whole.reached()), &mut highest);
+                }
+                Found::Overlapping(all) if channel < labels => {
+                    for (label, all) in self.output.labels.iter().zip(all).filter(|(label, _)| label.index == channel) {
+                        let mut mask = all.to_mask();
+                        let inside = values.mapv(|value| self.decide.is_above(value, label));
+                        part(mask.view_mut(), whole.reached()).assign(&inside);
+                        *all = Bits::of(&mask);
+                    }
+                }
+                _ => {}
+            }
+            for (_, all) in of_images.iter().zip(&mut self.images).filter(|(of, _)| **of == channel) {
+                part(all.view_mut(), whole.reached()).assign(&values);
+            }
+        }
+        Ok(self)
+    }
+
     /// What was found on the array of a frame whose slices were cut each in its own way, on the grid `target`: to the grid
     /// of the frame by its windows, from there the nearest voxel (as CERR undoes resize, crop and resample).
     pub(super) fn through(
@@ -252,7 +241,7 @@ impl Restored {
         target: &Arc<VolumeGeometry>,
     ) -> Result<Restored, InferError> {
         let grid = frame.geometry.shape();
-        let output = Output { linear: false, separate: Separate::Never, ..self.output.clone() };
+        let output = Output { back: Back::Nearest, separate: Separate::Never, ..self.output.clone() };
         let taps = taps_back(&output, frame, target)?;
         let found = match self.found {
             Found::Exclusive(all) => Found::Exclusive(nearest(&unwindowed(&all, windows, grid, 0), &taps, 0)),
@@ -321,75 +310,6 @@ impl Restored {
 
     fn place_of(&self, name: &str) -> Option<usize> {
         self.output.labels.iter().position(|label| label.name == name)
-    }
-}
-
-/// Taps from the network's grid onto the target. What lies in padding is not taken. Up to half a voxel beyond what shows
-/// the image the outermost voxel is; with `fades`, where a crop ended, values fade over one voxel, because what lies beyond
-/// counts as 0 (MONAI inverts a crop by padding with zeros, and interpolates then).
-fn taps_back(
-    output: &Output,
-    frame: &Frame,
-    target: &Arc<VolumeGeometry>,
-) -> Result<[Vec<Option<Taps>>; 3], InferError> {
-    let tensor = &frame.geometry;
-    let positions = positions_between(tensor, target).ok_or_else(|| InferError::Operation {
-        name: "restore",
-        reason: "found a network grid whose axes are not parallel to those of the source image, expected \
-                 pre-processing of the first input that keeps them parallel"
-            .to_owned(),
-    })?;
-    let separate = separate_axis(output.separate, frame.nominal_mm(), spacing_mm(target));
-    let reversed = frame.axes.reversed_on_array();
-    let along = |axis: usize| {
-        let linear = output.linear && separate != Some(axis);
-        if linear {
-            return taps_along(&positions[axis], frame.real[axis], Method::Linear, output.fades);
-        }
-        let hair = if reversed[axis] { REVERSED_HAIR } else { 0.0 };
-        let positions: Vec<f64> = positions[axis].iter().map(|position| position - hair).collect();
-        taps_along(&positions, frame.real[axis], Method::Nearest, false)
-    };
-    Ok([along(0), along(1), along(2)])
-}
-
-/// Taps at positions of one axis, of which the voxels from `first` up to `end` show the image.
-fn taps_along(positions: &[f64], (first, end): (usize, usize), method: Method, fades: bool) -> Vec<Option<Taps>> {
-    let length = end.saturating_sub(first);
-    if length == 0 {
-        return vec![None; positions.len()];
-    }
-    let last = length as f64 - 1.0;
-    let own = |position: &f64| position - first as f64;
-    // An image that was only resampled reaches about half a voxel beyond the outermost centres.
-    let cropped_low = positions.iter().any(|position| own(position) < -1.0);
-    let cropped_high = positions.iter().any(|position| own(position) > last + 1.0);
-    let taps = |position: &f64| {
-        let position = own(position);
-        let fading = fades && ((position < 0.0 && cropped_low) || (position > last && cropped_high));
-        let taps = if fading { Taps::fading(position, length) } else { Taps::at(position, length, method) };
-        taps.map(|taps| taps.shifted(first))
-    };
-    positions.iter().map(taps).collect()
-}
-
-/// The axis that is treated apart: the one of the largest spacing, when that is more than three times the smallest in the
-/// one grid or, failing that, in the other, and no other axis shares it (nnU-Net `determine_do_sep_z_and_axis`).
-pub(super) fn separate_axis(separate: Separate, from_mm: [f64; 3], to_mm: [f64; 3]) -> Option<usize> {
-    let largest = |spacing: [f64; 3]| spacing.iter().copied().fold(0.0, f64::max);
-    let smallest = |spacing: [f64; 3]| spacing.iter().copied().fold(f64::INFINITY, f64::min);
-    let is_apart = |spacing: [f64; 3]| largest(spacing) / smallest(spacing) > 3.0;
-    let spacing = match separate {
-        Separate::Never => return None,
-        Separate::Always => from_mm,
-        Separate::Auto if is_apart(from_mm) => from_mm,
-        Separate::Auto if is_apart(to_mm) => to_mm,
-        Separate::Auto => return None,
-    };
-    let lowest: Vec<usize> = (0..3).filter(|axis| (largest(spacing) / spacing[*axis] - 1.0).abs() < 1e-9).collect();
-    match lowest.as_slice() {
-        [only] => Some(*only),
-        _ => None,
     }
 }
 

@@ -152,7 +152,7 @@ impl<'a> Work<'a> {
     ) -> Result<Restored, InferError> {
         let frame = &self.ready.frame;
         let mut restored = match &frame.windows {
-            Some(_) => Restored::in_place(self.stage, frame.shape()),
+            Some(_) => Restored::in_place(self.stage, frame.shape())?,
             None => Restored::new(self.stage, frame, target)?,
         };
         match self.stage.passes.as_slice() {
@@ -167,7 +167,7 @@ impl<'a> Work<'a> {
         }
         match &frame.windows {
             Some(windows) => restored.through(frame, windows, target),
-            None => Ok(restored),
+            None => restored.finish(),
         }
     }
 

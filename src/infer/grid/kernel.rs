@@ -2,7 +2,7 @@
 //!
 //! Lines are handed over as `[index][lane]`, several lines side by side, in f64.
 
-use super::spline::{self, Ends, GUARD};
+use super::spline::{self, Ends, Order};
 
 /// How values between voxels are made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,8 +15,9 @@ pub enum Kernel {
     Cubic,
     /// The interpolating cubic spline, not-a-knot at the ends: MATLAB's `spline`.
     Spline,
-    /// The interpolating cubic B-spline of the signal mirrored at the outermost centres: ITK's and SciPy's `mirror`.
-    BSpline,
+    /// The interpolating B-spline of an order; cubic and of the signal mirrored at the outermost centres it is ITK's, and
+    /// SciPy's `mirror`.
+    BSpline(Order, Ends),
     /// The interpolating cubic B-spline of the signal whose outermost values go on for ever: scikit-image's `resize` of
     /// order 3 with `mode="edge"`, as nnU-Net calls it.
     EdgeSpline,
@@ -38,11 +39,21 @@ impl Kernel {
             "nearest" => Kernel::Nearest,
             "cubic" => Kernel::Cubic,
             "spline" => Kernel::Spline,
-            "bspline" => Kernel::BSpline,
+            "bspline" => Kernel::BSpline(Order::CUBIC, Ends::Mirror),
             "nnunet" => Kernel::EdgeSpline,
             "sinc" => Kernel::Sinc,
             "makima" => Kernel::Makima,
             _ => Kernel::Linear,
+        }
+    }
+
+    /// The order and the ends of the spline that it is.
+    fn spline(self) -> Option<(Order, Ends)> {
+        match self {
+            Kernel::Spline => Some((Order::CUBIC, Ends::NotAKnot)),
+            Kernel::BSpline(order, ends) => Some((order, ends)),
+            Kernel::EdgeSpline => Some((Order::CUBIC, Ends::Edge)),
+            _ => None,
         }
     }
 
@@ -56,7 +67,7 @@ impl Kernel {
 /// What happens along one axis.
 pub struct Along {
     length: usize,
-    ends: Option<Ends>,
+    spline: Option<(Order, Ends)>,
     points: Points,
 }
 
@@ -73,41 +84,37 @@ const HAIR: f64 = 1e-6;
 
 impl Along {
     /// `positions` are fractional indices of an axis of `length`. Beyond the outermost centres the outermost value is
-    /// taken when `clamp` is set, none else; [`Kernel::EdgeSpline`] goes on by itself.
+    /// taken when `clamp` is set, none else; splines that know how their signal goes on do so by themselves.
     pub fn new(kernel: Kernel, positions: &[f64], length: usize, clamp: bool) -> Along {
         let last = length as f64 - 1.0;
+        let spline = kernel.spline();
+        let goes_on = matches!(spline, Some((_, Ends::Edge | Ends::Reflect)));
         let inside = |position: f64| match (-HAIR..=last + HAIR).contains(&position) {
             true => Some(position.clamp(0.0, last)),
-            false if kernel == Kernel::EdgeSpline => Some(position.clamp(-1.0, last + 1.0)),
+            false if goes_on => Some(position),
             false => clamp.then(|| position.clamp(0.0, last)),
         };
         let held = positions.iter().map(|position| inside(*position));
         if kernel == Kernel::Makima && length > 2 {
-            return Along { length, ends: None, points: Points::Sloped(held.collect()) };
+            return Along { length, spline, points: Points::Sloped(held.collect()) };
         }
-        let ends = match kernel {
-            Kernel::Spline => Some(Ends::NotAKnot),
-            Kernel::BSpline => Some(Ends::Mirror),
-            Kernel::EdgeSpline => Some(Ends::Edge),
-            _ => None,
-        };
         let step = match positions {
             [first, .., last] => (last - first) / (positions.len() as f64 - 1.0),
             _ => 1.0,
         };
         let weights = |position: f64| match kernel {
+            _ if let Some((order, ends)) = spline => spline::taps(position, length, order, ends),
             Kernel::Nearest => vec![(((position + 0.5 + HAIR).floor()).clamp(0.0, last) as usize, 1.0)],
             Kernel::Cubic if length > 2 => keys(position, length),
-            Kernel::Spline | Kernel::BSpline | Kernel::EdgeSpline => spline::taps(position),
             Kernel::Sinc => lanczos(position, length, step.abs().max(1.0)),
             _ => linear(position, length),
         };
-        Along { length, ends, points: Points::Weighted(held.map(|position| position.map(weights)).collect()) }
+        Along { length, spline, points: Points::Weighted(held.map(|position| position.map(weights)).collect()) }
     }
 
     /// The given indices and weights for each new value.
     pub fn weighted(length: usize, taps: Vec<Vec<(usize, f64)>>) -> Along {
-        Along { length, ends: None, points: Points::Weighted(taps.into_iter().map(Some).collect()) }
+        Along { length, spline: None, points: Points::Weighted(taps.into_iter().map(Some).collect()) }
     }
 
     /// How many values come out.
@@ -120,14 +127,14 @@ impl Along {
 
     /// How many indices the line handed to [`Along::run`] has, and at which of them the signal begins.
     pub fn room(&self) -> (usize, usize) {
-        let guard = self.ends.map_or(0, |_| GUARD);
+        let guard = self.spline.map_or(0, |(_, ends)| ends.guard());
         (self.length + 2 * guard, guard)
     }
 
     /// Makes the new values of `lanes` lines. `line` is used up.
     pub fn run(&self, line: &mut [f64], lanes: usize, outside: f64, out: &mut [f64]) {
-        if let Some(ends) = self.ends {
-            spline::prefilter(line, self.length, lanes, ends);
+        if let Some((order, ends)) = self.spline {
+            spline::prefilter(line, self.length, lanes, order, ends);
         }
         match &self.points {
             Points::Weighted(points) => {
@@ -268,9 +275,61 @@ mod tests {
         // SciPy 1.17: CubicSpline(bc_type="not-a-knot"), map_coordinates(order=3, mode="mirror").
         near(&check(Kernel::Spline, &AT), &[3.0, 6.998383333333, 1.98125, 7.029947916667, 0.25835, 3.120052083333]);
         near(
-            &check(Kernel::BSpline, &AT),
+            &check(Kernel::of("bspline"), &AT),
             &[3.0, 3.68068878866, 1.75017258837, 7.00868550948, 0.185618464654, 3.6171400382],
         );
+    }
+
+    #[test]
+    fn splines_of_every_order_are_those_of_scipy_beyond_the_ends_too() {
+        // SciPy 1.17: map_coordinates(order, mode) of nearest (Edge), reflect (Reflect) and mirror (Mirror, to the centres).
+        const AT: [f64; 7] = [-2.25, -0.3, 0.3, 2.5, 6.9, 8.4, 10.75];
+        let spline = |order, ends| Kernel::BSpline(Order::of(order).expect("an order"), ends);
+        let edge = [
+            [2.9903386191, 2.64923692857, 3.86772287802, 1.88473276443, 0.287975518705, 4.34678244116, 4.00341156768],
+            [2.96841721993, 2.52939455515, 4.15130595333, 1.78329166784, 0.230820965194, 4.3430264751, 4.01226966346],
+            [2.92392701194, 2.35396137743, 4.29053726112, 1.70150111385, 0.190725721032, 4.34582601608, 4.02215179762],
+            [2.87895341934, 2.25277358857, 4.40852052903, 1.67023955035, 0.159638829396, 4.31836256482, 4.02861127619],
+        ];
+        let reflect = [
+            [3.48502893365, 2.50035915619, 3.92790442422, 1.88624230653, 0.293020796513, 4.56127191432, 0.21234207659],
+            [3.1645914262, 2.23536847934, 4.27741043277, 1.79216611172, 0.242933518313, 4.61504106548, 0.113569991676],
+            [
+                3.0780073945,
+                1.9364543099,
+                4.52003629586,
+                1.73226419548,
+                0.209760096607,
+                4.61933670284,
+                0.000829721543083,
+            ],
+            [
+                2.9575353839,
+                1.72978131785,
+                4.71828861336,
+                1.73172146969,
+                0.181720589143,
+                4.57607585017,
+                -0.0691519263648,
+            ],
+        ];
+        let mirror = [
+            [3.51695942502, 1.87593451592, 0.258569510993],
+            [3.68068878866, 1.75017258837, 0.185618464654],
+            [3.64442493156, 1.61638203673, 0.137852938356],
+            [3.66109287037, 1.52751648917, 0.107283521455],
+        ];
+        for (order, expected) in (2..=5).zip(&edge) {
+            near(&check(spline(order, Ends::Edge), &AT), expected);
+        }
+        for (order, expected) in (2..=5).zip(&reflect) {
+            near(&check(spline(order, Ends::Reflect), &AT), expected);
+        }
+        for (order, expected) in (2..=5).zip(&mirror) {
+            near(&check(spline(order, Ends::Mirror), &AT[2..5]), expected);
+        }
+        assert!(check(spline(5, Ends::Mirror), &[-0.1, 8.1]).iter().all(|value| value.is_nan()));
+        assert!((check(spline(5, Ends::Edge), &[-40.0])[0] - 3.0).abs() < 1e-4);
     }
 
     #[test]
@@ -344,7 +403,7 @@ mod tests {
         near(&ask(Kernel::Spline, &LINE[..3], &[0.3, 1.6]), &[4.545, 1.88]);
         near(&ask(Kernel::Spline, &LINE[..2], &[0.3, 0.6]), &[3.6, 4.2]);
         near(&ask(Kernel::Spline, &LINE[..4], &[0.3, 2.6]), &[6.0325, -0.12]);
-        near(&ask(Kernel::BSpline, &LINE[..2], &[0.3, 0.6]), &[3.432, 4.296]);
+        near(&ask(Kernel::of("bspline"), &LINE[..2], &[0.3, 0.6]), &[3.432, 4.296]);
         for word in Kernel::WORDS {
             assert!((ask(Kernel::of(word), &[7.0], &[0.0, 0.5])[1] - 7.0).abs() < 1e-12, "{word}");
             let found = ask(Kernel::of(word), &LINE[..2], &[0.0, 1.0]);

@@ -92,6 +92,18 @@ impl Rule {
     }
 }
 
+/// Where MONAI's Spacing looks for one of `outputs` values on an axis of `inputs`, `step` input voxels apart, with a spline
+/// and `align_corners`: its affine grid is stretched about the centre as if corners were to be aligned, and shrunk again in
+/// voxels of the input, which leaves other places than without (MONAI 1.6.1, `AffineGrid` and `Resample`). `reversed`: the
+/// network sees the end of the axis first.
+pub fn aligned_position(output: f64, (outputs, inputs): (usize, usize), step: f64, reversed: bool) -> f64 {
+    let stretched = |length: usize| length.max(2) as f64 / (length.max(2) as f64 - 1.0);
+    let centre = (outputs as f64 - 1.0) / 2.0;
+    let from_centre = if reversed { centre - output } else { output - centre };
+    let position = (step * (stretched(outputs) * from_centre + centre) + 0.5) / stretched(inputs);
+    if reversed { inputs as f64 - 1.0 - position } else { position }
+}
+
 /// The axis that nnU-Net resamples apart from the other two, by nearest neighbour: that of the largest spacing, where it
 /// is more than three times the smallest, of the present spacing first, else of the new one (nnU-Net v2,
 /// `determine_do_sep_z_and_axis`). Two axes that share the largest spacing are never apart. `always` takes the axis of

@@ -8,13 +8,14 @@ use crate::infer::axes::REVERSED_HAIR;
 use crate::infer::frame::{Frame, Prepared, spacing_mm};
 use crate::infer::grid::kernel::Kernel;
 use crate::infer::grid::lines::{self, Plan};
-use crate::infer::grid::target::{Rule, Target, separate_axis};
+use crate::infer::grid::spline::{Ends, Order};
+use crate::infer::grid::target::{Rule, Target, aligned_position, separate_axis};
 use crate::infer::parameter::{Arguments, Kind, Parameter};
 use crate::limits::IMAGE_SIDE_MAX;
 
 pub(super) const ENTRY: Operation = Operation {
     name: "resample",
-    doc: "Interpolates onto a grid of `spacing_mm`. Grids: `centred` shares its centre with the image and has ceil(n d_in / d_out) voxels (CERR); `edges` shares the outer edges, has round(n d_in / d_out) voxels, and the spacing gives way (nnU-Net); `corners` keeps the first voxel that the network sees and has round((n - 1) d_in / d_out + 1) voxels (MONAI `Spacing`). Methods: `linear`, `cubic` (Keys), `spline` (not-a-knot), `makima` as MATLAB's interp3; `sinc` as MATLAB's imresize with lanczos3; `bspline`: cubic B-spline mirrored at the outermost centres, as ITK and SciPy; `nnunet`: cubic B-spline whose ends go on as the outermost values, kept to the lowest and highest value before, as scikit-image's resize called by nnU-Net.",
+    doc: "Interpolates onto a grid of `spacing_mm`. Grids: `centred` shares its centre with the image and has ceil(n d_in / d_out) voxels (CERR); `edges` shares the outer edges, has round(n d_in / d_out) voxels, and the spacing gives way (nnU-Net); `corners` keeps the first voxel that the network sees and has round((n - 1) d_in / d_out + 1) voxels (MONAI `Spacing`). Methods: `linear`, `cubic` (Keys), `spline` (not-a-knot), `makima` as MATLAB's interp3; `sinc` as MATLAB's imresize with lanczos3; `bspline`: B-spline of an `order` with `ends`, by default cubic and mirrored at the outermost centres, as ITK and SciPy; `nnunet`: cubic B-spline whose ends go on as the outermost values, kept to the lowest and highest value before, as scikit-image's resize called by nnU-Net.",
     source: "CERR's resample and getResampledGrid; nnU-Net v2's default_resampling; MONAI's Spacing; Keys, IEEE Trans. ASSP 29, 1981; Unser, IEEE Trans. Signal Processing 41, 1993",
     parameters: &[
         Parameter {
@@ -47,7 +48,7 @@ pub(super) const ENTRY: Operation = Operation {
         },
         Parameter {
             name: "outside",
-            doc: "Value beyond the outermost voxel centres; `edge` takes the outermost voxel. CERR: 0. With grid `centred` only.",
+            doc: "Value beyond the outermost voxel centres; `edge` takes the outermost voxel, or what `ends` say. CERR: 0; MONAI's `Spacing` with a spline and `zeros`: 0. Not with grid `edges`.",
             unit: "unit of the image",
             kind: Kind::NumberOr { low: -1e9, high: 1e9, word: "edge" },
             default: Some("\"edge\""),
@@ -66,8 +67,32 @@ pub(super) const ENTRY: Operation = Operation {
             kind: Kind::Choice(&["nearest", "linear"]),
             default: Some("\"nearest\""),
         },
+        Parameter {
+            name: "order",
+            doc: "Order of `bspline`: that of its polynomials (SciPy's and MONAI's number for the mode).",
+            unit: "",
+            kind: Kind::Integer { low: 2, high: 5 },
+            default: Some("3"),
+        },
+        Parameter {
+            name: "ends",
+            doc: "How the image goes on beyond its ends for `bspline`: mirrored at the outermost centres, where `outside` counts beyond them; the outermost voxel for ever (SciPy `nearest`, MONAI `border`); mirrored at the outer edges (`reflection`).",
+            unit: "",
+            kind: Kind::Choice(&Ends::WORDS),
+            default: Some("\"mirror\""),
+        },
+        Parameter {
+            name: "aligned",
+            doc: "Takes values where MONAI's `Spacing` does with a spline and `align_corners`, near their places; with grid `corners` and `bspline`.",
+            unit: "",
+            kind: Kind::Flag,
+            default: Some("false"),
+        },
     ],
     check: |arguments| {
+        if let Some(told) = misplaced_spline(arguments) {
+            return Some(told);
+        }
         let [spacing, size] = ["spacing_mm", "size"].map(|key| arguments.triple(key));
         let (by_spacing, by_size) = (spacing != [0.0; 3], size != [0.0; 3]);
         let whole = size.iter().all(|side| side.fract() == 0.0);
@@ -76,18 +101,35 @@ pub(super) const ENTRY: Operation = Operation {
             let cure = "remove one of the two; with size set grid to \"edges\"".to_owned();
             return Some([found, "spacing_mm, or size in whole voxels with grid \"edges\"".to_owned(), cure]);
         }
-        let misplaced = arguments.number_or("outside").is_some() && arguments.choice("grid") != "centred";
+        let misplaced = arguments.number_or("outside").is_some() && arguments.choice("grid") == "edges";
         misplaced.then(|| {
-            let grid = arguments.choice("grid");
             [
-                format!("a number for outside with grid {grid:?}"),
+                "a number for outside with grid \"edges\"".to_owned(),
                 "\"edge\"".to_owned(),
-                "remove outside, or set grid to \"centred\"".to_owned(),
+                "remove outside, or set grid to \"centred\" or \"corners\"".to_owned(),
             ]
         })
     },
     apply: |arguments, image, _| resample(arguments, image),
 };
+
+/// What is wrong with the parameters of a B-spline: found, expected, cure.
+fn misplaced_spline(arguments: &Arguments) -> Option<[String; 3]> {
+    let (method, ends, aligned) = (arguments.choice("method"), arguments.choice("ends"), arguments.flag("aligned"));
+    if method != "bspline" && (arguments.integer("order") != 3 || ends != "mirror" || aligned) {
+        let found = format!("order, ends or aligned with method {method:?}");
+        return Some([found, "them with \"bspline\" only".to_owned(), "remove them, or set method".to_owned()]);
+    }
+    if ends != "mirror" && arguments.number_or("outside").is_some() {
+        let found = format!("a number for outside with ends {ends:?}, which tell what lies there");
+        return Some([found, "one of the two".to_owned(), "remove outside, or ends".to_owned()]);
+    }
+    if aligned && arguments.choice("grid") != "corners" {
+        let found = format!("aligned with grid {:?}", arguments.choice("grid"));
+        return Some([found, "the grid \"corners\"".to_owned(), "remove aligned, or set grid".to_owned()]);
+    }
+    None
+}
 
 fn resample<'a>(arguments: &Arguments, image: Prepared<'a>) -> Result<Prepared<'a>, InferError> {
     image.need_grid().map_err(failed("resample"))?;
@@ -99,7 +141,7 @@ fn resample<'a>(arguments: &Arguments, image: Prepared<'a>) -> Result<Prepared<'
     }
     let refused = |reason: String| failed("resample")(format!("at {spacing:?} mm: {reason}"));
     let rule = Rule::of(arguments.choice("grid"));
-    let target = rule.lay(&geometry, axes, spacing).map_err(|error| refused(error.to_string()))?;
+    let mut target = rule.lay(&geometry, axes, spacing).map_err(|error| refused(error.to_string()))?;
     let present = spacing_mm(&geometry);
     let new = [0, 1, 2].map(|axis| if spacing[axis] > 0.0 { spacing[axis] } else { present[axis] });
     if rule == Rule::Edges && target.geometry.shape() == geometry.shape() || target.kept == [true; 3] {
@@ -111,7 +153,18 @@ fn resample<'a>(arguments: &Arguments, image: Prepared<'a>) -> Result<Prepared<'
         "never" => None,
         word => separate_axis(present, new, word == "always"),
     };
-    let kernel = Kernel::of(arguments.choice("method"));
+    let kernel = match (arguments.choice("method"), Order::of(arguments.integer("order"))) {
+        ("bspline", Some(order)) => Kernel::BSpline(order, Ends::of(arguments.choice("ends"))),
+        (word, _) => Kernel::of(word),
+    };
+    if arguments.flag("aligned") {
+        let reversed = axes.reversed_on_array();
+        for axis in (0..3).filter(|axis| !target.kept[*axis]) {
+            let (sizes, step) = ((target.positions[axis].len(), sides[axis]), new[axis] / present[axis]);
+            let places = target.positions[axis].iter_mut().enumerate();
+            places.for_each(|(output, place)| *place = aligned_position(output as f64, sizes, step, reversed[axis]));
+        }
+    }
     let across = Kernel::of(arguments.choice("across"));
     let kernels = [0, 1, 2].map(|axis| if apart == Some(axis) { across } else { kernel });
     let (deviation, gap) = (geometry.slice_spacing_deviation_mm(), geometry.slice_spacing_mm());

@@ -7,7 +7,7 @@ mod stage;
 mod window;
 
 pub use network::NetworkFile;
-pub(super) use output::{Activate, Activation, Decision, ExtraImage, ImageKind, Label, Output, Separate};
+pub(super) use output::{Activate, Activation, Back, Decision, ExtraImage, ImageKind, Label, Output, Separate, Spline};
 pub(super) use stage::{Input, Pass, Source, Stage};
 pub(super) use window::{Blend, PadSide, Tiling, Window};
 pub use window::{Layout, Tensor};

@@ -1,7 +1,8 @@
 //! How the output of networks becomes labels and images, as checked from `model.json`.
 
 use super::window::PRECISIONS;
-use crate::document::{Node, Problems, Value};
+use crate::document::{Fields, Node, Problems, Value};
+use crate::infer::grid::spline::{Ends, Order};
 use crate::limits::{MODEL_LABEL_VALUE_MAX, MODEL_LABELS_MAX};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,15 +41,35 @@ pub(in crate::infer) struct Output {
     pub activation: Activation,
     pub activate: Activate,
     pub decision: Decision,
-    /// Back onto the source grid: linear on values, then decide; or decide, then the nearest label.
-    pub linear: bool,
-    /// Beyond a crop the values are 0 and are blended in, over one voxel; else nothing is found there.
+    /// How results go back onto the source grid.
+    pub back: Back,
+    /// Beyond a crop the values are 0 and are blended in; else nothing is found there.
     pub fades: bool,
     /// Along the axis of lowest resolution the nearest instead.
     pub separate: Separate,
     /// Values on the source grid are rounded to half precision before they decide, as nnU-Net does: ties become real.
     pub half: bool,
     pub labels: Vec<Label>,
+}
+
+/// How results go back onto the source grid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::infer) enum Back {
+    /// Decide, then the nearest label.
+    Nearest,
+    /// Values linearly, then decide.
+    Linear,
+    /// Values by a B-spline through all of them, then decide (MONAI's Invertd of a Spacing with a spline).
+    Spline(Spline),
+}
+
+/// The B-spline that brings values back. Of mirrored ends nothing is found beyond the outermost centres.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::infer) struct Spline {
+    pub order: Order,
+    pub ends: Ends,
+    /// Values are taken where MONAI does with `align_corners`.
+    pub aligned: bool,
 }
 
 /// Whether the axis of lowest resolution is treated apart, as nnU-Net does with anisotropic images.
@@ -134,8 +155,7 @@ pub(super) fn parse_output(node: &Node, problems: &mut Problems) -> Option<Outpu
         (Some(_), None) => Some(Decision::LabelMap),
         (None, None) => None,
     };
-    let back = fields.optional("back");
-    let linear = back.map_or(Some(true), |n| n.choice(&[("linear", true), ("nearest", false)], problems));
+    let back = parse_back(&mut fields, decision.as_ref(), problems);
     let outside = [("nothing", false), ("zero", true)];
     let fades = fields.optional("outside").map_or(Some(false), |n| n.choice(&outside, problems));
     let words = [("never", Separate::Never), ("auto", Separate::Auto), ("always", Separate::Always)];
@@ -144,12 +164,7 @@ pub(super) fn parse_output(node: &Node, problems: &mut Problems) -> Option<Outpu
     let labels = fields.required("labels", problems).map(|n| parse_labels(n, decision.as_ref(), problems));
     let activations = fields.optional("activation").unwrap_or(node);
     fields.finish(problems);
-    let (activation, activate, decision, linear) = (activation?, activate?, decision?, linear?);
-    if let (Decision::LabelMap, true, Some(back)) = (&decision, linear, back) {
-        let cure = "set it to \"nearest\"";
-        problems.add_with_cure(back, "linear with a label map", "nearest: label numbers have no mean", cure);
-    }
-    let linear = linear && decision != Decision::LabelMap;
+    let (activation, activate, decision, back) = (activation?, activate?, decision?, back?);
     if decision == Decision::LabelMap && activation != Activation::None {
         problems.add_with_cure(
             activations,
@@ -165,7 +180,49 @@ pub(super) fn parse_output(node: &Node, problems: &mut Problems) -> Option<Outpu
         problems.add_with_cure(activations, found, "softmax where all channels are together", cure);
     }
     let (fades, separate) = (fades?, separate?);
-    Some(Output { activation, activate, decision, linear, fades, separate, half, labels: labels? })
+    if let (Back::Spline(..), true) = (back, separate != Separate::Never) {
+        let cure = "remove \"separate\", or set \"back\" to \"linear\"";
+        problems.add_with_cure(node, "\"separate\" beside \"back\": \"bspline\"", "one of them", cure);
+    }
+    if let (Back::Spline(Spline { aligned: true, .. }), false) = (back, fades) {
+        let cure = "set \"outside\" to \"zero\", or remove \"aligned\"";
+        problems.add_with_cure(node, "\"aligned\" without \"outside\": \"zero\"", "both, or none", cure);
+    }
+    Some(Output { activation, activate, decision, back, fades, separate, half, labels: labels? })
+}
+
+/// `back`, and `order`, `ends` and `aligned` of a spline. A label map goes back by the nearest label, also where nothing is said.
+fn parse_back(fields: &mut Fields<'_>, decision: Option<&Decision>, problems: &mut Problems) -> Option<Back> {
+    let node = fields.optional("back");
+    let words = ["linear", "nearest", "bspline"].map(|word| (word, word));
+    let word = node.map_or(Some("linear"), |node| node.choice(&words, problems));
+    let order = fields.optional("order").map(|node| (node, node.integer(2, 5, problems)));
+    let choices = Ends::WORDS.map(|word| (word, Ends::of(word)));
+    let ends = fields.optional("ends").map(|node| (node, node.choice(&choices, problems)));
+    let aligned = fields.optional("aligned").map(|node| (node, node.bool(problems)));
+    let word = word?;
+    let given = [order.map(|(node, _)| node), ends.map(|(node, _)| node), aligned.map(|(node, _)| node)];
+    for (key, at) in ["order", "ends", "aligned"].into_iter().zip(given) {
+        if let Some(at) = at.filter(|_| word != "bspline") {
+            let cure = "remove it, or set \"back\" to \"bspline\"";
+            problems.add_with_cure(at, format!("{key:?} with \"back\": {word:?}"), "it with a spline only", cure);
+        }
+    }
+    if let (Some(Decision::LabelMap), true, Some(node)) = (decision, word != "nearest", node) {
+        let cure = "set it to \"nearest\"";
+        problems.add_with_cure(node, format!("{word} with a label map"), "nearest: label numbers have no mean", cure);
+    }
+    match word {
+        _ if decision == Some(&Decision::LabelMap) => Some(Back::Nearest),
+        "nearest" => Some(Back::Nearest),
+        "linear" => Some(Back::Linear),
+        _ => {
+            let order = order.map_or(Some(3), |(_, order)| order);
+            let ends = ends.map_or(Some(Ends::Mirror), |(_, ends)| ends);
+            let aligned = aligned.map_or(Some(false), |(_, aligned)| aligned);
+            Some(Back::Spline(Spline { order: Order::of(order?)?, ends: ends?, aligned: aligned? }))
+        }
+    }
 }
 
 fn parse_order(node: &Node, problems: &mut Problems) -> Vec<usize> {

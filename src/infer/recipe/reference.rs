@@ -5,6 +5,7 @@ use serde_json::json;
 
 use super::window::{Layout, View};
 use crate::document::{Key, Shape, Table};
+use crate::infer::grid::spline::Ends;
 use crate::limits::{
     CHANNEL_OFFSET_MAX, ID_LENGTH_MAX, MODEL_CHANNELS_MAX, MODEL_INPUTS_MAX, MODEL_LABEL_VALUE_MAX, MODEL_LABELS_MAX,
     MODEL_NETWORKS_MAX, MODEL_STEPS_MAX, WINDOW_SIDE_MAX,
@@ -354,15 +355,28 @@ fn output() -> Table {
         ),
         key(
             "back",
-            Shape::Words(vec!["linear", "nearest"]),
+            Shape::Words(vec!["linear", "nearest", "bspline"]),
             "`linear`; with `label_map` `nearest`",
-            "how results go back to the grid of the first input: values linearly, then the decision; or the decision, then the nearest label",
+            "how results go back to the grid of the first input: values linearly, then the decision; or the decision, then the nearest label; or values by a B-spline, then the decision (MONAI's Invertd of a Spacing with a spline), for which the values of all classes are held at once",
+        ),
+        key("order", Shape::Integer { low: 2, high: 5 }, "`3`", "the order of `bspline`"),
+        key(
+            "ends",
+            Shape::Words(Ends::WORDS.to_vec()),
+            "`mirror`",
+            "how values go on beyond their ends for `bspline`: mirrored at the outermost centres, and nothing is found beyond them (MONAI `zeros`); the outermost for ever (`border`); mirrored at the outer edges (`reflection`)",
+        ),
+        key(
+            "aligned",
+            Shape::Flag,
+            "`false`",
+            "with `bspline` and `outside` zero: takes values where MONAI's Spacing does with `align_corners`",
         ),
         key(
             "outside",
             Shape::Words(vec!["nothing", "zero"]),
             "`nothing`",
-            "what lies beyond a crop, with `back` linear: nothing is found there; or values count as 0 and fade in over one voxel (MONAI's Invertd)",
+            "what lies beyond a crop: nothing is found there; or each step before the network is undone for itself, and values beyond a crop count as 0 (MONAI's Invertd), which fade in over one voxel with `linear`",
         ),
         key(
             "separate",

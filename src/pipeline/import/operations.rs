@@ -1,6 +1,6 @@
 //! Operations before a model as JSON, in one place for all importers; it applies none.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 /// The box of what is not 0 in any image of the model, holes filled; of an empty image all.
 pub(super) fn crop_to_nonzero() -> Value {
@@ -47,6 +47,13 @@ pub(super) fn resample_nnunet(spacing_mm: &[f64], method: &str, separate: &str) 
 /// As MONAI's Spacing: the centre of the first voxel stays.
 pub(super) fn resample_monai(spacing_mm: &[f64], method: &str) -> Value {
     json!({ "op": "resample", "spacing_mm": spacing_mm, "grid": "corners", "method": method })
+}
+
+/// As MONAI's Spacing with a spline: `spline` holds the keys of `resample` that tell which one.
+pub(super) fn resample_spline(spacing_mm: &[f64], spline: &Map<String, Value>) -> Value {
+    let mut operation = resample_monai(spacing_mm, "bspline");
+    spline.iter().for_each(|(key, value)| operation[key] = value.clone());
+    operation
 }
 
 /// An operation that measures all images that have it.

@@ -3,9 +3,10 @@
 //! Facts: MONAI 1.6.1, transforms/*/dictionary.py. A transform that has no exact counterpart here is a problem that names it,
 //! and so is an argument that is not known.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::config::{Component, Config};
+use super::expression::is_true;
 use super::step::Step;
 use crate::document::{Node, Problems, Value as Read};
 use crate::pipeline::import::operations as op;
@@ -15,6 +16,8 @@ use crate::pipeline::import::operations as op;
 pub(super) struct Image {
     /// The key of the dictionary that holds it now.
     pub key: String,
+    /// The key that it was loaded under.
+    pub loaded: String,
     /// What it is called.
     pub name: String,
     pub pre: Vec<Value>,
@@ -79,7 +82,7 @@ impl Images {
 
     fn add(&mut self, key: &str, expected: &Expected<'_>) {
         let names = if key == expected.key { expected.names.to_vec() } else { vec![key.to_owned()] };
-        let image = |name| Image { key: key.to_owned(), name, pre: Vec::new() };
+        let image = |name| Image { key: key.to_owned(), loaded: key.to_owned(), name, pre: Vec::new() };
         self.images.extend(names.into_iter().map(image));
     }
 
@@ -220,30 +223,59 @@ impl Transform<'_, '_, '_> {
         fine
     }
 
+    /// An argument, or the value of this image where it is a list with one for each key.
+    fn own(&self, key: &str, problems: &mut Problems) -> Option<Node> {
+        let node = self.step.get(key, problems)?;
+        match &node.value {
+            Read::Array(items) => items.get(self.position).or(items.first()).cloned(),
+            _ => Some(node),
+        }
+    }
+
     fn spacing(&self, problems: &mut Problems) -> Option<Vec<Value>> {
         let step = self.step;
         step.only(&["pixdim", "mode", "padding_mode", "diagonal"], problems);
         let spacing_mm = step.triple("pixdim", problems)?.map(|side| side.max(0.0));
-        let mode = step.get("mode", problems);
-        let mode = match mode.as_ref().map(|node| &node.value) {
-            Some(Read::Array(items)) => items.get(self.position).or(items.first()).cloned(),
-            _ => mode,
-        };
-        let method = match mode.as_ref().map(|node| &node.value) {
-            None => "linear",
-            Some(Read::String(word)) if ["bilinear", "trilinear", "linear"].contains(&word.as_str()) => "linear",
-            Some(Read::String(word)) if word == "nearest" => "nearest",
-            Some(Read::Number(order, _)) if *order == 1.0 => "linear",
-            _ => {
-                problems.add(mode.as_ref()?, mode.as_ref()?.describe(), "the mode \"bilinear\" or \"nearest\"");
+        for key in ["diagonal", "scale_extent"] {
+            if self.own(key, problems).is_some_and(|node| is_true(&node.value)) {
+                step.refuse(&format!("{key}: false"), problems);
+            }
+        }
+        let padding = self.own("padding_mode", problems);
+        let padding = match padding.as_ref().map(|node| (node, &node.value)) {
+            None => "border",
+            Some((_, Read::String(word))) => word.as_str(),
+            Some((node, _)) => {
+                problems.add(node, node.describe(), "a word such as \"border\"");
                 return None;
             }
         };
-        if step.flag("diagonal", false, problems) {
-            step.refuse("diagonal: false", problems);
-        }
-        if let Some(padding) = step.text("padding_mode", problems).filter(|word| word != "border") {
-            step.refuse(&format!("padding_mode \"border\", not {padding:?}"), problems);
+        let aligned = self.own("align_corners", problems).is_some_and(|node| is_true(&node.value));
+        let mode = self.own("mode", problems);
+        let method = match mode.as_ref().map(|node| &node.value) {
+            Some(Read::Number(order, _)) if (2.0..=5.0).contains(order) && order.fract() == 0.0 => {
+                let spline = spline_of(*order as i64, padding, aligned);
+                if spline.is_none() {
+                    step.refuse(
+                        &format!("padding_mode \"border\", \"zeros\" or \"reflection\", not {padding:?}"),
+                        problems,
+                    );
+                }
+                return Some(vec![op::resample_spline(&spacing_mm, &spline?)]);
+            }
+            None => "linear",
+            Some(Read::String(word)) if ["bilinear", "trilinear", "linear"].contains(&word.as_str()) => "linear",
+            Some(Read::String(word)) if word == "nearest" => "nearest",
+            Some(Read::Number(order, _)) if *order == 1.0 && !aligned => "linear",
+            _ => {
+                let expected =
+                    "the mode \"bilinear\", \"nearest\", 1 (without align_corners) or the order of a spline, 2 to 5";
+                problems.add(mode.as_ref()?, mode.as_ref()?.describe(), expected);
+                return None;
+            }
+        };
+        if !["border", "nearest"].contains(&padding) {
+            step.refuse(&format!("padding_mode \"border\" with this mode, not {padding:?}"), problems);
         }
         Some(vec![op::resample_monai(&spacing_mm, method)])
     }
@@ -439,6 +471,22 @@ impl Transform<'_, '_, '_> {
         }
         Some(vec![op::crop_above(above, margin, divisible, stays)])
     }
+}
+
+/// The keys of `resample` for the spline that SciPy's `map_coordinates` computes with the mode that MONAI makes of a padding.
+fn spline_of(order: i64, padding: &str, aligned: bool) -> Option<Map<String, Value>> {
+    let mut spline = Map::from_iter([("order".to_owned(), Value::from(order))]);
+    let (key, value) = match padding {
+        "border" | "nearest" => ("ends", Value::from("edge")),
+        "reflection" | "reflect" | "grid-mirror" => ("ends", Value::from("reflect")),
+        "zeros" | "constant" => ("outside", Value::from(0)),
+        _ => return None,
+    };
+    spline.insert(key.to_owned(), value);
+    if aligned {
+        spline.insert("aligned".to_owned(), Value::from(true));
+    }
+    Some(spline)
 }
 
 /// The bound of `$lambda x: x > BOUND`.

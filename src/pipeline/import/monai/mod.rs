@@ -211,7 +211,8 @@ impl Parts {
         let list = config.transforms(post, problems);
         let mut notes = Vec::new();
         let names = data.structures(&mut notes);
-        let mut segments = segments::read(&config, &list, post, (&names, data.outputs), problems)?;
+        let chosen: Vec<&images::Image> = images.images.iter().filter(|image| image.key == data.input).collect();
+        let mut segments = segments::read(&config, &list, post, (&names, data.outputs), &chosen, problems)?;
         segments.notes.splice(0..0, notes);
         Some(Parts { images, inference: how?, segments })
     }

@@ -6,6 +6,7 @@
 use serde_json::{Map, Value, json};
 
 use super::config::{Component, Config};
+use super::images::Image;
 use super::step::Step;
 use crate::document::{Node, Problems, Value as Read};
 use crate::pipeline::import::nnunet::largest_component;
@@ -29,6 +30,8 @@ struct Reader<'a> {
     activation: &'static str,
     activated_after: bool,
     back: Option<bool>,
+    /// The key whose transforms Invertd undoes.
+    undone: Option<String>,
     decision: Option<Decision>,
     decided_before: bool,
     chain: Chain,
@@ -62,6 +65,7 @@ pub(super) fn read(
     list: &[Component],
     at: &Node,
     (names, channels): (&[(String, usize)], usize),
+    images: &[&Image],
     problems: &mut Problems,
 ) -> Option<Segments> {
     let labels: Vec<String> = names.iter().map(|(name, _)| name.clone()).collect();
@@ -71,6 +75,7 @@ pub(super) fn read(
         activation: "none",
         activated_after: false,
         back: None,
+        undone: None,
         decision: None,
         decided_before: false,
         chain: Chain::new(&labels),
@@ -97,7 +102,7 @@ pub(super) fn read(
             }
         }
     }
-    reader.finish(at, problems)
+    reader.finish(at, images, problems)
 }
 
 impl Reader<'_> {
@@ -126,6 +131,7 @@ impl Reader<'_> {
             step.refuse("no post_func", problems);
         }
         self.back = Some(step.flag("nearest_interp", true, problems));
+        self.undone = per_key(step, "orig_keys", problems).and_then(|node| node.text(problems).map(str::to_owned));
         self.decided_before = self.decision.is_some();
     }
 
@@ -265,7 +271,7 @@ impl Reader<'_> {
         self.delivered.retain(|name| kept.contains(name));
     }
 
-    fn finish(mut self, at: &Node, problems: &mut Problems) -> Option<Segments> {
+    fn finish(mut self, at: &Node, images: &[&Image], problems: &mut Problems) -> Option<Segments> {
         let Some(decision) = self.decision else {
             problems.add(at, "post-processing without AsDiscreted", "AsDiscreted, which makes labels of values");
             return None;
@@ -290,12 +296,7 @@ impl Reader<'_> {
         let labels: Map<String, Value> = self.names.iter().map(by_label).collect();
         output["decision"] =
             Value::from(if matches!(decision, Decision::Threshold(_)) { "threshold" } else { "argmax" });
-        // The nearest voxel of what is decided before or after is the same label.
-        output["back"] = Value::from(if nearest || self.decided_before { "nearest" } else { "linear" });
-        if output["back"] == "linear" {
-            // Invertd pads what was cropped away with zeros before it interpolates.
-            output["outside"] = Value::from("zero");
-        }
+        self.bring_back(&mut output, nearest, images, at, problems);
         output["labels"] = Value::Object(labels);
         if self.activated_after && self.activation == "sigmoid" {
             self.notes.push(
@@ -306,6 +307,49 @@ impl Reader<'_> {
         }
         let Reader { chain, delivered, not_expressed, notes, .. } = self;
         Some(Segments { output, post: chain.into_post(), delivered, not_expressed, notes })
+    }
+}
+
+impl Reader<'_> {
+    /// How results go back. Invertd takes the mode that a resampling had, unless it is told the nearest; what was cropped away
+    /// it pads with zeros before it interpolates.
+    fn bring_back(&mut self, output: &mut Value, nearest: bool, images: &[&Image], at: &Node, problems: &mut Problems) {
+        // The nearest voxel of what is decided before or after is the same label.
+        output["back"] = Value::from(if nearest || self.decided_before { "nearest" } else { "linear" });
+        output["outside"] = Value::from("zero");
+        let undone = images.iter().find(|image| self.undone.as_ref() == Some(&image.loaded)).or(images.first());
+        let moves: Vec<&Value> = undone
+            .map_or(Vec::new(), |image| image.pre.iter().filter(|operation| operation["op"] == "resample").collect());
+        let Some(spline) = moves.iter().find(|operation| operation["method"] == "bspline").filter(|_| !nearest) else {
+            if !moves.is_empty() && moves.iter().all(|operation| operation["method"] == "nearest") {
+                output["back"] = Value::from("nearest");
+            }
+            return;
+        };
+        if moves.len() > 1 || self.decided_before {
+            let found = "a Spacingd with a spline that Invertd undoes, beside another resampling or after AsDiscreted";
+            problems.add(at, found, "the spline alone, undone before AsDiscreted, or nearest_interp: true");
+        }
+        output["back"] = Value::from("bspline");
+        let crops = |operation: &Value| {
+            let cuts = operation.get("size").is_some() && operation.get("only").is_none_or(|only| only != "pad");
+            operation["op"] == "crop" || operation["op"] == "fit" && cuts
+        };
+        let after =
+            undone.into_iter().flat_map(|image| image.pre.iter().skip_while(|operation| operation["op"] != "resample"));
+        if !matches!(self.decision, Some(Decision::Threshold(_))) && after.into_iter().any(crops) {
+            self.notes.push(
+                "Invertd with a spline after a crop: MONAI takes what was cropped away as 0, in which the spline rings, and \
+                 argmax finds the channel that is highest there, if by 1e-20 only. So it is here; to find nothing there set \
+                 \"outside\" to \"nothing\""
+                    .to_owned(),
+            );
+        }
+        for key in ["order", "ends", "aligned"] {
+            if let Some(value) = spline.get(key) {
+                output[key] = value.clone();
+            }
+        }
     }
 }
 
