@@ -339,3 +339,7 @@ pub const STRUCTURES_LOOKED_AT_MAX: usize = 4_096;
 
 /// Most points of a dose-volume histogram: 100 Gy in steps of 1 mGy.
 pub const DVH_POINTS_MAX: usize = 100_000;
+
+/// Different values of an image that are counted at once for the figures of a structure: more than a CT or MR has, so that
+/// it is gone through once; an image of real numbers is gone through again for each million of them (some 30 MB).
+pub const VALUES_HELD_MAX: usize = 1 << 20;
