@@ -267,6 +267,9 @@ pub const PICTURE_PLANES_MAX: usize = 3;
 /// Sides of a picture for archives, in pixels: what a viewer shows of a square image without scaling.
 pub const CAPTURE_SIDE: usize = 1_024;
 
+/// Pictures of nothing but checks and warnings, for archives: more than a hundred lines are read on the page.
+pub const CAPTURE_CHECKS_SHEETS_MAX: usize = 4;
+
 /// Most notices of the receiver that wait for the loop.
 pub const NOTICE_QUEUE_MAX: usize = 256;
 
