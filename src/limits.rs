@@ -267,6 +267,9 @@ pub const PICTURE_PLANES_MAX: usize = 3;
 /// Sides of a picture for archives, in pixels: what a viewer shows of a square image without scaling.
 pub const CAPTURE_SIDE: usize = 1_024;
 
+/// Pictures of nothing but checks and warnings, for archives: more than a hundred lines are read on the page.
+pub const CAPTURE_CHECKS_SHEETS_MAX: usize = 4;
+
 /// Most notices of the receiver that wait for the loop.
 pub const NOTICE_QUEUE_MAX: usize = 256;
 
@@ -339,3 +342,7 @@ pub const STRUCTURES_LOOKED_AT_MAX: usize = 4_096;
 
 /// Most points of a dose-volume histogram: 100 Gy in steps of 1 mGy.
 pub const DVH_POINTS_MAX: usize = 100_000;
+
+/// Different values of an image that are counted at once for the figures of a structure: more than a CT or MR has, so that
+/// it is gone through once; an image of real numbers is gone through again for each million of them (some 30 MB).
+pub const VALUES_HELD_MAX: usize = 1 << 20;

@@ -18,10 +18,10 @@ fi
 [ -x .venv/outputs/bin/python ] || python3 -m venv .venv/outputs
 .venv/outputs/bin/pip install -q --disable-pip-version-check 'highdicom>=0.28' 'pydicom>=3' 'SimpleITK>=2.3' 'pypdf>=5' numpy
 
-folder=$(mktemp -d)
-trap 'rm -rf "$folder"' EXIT
-CONTOURD_READERS_DIR=$folder cargo test --quiet --test outputs
-folder=$folder/outputs
+made=$(mktemp -d)
+trap 'rm -rf "$made"' EXIT
+CONTOURD_READERS_DIR=$made cargo test --quiet --test outputs
+folder=$made/outputs
 
 # The validator is of 2022: it knows no Label Map Segmentation (2024), and takes a segment 0 for an error. Classic MR images
 # have no rescale in their module; a derived one that is not of whole numbers has, as scanners write it.

@@ -1,7 +1,7 @@
 //! Slices of a volume with the outlines of structures, as PNG, for people to look at; it writes no files.
 //!
-//! Pictures follow the radiological convention, however the images were stored: the patient's right is on the left,
-//! the front on top, in sagittal pictures the front on the left, in coronal and sagittal pictures the head on top.
+//! Pictures follow the radiological convention, however the images were acquired and stored: the patient's right is on
+//! the left, the front on top, in sagittal pictures the front on the left, in coronal and sagittal pictures the head on top.
 //! Letters at the borders say so, beside the place, the window and a bar of known length. Millimetres are square: pixels
 //! are scaled by their spacing.
 
@@ -336,7 +336,7 @@ fn spread(chosen: &mut Vec<usize>, areas: &[Vec<f64>], slices: usize, at_least: 
 
 #[cfg(test)]
 mod tests {
-    use super::side::{direction, direction_letter};
+    use super::side::towards;
     use super::*;
     use crate::volume::VolumeGeometry;
     use ndarray::Array3;
@@ -409,11 +409,11 @@ mod tests {
             let geometry = geometry(row, column);
             let everything = block(&geometry, [0, 0, 0], [10, 40, 50]);
             // A corner towards the patient's right front head.
-            let towards = |axis: usize, length: usize| {
-                let wanted = matches!(direction_letter(direction(&geometry, axis)), 'R' | 'A' | 'H');
+            let corner = |axis: usize, length: usize| {
+                let wanted = matches!(towards(&geometry, axis), 'R' | 'A' | 'H');
                 if wanted { (length * 3 / 5, length) } else { (0, length * 2 / 5) }
             };
-            let bounds = [towards(0, 10), towards(1, 40), towards(2, 50)];
+            let bounds = [corner(0, 10), corner(1, 40), corner(2, 50)];
             let mask = block(&geometry, bounds.map(|b| b.0), bounds.map(|b| b.1));
             let blue = Color([0, 0, 255]);
             let outlines = [Outline { color: blue, mask: &everything }, Outline { color: RED, mask: &mask }];

@@ -4,6 +4,7 @@
 //! the same content. It names no patient unless the caller puts that in: [`Report::patient`] is empty by default.
 
 mod html;
+mod legend;
 mod pages;
 mod sheets;
 

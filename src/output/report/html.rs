@@ -17,10 +17,10 @@ h1{font-size:26px;line-height:1.2;margin:0}h2{font-size:17px;margin:0 0 12px}\
 .by{color:var(--soft)}.review{background:var(--warnground);color:var(--warn);border:1px solid #f0c98a;border-radius:8px;\
 padding:10px 16px;font-weight:600;margin:0 0 18px}\
 section{background:#fff;border:1px solid var(--line);border-radius:10px;padding:18px 20px;margin-top:16px}\
-.two{display:grid;grid-template-columns:repeat(auto-fit,minmax(340px,1fr));gap:16px;margin-top:16px}.two section{margin:0}\
+.two{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(420px,100%),1fr));gap:16px;margin-top:16px;align-items:start}.two section{margin:0}\
 table{border-collapse:collapse;width:100%}th{font-weight:600;text-align:left;color:var(--soft);font-size:13px}\
 th,td{padding:6px 10px 6px 0;border-bottom:1px solid var(--line);vertical-align:top}tr:last-child td{border-bottom:0}\
-.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}td.k{color:var(--soft);width:38%}\
+.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}.n+:not(.n){padding-left:18px}td.k{color:var(--soft);width:38%}\
 td.v{overflow-wrap:anywhere}.chip{display:inline-block;width:14px;height:14px;border-radius:3px;margin-right:9px;\
 vertical-align:-2px;border:1px solid rgba(0,0,0,.25)}.note{color:var(--warn)}.empty td{color:var(--warn)}\
 .pictures{display:grid;grid-template-columns:repeat(auto-fill,minmax(300px,1fr));gap:14px}\
@@ -30,7 +30,7 @@ figcaption{color:#c5cdd8;font-size:13px;padding:7px 11px;background:#171b21}\
 .legend{display:flex;flex-wrap:wrap;gap:2px 12px;margin-top:3px;font-size:12px}\
 .dot{display:inline-block;width:9px;height:9px;border-radius:2px;margin-right:5px}\
 td.ok{color:#1d6b3a;font-weight:600;white-space:nowrap}td.look{color:var(--warn);font-weight:600;white-space:nowrap}\
-ul{margin:0;padding-left:20px}li{margin:3px 0}.bar{height:8px;border-radius:4px;background:#4a7bd0;min-width:1px}\
+ul{margin:0;padding-left:20px}li{margin:3px 0;overflow-wrap:anywhere}.bar{height:8px;border-radius:4px;background:#4a7bd0;min-width:1px}\
 td.w{width:45%}footer{color:var(--soft);font-size:13px;margin-top:20px}\
 @media print{body{background:#fff}main{max-width:none;padding:0}section,figure,tr{break-inside:avoid}\
 .pictures{grid-template-columns:repeat(3,1fr)}*{print-color-adjust:exact;-webkit-print-color-adjust:exact}}";
@@ -54,10 +54,11 @@ pub fn html(report: &Report) -> String {
     page.push_str("<div class=\"two\">\n");
     facts(&mut page, "Patient", &report.patient);
     facts(&mut page, "Series", &report.series);
-    pipeline(&mut page, report);
+    facts(&mut page, "Pipeline", &report.pipeline);
     facts(&mut page, "Provenance", &report.provenance);
     stages(&mut page, report);
     page.push_str("</div>\n");
+    reasons(&mut page, report);
     if report.patient.is_empty() && !report.series.iter().any(|(name, _)| name == "File") {
         page.push_str("<footer>This page names no patient; the job and the UIDs lead to the images.</footer>\n");
     }
@@ -186,12 +187,12 @@ fn facts(page: &mut String, title: &str, facts: &[Fact]) {
     page.push_str("</section>\n");
 }
 
-fn pipeline(page: &mut String, report: &Report) {
-    page.push_str("<section><h2>Pipeline, and why it ran</h2>");
-    rows(page, &report.pipeline);
-    if !report.reasons.is_empty() {
-        list(page, &report.reasons);
+fn reasons(page: &mut String, report: &Report) {
+    if report.reasons.is_empty() {
+        return;
     }
+    page.push_str("<section><h2>Why the pipeline ran</h2>");
+    list(page, &report.reasons);
     page.push_str("</section>\n");
 }
 

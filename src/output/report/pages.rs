@@ -1,12 +1,13 @@
 //! A report as a PDF of A4 pages, with the content of the HTML page: the result first, where it came from after it.
 
+use super::legend::{Entry, Legend};
 use super::{Fact, Figure, Report, StructureRow};
 use crate::output::paper::{Paper, PaperError, SIZE, Weight};
 use crate::structure::Color;
 
 const INK: Color = Color([28, 36, 48]);
 const SOFT: Color = Color([91, 102, 117]);
-const LINE: Color = Color([217, 222, 229]);
+const RULE: Color = Color([217, 222, 229]);
 const WARN: Color = Color([138, 75, 0]);
 const WARN_GROUND: Color = Color([255, 244, 224]);
 const GOOD: Color = Color([29, 107, 58]);
@@ -24,6 +25,8 @@ const TEXT: f32 = 8.0;
 const SMALL: f32 = 6.5;
 /// From baseline to baseline, in sizes of the type.
 const LEADING: f32 = 1.4;
+/// The same in points, of a line of text.
+const LINE_HEIGHT: f32 = TEXT * LEADING;
 
 /// Columns of the table of structures: left end of the type, right ends of the numbers, left end of the note.
 const TYPE: f32 = LEFT + 118.0;
@@ -58,6 +61,20 @@ pub fn pdf(report: &Report) -> Result<Vec<u8>, PaperError> {
     flow.paper.finish()
 }
 
+/// Lines of text below each other.
+struct Column<'a> {
+    weight: Weight,
+    x: f32,
+    color: Color,
+    lines: &'a [String],
+}
+
+impl<'a> Column<'a> {
+    fn of(x: f32, color: Color, lines: &'a [String]) -> Column<'a> {
+        Column { weight: Weight::Regular, x, color, lines }
+    }
+}
+
 /// Pages that are filled from top to bottom.
 struct Flow {
     paper: Paper,
@@ -88,7 +105,7 @@ impl Flow {
         let title = self.paper.face(Weight::Bold).cut(&report.title, 16.0, room);
         self.text(Weight::Bold, 16.0, LEFT, INK, &title);
         self.right(TEXT, RIGHT, SOFT, &job);
-        self.y += TEXT * LEADING;
+        self.y += LINE_HEIGHT;
         self.right(TEXT, RIGHT, SOFT, &report.created);
         self.y += 18.0;
         self.paper.fill([LEFT, self.y, WIDTH, 18.0], WARN_GROUND);
@@ -107,20 +124,40 @@ impl Flow {
     }
 
     fn rule(&mut self) {
-        self.paper.fill([LEFT, self.y, WIDTH, 0.5], LINE);
+        self.paper.fill([LEFT, self.y, WIDTH, 0.5], RULE);
         self.y += 2.5;
     }
 
-    /// Lines of text in a column, from the place where the flow is; how far down they reach.
-    fn column(&mut self, weight: Weight, x: f32, color: Color, lines: &[String]) -> f32 {
-        let begin = self.y;
-        for line in lines {
-            self.text(weight, TEXT, x, color, line);
-            self.y += TEXT * LEADING;
+    /// Begins another page where a block of so many lines does not fit any more. One that no page holds begins here.
+    fn keep(&mut self, lines: usize) {
+        let height = lines.max(1) as f32 * LINE_HEIGHT + 3.0;
+        self.need(if height > BOTTOM - TOP { LINE_HEIGHT } else { height });
+    }
+
+    /// Lines of text in columns side by side, from the place where the flow is. What does not fit any more goes on on the
+    /// next page, below its head.
+    fn columns(&mut self, columns: &[Column<'_>], head: Option<fn(&mut Flow)>) {
+        let longest = columns.iter().map(|column| column.lines.len()).max().unwrap_or(0);
+        for number in 0..longest {
+            // A block that `keep` has let in fits; its sum is rounded another way.
+            if self.y + LINE_HEIGHT > BOTTOM + 0.5 {
+                self.paper.begin_page();
+                self.y = TOP;
+                if let Some(head) = head {
+                    head(self);
+                }
+            }
+            for column in columns {
+                if let Some(line) = column.lines.get(number) {
+                    self.text(column.weight, TEXT, column.x, column.color, line);
+                }
+            }
+            self.y += LINE_HEIGHT;
         }
-        let end = self.y;
-        self.y = begin;
-        end
+    }
+
+    fn wrap(&self, text: &str, room: f32) -> Vec<String> {
+        self.paper.face(Weight::Regular).wrap(text, TEXT, room)
     }
 
     fn list(&mut self, title: &str, lines: &[String], color: Color) {
@@ -128,11 +165,12 @@ impl Flow {
             return;
         }
         self.heading(title, 12.0);
+        let mark = ["\u{2022}".to_owned()];
         for line in lines {
-            let wrapped = self.paper.face(Weight::Regular).wrap(line, TEXT, WIDTH - 10.0);
-            self.need(wrapped.len() as f32 * TEXT * LEADING);
-            self.text(Weight::Regular, TEXT, LEFT, color, "\u{2022}");
-            self.y = self.column(Weight::Regular, LEFT + 10.0, color, &wrapped) + 1.0;
+            let wrapped = self.wrap(line, WIDTH - 10.0);
+            self.keep(wrapped.len());
+            self.columns(&[Column::of(LEFT, color, &mark), Column::of(LEFT + 10.0, color, &wrapped)], None);
+            self.y += 1.0;
         }
     }
 
@@ -143,11 +181,9 @@ impl Flow {
         self.heading(title, 12.0);
         let middle = LEFT + WIDTH * 0.28;
         for (name, value) in facts {
-            let names = self.paper.face(Weight::Regular).wrap(name, TEXT, middle - LEFT - 8.0);
-            let values = self.paper.face(Weight::Regular).wrap(value, TEXT, RIGHT - middle);
-            self.need(names.len().max(values.len()) as f32 * TEXT * LEADING + 3.0);
-            let left = self.column(Weight::Regular, LEFT, SOFT, &names);
-            self.y = self.column(Weight::Regular, middle, INK, &values).max(left);
+            let (names, values) = (self.wrap(name, middle - LEFT - 8.0), self.wrap(value, RIGHT - middle));
+            self.keep(names.len().max(values.len()));
+            self.columns(&[Column::of(LEFT, SOFT, &names), Column::of(middle, INK, &values)], None);
             self.rule();
         }
     }
@@ -159,13 +195,12 @@ impl Flow {
         self.heading("Checks", 12.0);
         let (what, found) = (LEFT + 58.0, LEFT + WIDTH * 0.34);
         for check in &report.checks {
-            let names = self.paper.face(Weight::Regular).wrap(&check.what, TEXT, found - what - 8.0);
-            let lines = self.paper.face(Weight::Regular).wrap(&check.found, TEXT, RIGHT - found);
-            self.need(names.len().max(lines.len()) as f32 * TEXT * LEADING + 3.0);
+            let (names, lines) = (self.wrap(&check.what, found - what - 8.0), self.wrap(&check.found, RIGHT - found));
+            self.keep(names.len().max(lines.len()));
             let (word, color) = if check.passed { ("passed", GOOD) } else { ("look at it", WARN) };
-            self.text(Weight::Bold, TEXT, LEFT, color, word);
-            let left = self.column(Weight::Regular, what, INK, &names);
-            self.y = self.column(Weight::Regular, found, INK, &lines).max(left);
+            let word = [word.to_owned()];
+            let word = Column { weight: Weight::Bold, ..Column::of(LEFT, color, &word) };
+            self.columns(&[word, Column::of(what, INK, &names), Column::of(found, INK, &lines)], None);
             self.rule();
         }
     }
@@ -174,11 +209,9 @@ impl Flow {
         self.heading("Structures", 30.0);
         self.structures_head();
         for row in rows {
-            let room = RIGHT - NOTE;
-            let note = self.paper.face(Weight::Regular).wrap(&row.note, TEXT, room);
-            let height = note.len().max(1) as f32 * TEXT * LEADING + 3.0;
+            let note = self.wrap(&row.note, RIGHT - NOTE);
             let before = self.paper.pages();
-            self.need(height);
+            self.keep(note.len());
             if self.paper.pages() > before {
                 self.structures_head();
             }
@@ -212,8 +245,7 @@ impl Flow {
         for (text, x) in [volume, slices, reach, row.contours.to_string()].iter().zip(NUMBERS) {
             self.right(TEXT, x, color, text);
         }
-        let end = self.column(Weight::Regular, NOTE, WARN, note);
-        self.y = end.max(self.y + TEXT * LEADING);
+        self.columns(&[Column::of(NOTE, WARN, note)], Some(Flow::structures_head));
         self.rule();
     }
 
@@ -247,20 +279,19 @@ impl Flow {
         let caption = self.paper.face(Weight::Regular).cut(&figure.caption, SMALL, width);
         self.text(Weight::Regular, SMALL, x, SOFT, &caption);
         self.y += SMALL * LEADING;
-        let (mut at, mut line) = (x, 1);
-        for row in report.shown_in(figure) {
-            let room = self.paper.face(Weight::Regular).width(&row.name, SMALL) + 15.0;
-            if at + room > x + width && at > x {
-                if line == LEGEND_LINES_MAX {
-                    self.text(Weight::Regular, SMALL, at, SOFT, "\u{2026}");
-                    break;
+        let face = self.paper.face(Weight::Regular);
+        let lines_max = LEGEND_LINES_MAX;
+        let legend = Legend { face, size: SMALL, room: width, patch: 8.0, gap: 7.0, lines_max };
+        for line in legend.lines(report.shown_in(figure)) {
+            for Entry { x: at, color, text } in line {
+                if let Some(color) = color {
+                    self.paper.fill([x + at, self.y + 1.0, 5.5, 5.5], color);
+                    self.text(Weight::Regular, SMALL, x + at + 8.0, INK, &text);
+                } else {
+                    self.text(Weight::Regular, SMALL, x + at, SOFT, &text);
                 }
-                (at, line) = (x, line + 1);
-                self.y += SMALL * LEADING;
             }
-            self.paper.fill([at, self.y + 1.0, 5.5, 5.5], row.color);
-            self.text(Weight::Regular, SMALL, at + 8.0, INK, &row.name);
-            at += room;
+            self.y += SMALL * LEADING;
         }
         self.y = begin;
     }
@@ -274,13 +305,13 @@ impl Flow {
         self.heading(&format!("Time, {total:.1} s in all"), 12.0);
         let middle = LEFT + WIDTH * 0.45;
         for stage in &report.stages {
-            self.need(TEXT * LEADING + 3.0);
+            self.need(LINE_HEIGHT + 3.0);
             let name = self.paper.face(Weight::Regular).cut(&stage.name, TEXT, middle - LEFT - 50.0);
             self.text(Weight::Regular, TEXT, LEFT, INK, &name);
             self.right(TEXT, middle, INK, &format!("{:.2} s", stage.seconds));
             let width = (stage.seconds / longest) as f32 * (RIGHT - middle - 12.0);
             self.paper.fill([middle + 12.0, self.y + 2.0, width.max(0.5), 6.0], BAR);
-            self.y += TEXT * LEADING;
+            self.y += LINE_HEIGHT;
             self.rule();
         }
     }
@@ -306,6 +337,7 @@ impl Flow {
 mod tests {
     use super::*;
     use crate::output::picture::{Picture, View};
+    use crate::output::report::Check;
 
     fn report(structures: usize) -> Report {
         let row = |number: usize| StructureRow {
@@ -352,5 +384,39 @@ mod tests {
         // The reduced typeface is small beside the whole of 750 kB.
         assert!(few.len() < 60_000, "{} bytes", few.len());
         assert_eq!(pages(&pdf(&Report::default()).expect("pages")), 1);
+    }
+    /// The baselines of all lines of text, from the lower edge of their page.
+    fn baselines(pdf: &[u8]) -> Vec<f32> {
+        let mut found = Vec::new();
+        for stream in pdf.split_inclusive(|byte| *byte == b'\n').enumerate().filter(|(_, line)| *line == b"stream\n") {
+            let begin: usize = pdf.split_inclusive(|byte| *byte == b'\n').take(stream.0 + 1).map(<[u8]>::len).sum();
+            let mut text = Vec::new();
+            let mut inflated = flate2::read::ZlibDecoder::new(&pdf[begin..]);
+            std::io::Read::read_to_end(&mut inflated, &mut text).expect("a stream of ours");
+            let text = String::from_utf8_lossy(&text).into_owned();
+            let places = text.lines().filter_map(|line| line.strip_suffix(" Td"));
+            found
+                .extend(places.map(|place| -> f32 { place.rsplit(' ').next().expect("y").parse().expect("a number") }));
+        }
+        found
+    }
+
+    #[test]
+    fn what_is_longer_than_a_page_goes_on_on_the_next() {
+        let long = "word ".repeat(4_000);
+        let short = baselines(&pdf(&report(4)).expect("pages")).len();
+        let mut report = report(4);
+        report.warnings = vec![long.clone()];
+        report.provenance = vec![("Model".to_owned(), long.clone())];
+        report.checks = vec![Check { what: "Images".to_owned(), found: long.clone(), passed: false }];
+        report.structures[2].note = long;
+        let file = pdf(&report).expect("pages");
+        let found = baselines(&file);
+        assert!(pages(&file) > 20 && found.len() > short + 1_500, "{} pages, {} lines", pages(&file), found.len());
+        // The foot is the lowest line of a page.
+        let lowest = found.iter().copied().fold(f32::MAX, f32::min);
+        assert!(lowest >= 25.0 && found.iter().all(|y| *y < SIZE[1] - 40.0), "a line at {lowest}");
+        let between = found.iter().filter(|y| (26.5..SIZE[1] - BOTTOM).contains(*y)).count();
+        assert_eq!(between, 0, "lines between the text and the foot");
     }
 }
