@@ -10,6 +10,7 @@ use thiserror::Error;
 
 use super::scan::{Bounds, Element, PixelData, Scan, ScanError, scan};
 use super::{SeriesKey, Syntax, Uid, UidError, header, part10};
+use crate::limits::ELEMENT_MEMORY_BYTES;
 
 /// One SOP instance without its pixels. Its data set was walked to the last byte and is complete.
 ///
@@ -28,6 +29,7 @@ pub struct Instance {
     pub pixel_data: Option<PixelData>,
     bytes: Vec<u8>,
     elements: Vec<Element>,
+    count: usize,
     big_endian: bool,
 }
 
@@ -107,6 +109,7 @@ impl Instance {
             pixel_data: scan.pixel_data,
             bytes: scan.header,
             elements: scan.elements,
+            count: scan.count,
             big_endian: syntax.big_endian,
         })
     }
@@ -117,6 +120,11 @@ impl Instance {
             study_instance_uid: self.study_instance_uid.clone(),
             series_instance_uid: self.series_instance_uid.clone(),
         }
+    }
+
+    /// About how much memory the header takes.
+    pub fn memory_bytes(&self) -> u64 {
+        2 * self.bytes.len() as u64 + self.count as u64 * ELEMENT_MEMORY_BYTES
     }
 
     /// The value of a top-level element before the pixel data, byte for byte as it came, with its padding and in its
