@@ -7,6 +7,7 @@ use dicom_core::Tag;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinHandle;
 
+use crate::assemble::Modality;
 use crate::dicom::scan::ScanError;
 use crate::dicom::{Instance, InstanceError, Syntax, Uid};
 use crate::dimse::Outcome;
@@ -160,6 +161,11 @@ fn check(incoming: &mut Incoming, meta: &Meta) -> Result<Instance, Finished> {
     let differs = |what: &str, found: &Uid, expected: &Uid| {
         format!("found {what} {found} in the data set, expected {expected} as in the command")
     };
+    // One that is cut where an element ends is complete but for its pixels, which images have (PS3.3 C.7.6.3).
+    if instance.pixel_data.is_none() && Modality::of_sop_class(instance.sop_class_uid.as_str()).is_some() {
+        let reason = "found an image without pixel data: the data set ends before it".to_owned();
+        return Err(Finished::refused(Outcome::Truncated, reason));
+    }
     if instance.sop_class_uid != meta.sop_class_uid {
         let reason = differs("SOP Class UID", &instance.sop_class_uid, &meta.sop_class_uid);
         return Err(Finished::refused(Outcome::SopClassMismatch, reason));

@@ -157,7 +157,7 @@ fn numbers() -> Vec<Case> {
 
 fn texts() -> Vec<Case> {
     let clause = "injection into logs, pages and tables";
-    let name = |value: &[u8]| element(0x10, 0x0030, value);
+    let name = |value: &[u8]| element(0x10, 0x4000, value);
     let set = |value: &[u8]| element(0x08, 0x0005, value);
     let stored = |name: &str, number: u8, extra: Vec<u8>| {
         let instance = format!("1.2.3.10.{number}");
