@@ -37,8 +37,7 @@ fn silence() -> Vec<Case> {
             Closed,
         )
         .within(REQUEST),
-        Case::opening("a request but for its last byte", clause, all_but_one_byte, Closed)
-            .within(REQUEST),
+        Case::opening("a request but for its last byte", clause, all_but_one_byte, Closed).within(REQUEST),
         Case::talk("silence after the association", idle, Vec::new(), &[UNSPECIFIED]).within(IDLE),
         Case::talk("half a PDU, then silence", idle, echo()[..9].to_vec(), &[UNSPECIFIED]).within(IDLE),
         Case::talk("half a store, then silence", idle, half_store("1.2.3.4"), &[UNSPECIFIED]).within(IDLE),
