@@ -131,8 +131,9 @@ pub const WORKER_REPORT_BYTES_MAX: usize = 16 << 20;
 /// Longest command set. The longest that is sent here has about 300 bytes; those of other services reach a few kB.
 pub const COMMAND_BYTES_MAX: usize = 64 << 10;
 
-/// Longest A-ASSOCIATE PDU. 128 contexts with 30 transfer syntaxes each have 110 kB; a SAML assertion fits besides.
-pub const ASSOCIATE_BYTES_MAX: u32 = 1 << 20;
+/// Longest A-ASSOCIATE PDU. 128 contexts with 30 transfer syntaxes each have 110 kB; user information, a SAML assertion
+/// among it, has at most 64 kB. Everybody may send one, and [`PENDING_CONNECTIONS_MAX`] may be held at the same time.
+pub const ASSOCIATE_BYTES_MAX: u32 = 256 << 10;
 
 /// Longest P-DATA-TF that is offered and sent: what one association may hold in memory for each of its buffers.
 pub const PDU_BYTES_MAX: u32 = 1 << 20;
@@ -143,7 +144,8 @@ pub const PRESENTATION_CONTEXTS_MAX: usize = 128;
 /// Most empty fragments or P-DATA-TF in one association; the standard allows them, no sender needs many.
 pub const EMPTY_FRAGMENTS_MAX: u32 = 10_000;
 
-const _: () = assert!(COMMAND_BYTES_MAX as u32 <= PDU_BYTES_MAX && PDU_BYTES_MAX <= ASSOCIATE_BYTES_MAX);
+const _: () = assert!(COMMAND_BYTES_MAX as u32 <= PDU_BYTES_MAX);
+const _: () = assert!(PENDING_CONNECTIONS_MAX as u64 * ASSOCIATE_BYTES_MAX as u64 <= 160 << 20);
 
 /// Most points of all contours of one structure set. Hundreds of structures on thousands of slices stay below a tenth;
 /// at 25 bytes a point it is 250 MB, below the 4 GiB of a sequence and the memory of a worker.
@@ -215,6 +217,21 @@ pub const QUIET_PEERS_MAX: usize = 1_024;
 
 /// Pieces of a data set (each at most one PDU) between an association and its disk.
 pub const STORE_QUEUE_LENGTH: usize = 8;
+
+/// Memory in MiB of the headers that are checked at the same time, all associations together. A large one may take
+/// 215 MiB; an image takes 9, so that images of fifty senders are checked side by side.
+pub const CHECKED_MIB_MAX: usize = 512;
+
+/// What an element or item of a parsed header takes in memory besides its bytes, about; the smallest has eight bytes.
+pub const ELEMENT_MEMORY_BYTES: u64 = 176;
+
+/// Most memory of all headers of one series, about: 8,192 slices with 20 kB and 300 elements each have 0.8 GB, and 5,000
+/// with 150 kB of a scanner's private elements 1.8 GB.
+pub const SERIES_HEADERS_BYTES_MAX: u64 = 2 << 30;
+
+/// Series that are assessed at the same time: each holds all of its headers, and more than there are processors are no
+/// faster.
+pub const ASSESSMENTS_MAX: usize = 2;
 
 /// Fragments are collected up to this many bytes before they go to the disk; the smallest have one.
 pub const FRAGMENTS_COLLECTED_BYTES: usize = 64 << 10;

@@ -14,7 +14,7 @@ use crate::config::Configuration;
 use crate::deliver::{self, Outcome as Delivered};
 use crate::dicom::{SeriesKey, Uid};
 use crate::job::{Job, JobId, JobInput};
-use crate::limits::{DELIVERIES_EACH_MAX, DELIVERIES_MAX, DELIVERY_S_MAX};
+use crate::limits::{ASSESSMENTS_MAX, DELIVERIES_EACH_MAX, DELIVERIES_MAX, DELIVERY_S_MAX};
 use crate::node::{Answer, Assessment, Effect, Event};
 use crate::route::Arrival;
 use crate::spool::Spool;
@@ -28,6 +28,7 @@ pub(super) struct Hands {
     pub events: mpsc::Sender<Event>,
     pub runs: mpsc::UnboundedSender<Box<Job>>,
     pub deliveries: Arc<Semaphore>,
+    pub assessments: Arc<Semaphore>,
     /// Places of each destination, so that one that does not answer holds only its own.
     pub places: Arc<StdMutex<HashMap<String, Arc<Semaphore>>>>,
 }
@@ -35,6 +36,11 @@ pub(super) struct Hands {
 /// How many deliveries go on at the same time.
 pub(super) fn delivery_places() -> Arc<Semaphore> {
     Arc::new(Semaphore::new(DELIVERIES_MAX))
+}
+
+/// How many assessments go on at the same time.
+pub(super) fn assessment_places() -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(ASSESSMENTS_MAX))
 }
 
 impl Hands {
@@ -69,6 +75,8 @@ impl Hands {
 
     async fn assess(self, series: SeriesKey, revision: u32, instances: Vec<Uid>, arrivals: Vec<Arrival>) {
         let files: Vec<PathBuf> = instances.iter().map(|uid| self.spool.instance_path(&series, uid)).collect();
+        // A flood of small series must not take the threads of the receiver.
+        let _place = self.assessments.acquire().await;
         let configuration = self.configuration.borrow().clone();
         let work = tokio::task::spawn_blocking(move || match read_instances(&files) {
             Ok(instances) => assess(&instances, Some(&arrivals), &configuration),

@@ -151,8 +151,8 @@ fn start_hands(
 ) -> io::Result<()> {
     let (runs, queue) = mpsc::unbounded_channel();
     let deliveries = hands::delivery_places();
-    let places = Arc::default();
-    let hands = Hands { spool: Arc::clone(spool), configuration, events, runs, deliveries, places };
+    let (places, assessments) = (Arc::default(), hands::assessment_places());
+    let hands = Hands { spool: Arc::clone(spool), configuration, events, runs, deliveries, assessments, places };
     let program = std::env::current_exe()?;
     let queue = Arc::new(Mutex::new(queue));
     for _ in 0..WORKERS {

@@ -11,6 +11,7 @@ use thiserror::Error;
 
 use super::scan::{Bounds, Element, PixelData, Scan, ScanError, scan};
 use super::{SeriesKey, Syntax, Uid, UidError, header, part10};
+use crate::limits::ELEMENT_MEMORY_BYTES;
 
 /// One SOP instance without its pixels. Its data set was walked to the last byte and is complete.
 ///
@@ -30,6 +31,7 @@ pub struct Instance {
     bytes: Vec<u8>,
     elements: Vec<Element>,
     syntax: Syntax,
+    count: usize,
 }
 
 /// Why bytes are not an instance; the variants are for the answer to a C-STORE (PS3.4 B.2.3).
@@ -119,6 +121,7 @@ impl Instance {
             bytes: scan.header,
             elements: scan.elements,
             syntax,
+            count: scan.count,
         })
     }
 
@@ -143,6 +146,11 @@ impl Instance {
             study_instance_uid: self.study_instance_uid.clone(),
             series_instance_uid: self.series_instance_uid.clone(),
         }
+    }
+
+    /// About how much memory the header takes.
+    pub fn memory_bytes(&self) -> u64 {
+        2 * self.bytes.len() as u64 + self.count as u64 * ELEMENT_MEMORY_BYTES
     }
 
     /// The value of a top-level element before the pixel data, byte for byte as it came, with its padding and in its

@@ -26,6 +26,8 @@ pub struct Scan {
     pub header: Vec<u8>,
     /// The top-level elements of the header in the order of the file.
     pub elements: Vec<Element>,
+    /// How many elements and items there are at all depths.
+    pub count: usize,
     /// The pixel data element, when there is one.
     pub pixel_data: Option<PixelData>,
     /// Length of the whole data set in bytes, inflated.

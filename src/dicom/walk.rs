@@ -105,8 +105,8 @@ impl<R: Read> Walker<R> {
         if self.position == 0 {
             return Err(ScanError::Empty);
         }
-        let Walker { header, elements, pixel_data, position, .. } = self;
-        Ok(Scan { header, elements, pixel_data, length: position })
+        let Walker { header, elements, pixel_data, position, count, .. } = self;
+        Ok(Scan { header, elements, count, pixel_data, length: position })
     }
 
     /// Leaves the sequences and items that end here; an element that leaves the stack empty is complete.

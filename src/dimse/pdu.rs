@@ -124,12 +124,40 @@ pub fn decode_pdu(buffer: &mut BytesMut, data_max: u32) -> Result<Option<Pdu>, P
 
 fn associate(kind: u8, whole: Bytes) -> Result<Pdu, PduError> {
     let malformed = |detail: String| PduError::Malformed { kind, detail };
-    match ul::read_pdu(whole, ASSOCIATE_BYTES_MAX, true) {
+    match ul::read_pdu(without_unknown_items(whole), ASSOCIATE_BYTES_MAX, true) {
         Ok(Some(ul::Pdu::AssociationRQ(request))) => Ok(Pdu::AssociateRequest(Box::new(request))),
         Ok(Some(ul::Pdu::AssociationAC(accept))) => Ok(Pdu::AssociateAccept(Box::new(accept))),
         Ok(_) => Err(malformed("its items end in the middle".to_owned())),
         Err(error) => Err(malformed(error.to_string().chars().take(120).filter(|c| !c.is_control()).collect())),
     }
+}
+
+/// Fixed fields of an A-ASSOCIATE-RQ or -AC, header included (PS3.8 9.3.2, 9.3.3).
+const ASSOCIATE_FIXED_BYTES: usize = 74;
+
+/// The PDU without items of types that are not known, which are to be ignored (PS3.8 9.3.1); `dicom-ul` refuses them.
+/// What cannot be followed is left for it to refuse.
+fn without_unknown_items(whole: Bytes) -> Bytes {
+    let items = |bytes: &Bytes| {
+        let mut rest = bytes.slice(ASSOCIATE_FIXED_BYTES.min(bytes.len())..);
+        std::iter::from_fn(move || {
+            let length = match rest.first_chunk() {
+                None if rest.is_empty() => return None,
+                None => rest.len(),
+                Some(&[_, _, a, b]) => (4 + usize::from(u16::from_be_bytes([a, b]))).min(rest.len()),
+            };
+            Some(rest.split_to(length))
+        })
+    };
+    let is_known = |item: &Bytes| matches!(item[0], 0x10 | 0x20 | 0x21 | 0x50);
+    if items(&whole).all(|item| is_known(&item)) {
+        return whole;
+    }
+    let mut kept = BytesMut::from(&whole[..ASSOCIATE_FIXED_BYTES]);
+    items(&whole).filter(is_known).for_each(|item| kept.extend_from_slice(&item));
+    let length = (kept.len() - HEADER_BYTES) as u32;
+    kept[2..HEADER_BYTES].copy_from_slice(&length.to_be_bytes());
+    kept.freeze()
 }
 
 impl Iterator for Pdvs {
@@ -281,6 +309,21 @@ mod tests {
             bytes.resize(6 + usize::from(length), 0);
             assert!(decode(&bytes).is_err(), "{length}");
         }
+    }
+
+    #[test]
+    fn ignores_items_of_types_that_are_not_known() {
+        let mut body = vec![0; 68];
+        body[1] = 1;
+        for item in [&b"\x77\0\0\x03new"[..], b"\x10\0\0\x051.2.3", b"\x78\0\0\0"] {
+            body.extend_from_slice(item);
+        }
+        let of = |body: &[u8]| [&[1, 0, 0, 0, 0, body.len() as u8][..], body].concat();
+        let Ok(Some(Pdu::AssociateRequest(request))) = decode(&of(&body)) else { panic!("a request") };
+        assert_eq!(request.application_context_name, "1.2.3");
+        // One that is not all there is no item.
+        body.extend_from_slice(b"\x50\0\0\x09abc");
+        assert!(decode(&of(&body)).is_err());
     }
 
     #[test]

@@ -4,14 +4,22 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use dicom_core::Tag;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinHandle;
 
+use crate::assemble::Modality;
 use crate::dicom::scan::ScanError;
-use crate::dicom::{Instance, InstanceError, Uid};
+use crate::dicom::{Instance, InstanceError, Syntax, Uid};
 use crate::dimse::Outcome;
-use crate::limits::{FRAGMENTS_COLLECTED_BYTES, STORE_QUEUE_LENGTH};
+use crate::limits::{
+    CHECKED_MIB_MAX, ELEMENT_MEMORY_BYTES, ELEMENTS_MAX, FRAGMENTS_COLLECTED_BYTES, HEADER_BYTES_MAX,
+    STORE_QUEUE_LENGTH,
+};
 use crate::spool::{Commit, Incoming, Meta, Spool, SpoolError};
+
+/// Room in memory, in MiB, for the headers that are being checked. It is the process that has the memory, so all
+/// listeners share it. Who waits for room holds back one sender alone.
+static CHECK_ROOM: Semaphore = Semaphore::const_new(CHECKED_MIB_MAX);
 
 /// The way of a data set to its thread. Dropped before [`Sink::finish`], it leaves nothing behind.
 pub(super) struct Sink {
@@ -19,6 +27,8 @@ pub(super) struct Sink {
     thread: JoinHandle<Finished>,
     /// Small fragments on their way; the smallest have one byte.
     collected: BytesMut,
+    size_bytes: u64,
+    is_deflated: bool,
 }
 
 enum Chunk {
@@ -46,13 +56,15 @@ impl Sink {
     /// Begins an instance.
     pub(super) fn open(spool: Arc<Spool>, meta: Meta) -> Sink {
         let (chunks, incoming) = mpsc::channel(STORE_QUEUE_LENGTH);
+        let is_deflated = Syntax::of(&meta.transfer_syntax_uid).is_some_and(|syntax| syntax.deflated);
         let thread = tokio::task::spawn_blocking(move || write(&spool, meta, incoming));
-        Sink { chunks, thread, collected: BytesMut::new() }
+        Sink { chunks, thread, collected: BytesMut::new(), size_bytes: 0, is_deflated }
     }
 
     /// Appends bytes of the data set; waits while the disk is slower than the network. That the thread has given up
     /// shows in [`Sink::finish`].
     pub(super) async fn write(&mut self, bytes: Bytes) {
+        self.size_bytes += bytes.len() as u64;
         if bytes.len() < FRAGMENTS_COLLECTED_BYTES / 4 {
             self.collected.extend_from_slice(&bytes);
             if self.collected.len() >= FRAGMENTS_COLLECTED_BYTES {
@@ -74,6 +86,8 @@ impl Sink {
     /// Ends the data set and waits until the instance is durable or refused.
     pub(super) async fn finish(mut self) -> Finished {
         self.flush().await;
+        // It is never closed.
+        let _room = CHECK_ROOM.acquire_many(check_mib(self.size_bytes, self.is_deflated)).await;
         let _ = self.chunks.send(Chunk::End).await;
         self.thread.await.unwrap_or_else(|error| {
             let what = if error.is_panic() { "panicked" } else { "was cancelled" };
@@ -92,6 +106,14 @@ impl From<SpoolError> for Finished {
     fn from(error: SpoolError) -> Finished {
         Finished::refused(Outcome::OutOfResources, error.to_string())
     }
+}
+
+/// The memory in MiB that checking a data set may take: its header as bytes, in a buffer that grows by doubling, and its
+/// elements as values. How much of the data set is header is not known before.
+fn check_mib(size_bytes: u64, is_deflated: bool) -> u32 {
+    let (bytes, elements) = if is_deflated { (u64::MAX, u64::MAX) } else { (size_bytes, size_bytes / 8) };
+    let memory = bytes.min(HEADER_BYTES_MAX) + elements.min(ELEMENTS_MAX as u64) * ELEMENT_MEMORY_BYTES;
+    u32::try_from((memory >> 20) + 1).unwrap_or(u32::MAX).min(CHECKED_MIB_MAX as u32)
 }
 
 fn write(spool: &Arc<Spool>, meta: Meta, chunks: mpsc::Receiver<Chunk>) -> Finished {
@@ -139,6 +161,11 @@ fn check(incoming: &mut Incoming, meta: &Meta) -> Result<Instance, Finished> {
     let differs = |what: &str, found: &Uid, expected: &Uid| {
         format!("found {what} {found} in the data set, expected {expected} as in the command")
     };
+    // One that is cut where an element ends is complete but for its pixels, which images have (PS3.3 C.7.6.3).
+    if instance.pixel_data.is_none() && Modality::of_sop_class(instance.sop_class_uid.as_str()).is_some() {
+        let reason = "found an image without pixel data: the data set ends before it".to_owned();
+        return Err(Finished::refused(Outcome::Truncated, reason));
+    }
     if instance.sop_class_uid != meta.sop_class_uid {
         let reason = differs("SOP Class UID", &instance.sop_class_uid, &meta.sop_class_uid);
         return Err(Finished::refused(Outcome::SopClassMismatch, reason));

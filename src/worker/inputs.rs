@@ -6,6 +6,7 @@ use std::fs::{self, File};
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use rayon::prelude::*;
 
@@ -13,6 +14,7 @@ use super::bench::BenchError;
 use super::{ImageOrder, InputFiles, WorkOrder, image_file};
 use crate::assemble::{self, Allowed, Modality, SeriesPlan, SliceSource};
 use crate::dicom::{Instance, SeriesKey};
+use crate::limits::SERIES_HEADERS_BYTES_MAX;
 use crate::output::Format;
 use crate::output::grid::{FileGrid, Turn};
 use crate::output::object::SliceReference;
@@ -162,11 +164,18 @@ pub(super) fn warnings(series: &[Series<'_>]) -> Vec<String> {
 /// Reads the headers of Part 10 files.
 ///
 /// # Errors
-/// The first file that is not a readable instance.
+/// The first file that is not a readable instance, or with which the headers of all take too much memory.
 pub fn read_instances(files: &[PathBuf]) -> Result<Vec<Instance>, BenchError> {
+    let held = AtomicU64::new(0);
     let read = |file: &PathBuf| {
         let opened = File::open(file).map_err(|error| unreadable(file, error))?;
-        Instance::read_part10(BufReader::new(opened)).map_err(|error| unreadable(file, error))
+        let instance = Instance::read_part10(BufReader::new(opened)).map_err(|error| unreadable(file, error))?;
+        let own = instance.memory_bytes();
+        if held.fetch_add(own, Ordering::Relaxed) + own > SERIES_HEADERS_BYTES_MAX {
+            let limit = SERIES_HEADERS_BYTES_MAX >> 20;
+            return Err(unreadable(file, format!("the headers of its series take more than {limit} MiB of memory")));
+        }
+        Ok(instance)
     };
     files.par_iter().map(read).collect()
 }

@@ -126,6 +126,10 @@ fn parse_header(file: &mut impl Read, turn: Turn) -> Result<Header, ReadError> {
         let found = format!("data type {}, colours or complex values", fields.datatype);
         return Err(content(found, "a number a voxel; convert it to grey values"));
     }
+    // The crate counts bytes by `bitpix` and numbers by `datatype`, and panics where they differ; some writers leave the
+    // first at 0.
+    let kind = fields.data_type().map_err(|error| content(error.to_string(), "a data type of NIfTI-1"))?;
+    fields.bitpix = kind.size_of() as i16 * 8;
     let (sizes, volumes) = sizes(&fields)?;
     let ras = affine(&fields)?;
     // Units of space (nifti1.h, NIFTI_UNITS_*): 1 metre, 2 mm, 3 micrometre.
