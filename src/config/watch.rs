@@ -64,7 +64,8 @@ pub fn watch(
     current: &Configuration,
     tell: impl FnMut(Result<Configuration, Vec<Problem>>) + Send + 'static,
 ) -> Result<Watcher, WatchError> {
-    let folder = current.folder.clone();
+    // Events name absolute paths, whatever the folder was called by.
+    let folder = absolute(&current.folder);
     let seen = fingerprint(current);
     let (sender, receiver) = channel();
     let events = sender.clone();
@@ -82,6 +83,10 @@ pub fn watch(
     follower.follow_certificates(current);
     thread::Builder::new().name("configuration".to_owned()).spawn(move || follower.run(&receiver, tell))?;
     Ok(Watcher { signals: sender })
+}
+
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
 /// Watches those of the three folders that are there; watching one again follows its replacement.
@@ -125,8 +130,8 @@ impl Follower {
     /// Watches the folders of certificates that lie elsewhere: whoever renews them does not know of us.
     fn follow_certificates(&mut self, configuration: &Configuration) {
         let inside = |folder: &PathBuf| FOLDERS.iter().any(|name| folder.starts_with(self.folder.join(name)));
-        let wanted: BTreeSet<PathBuf> =
-            configuration.tls.folders.iter().filter(|path| !inside(path)).cloned().collect();
+        let named = configuration.tls.folders.iter().map(|folder| absolute(folder));
+        let wanted: BTreeSet<PathBuf> = named.filter(|folder| !inside(folder)).collect();
         for folder in wanted.difference(&self.certificates).filter(|folder| **folder != self.folder) {
             if let Err(error) = self.debouncer.watch(folder, RecursiveMode::NonRecursive) {
                 tracing::warn!(folder = %folder.display(), %error, "cannot watch this folder of certificates; changes in it need SIGHUP or a restart");

@@ -150,7 +150,7 @@ fn keys_that_make_no_sense_are_told() {
         "tls: found no authority and no peer whose certificate is known",
     );
     let tps = |by: &str, expected: &str| {
-        check("ae-config/peers/tps.json", TPS, "\"authorities\": \"ae-config/tls/ca.pem\"", by, expected)
+        check("ae-config/peers/tps.json", TPS, "\"authorities\": \"ae-config/tls/ca.pem\"", by, expected);
     };
     tps("", "tls: found no \"authorities\" and no \"sha256\", expected whom to believe");
     tps("\"sha256\": [\"12\"]", "tls.sha256[0]: found the text \"12\" (not 64 hexadecimal digits");
