@@ -91,8 +91,9 @@ impl Secure {
         self.folder.path().join(name)
     }
 
+    /// Its log, of which each line is a JSON object, with the quotes within texts as they are read.
     fn log(&self) -> String {
-        fs::read_to_string(self.path("log")).unwrap_or_default()
+        fs::read_to_string(self.path("log")).unwrap_or_default().replace("\\\"", "\"")
     }
 
     /// `contourd echo` as CT, believing this certificate alone; what it says when it fails.

@@ -89,11 +89,7 @@ fn certificate(side: Side, what: &CertificateError) -> String {
             "its certificate does not hold the name {:?} but {}; correct \"name\" of the peer's \"tls\", or enter the \
              SHA-256 of the certificate",
             expected.to_str(),
-            if presented.is_empty() {
-                "none (a common name alone does not count)".to_owned()
-            } else {
-                presented.join(", ")
-            },
+            names(presented),
         ),
         CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
             let purpose = if side == Side::Calling { "serverAuth" } else { "clientAuth" };
@@ -103,6 +99,18 @@ fn certificate(side: Side, what: &CertificateError) -> String {
             "its certificate cannot be used ({what}); one that signed itself as an authority is believed by its SHA-256 alone"
         ),
         _ => format!("its certificate is not good: {what}"),
+    }
+}
+
+/// The names of a certificate as people write them: rustls gives `DnsName("a.example")`, `IpAddress(10.0.0.1)`.
+fn names(presented: &[String]) -> String {
+    let plain = |name: &String| {
+        let inside = name.split_once('(').map_or(name.as_str(), |(_, inside)| inside.trim_end_matches(')'));
+        inside.trim_matches('"').escape_debug().to_string()
+    };
+    match presented {
+        [] => "none (a common name alone does not count)".to_owned(),
+        names => names.iter().map(plain).collect::<Vec<_>>().join(", "),
     }
 }
 

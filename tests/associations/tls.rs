@@ -282,7 +282,10 @@ fn calls_over_tls_and_says_why_not() {
     assert_eq!(call(port, tls(ours(), &[], "127.0.0.1", Some(&identity))), Ok(()));
     assert_eq!(call(port, tls(ours(), &[], "localhost", Some(&identity))), Ok(()));
     assert_eq!(call(port, tls(None, &[Fingerprint(hospital.own.sha256)], "any.example", Some(&identity))), Ok(()));
-    check(tls(ours(), &[], "tps.example", Some(&identity)), "does not hold the name \"tps.example\" but");
+    check(
+        tls(ours(), &[], "tps.example", Some(&identity)),
+        "does not hold the name \"tps.example\" but localhost, 127.0.0.1;",
+    );
     check(tls(ours(), &[], "127.0.0.1", None), "wants a certificate of ours");
     check(
         tls(ours(), &[], "127.0.0.1", Some(&stranger)),
