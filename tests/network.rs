@@ -77,9 +77,10 @@ impl Secure {
             fs::create_dir_all(folder.path().join("configuration").join(name)).expect("a folder");
         }
         let log = fs::File::create(folder.path().join("log")).expect("a log");
+        // A relative folder: what is watched must be found again in the events of the system.
         let child = Command::new(env!("CARGO_BIN_EXE_contourd"))
-            .args(["serve", "--config"])
-            .arg(folder.path().join("configuration"))
+            .args(["serve", "--config", "configuration"])
+            .current_dir(folder.path())
             .stdin(Stdio::null())
             .stderr(log)
             .spawn()
@@ -152,6 +153,11 @@ fn certificates_are_renewed_without_a_restart() {
     assert!(hung_up.success());
     std::thread::sleep(Duration::from_millis(500));
     assert_eq!(gateway.echo(&new, "ct"), Ok(()), "SIGHUP does not end it");
+    let elsewhere = SCANNER.replace("127.0.0.0/8", "10.0.0.0/8");
+    fs::write(gateway.path("configuration/ae-config/peers/ct.json"), elsewhere).expect("written");
+    gateway.wait("the peer may call from here still", |gateway| gateway.echo(&new, "ct").is_err());
+    let told = "rejected with 1/1/3: the peers with this calling AE title may not call from this address";
+    gateway.wait(told, |gateway| gateway.log().contains(told));
 }
 
 #[test]
