@@ -347,6 +347,21 @@ def full_disk(work):
         run("umount", small)
 
 
+def finish(work):
+    """Ends what runs, and the program with what failed."""
+    for process in list(running):
+        process.kill()
+        process.wait()
+    if sys.exc_info()[0] is not None:
+        return print(f"\nended early; logs are in {work}")
+    if failures:
+        print(f"logs are in {work}")
+    else:
+        shutil.rmtree(work, ignore_errors=True)
+    print(f"\n{len(failures)} failed" if failures else "\nall held")
+    sys.exit(bool(failures))
+
+
 def main():
     work = pathlib.Path(tempfile.mkdtemp(prefix="contourd-peers-"))
     sources = [pathlib.Path(folder) for folder in sys.argv[1:]]
@@ -361,15 +376,8 @@ def main():
         bad_input(work)
         full_disk(work)
     finally:
-        for process in list(running):
-            process.kill()
-            process.wait()
-        if failures:
-            print(f"logs are in {work}")
-        else:
-            shutil.rmtree(work, ignore_errors=True)
-    print(f"\n{len(failures)} failed" if failures else "\nall held")
-    sys.exit(bool(failures))
+        finish(work)
 
 
-main()
+if __name__ == "__main__":
+    main()

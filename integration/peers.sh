@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Real associations between contourd and foreign programs (DCMTK, Orthanc), good and bad input; see peers.py.
+# Real associations between contourd and foreign programs (DCMTK, Orthanc), good and bad input; see peers.py. Then the same
+# by TLS; see tls.py, which needs openssl.
 #
 #   integration/peers.sh [FOLDER...]     folders with CT series of your own, besides the synthetic one
 #
@@ -10,6 +11,7 @@ root=$(cd "$(dirname "$0")/.." && pwd)
 missing=()
 command -v storescp >/dev/null || missing+=(dcmtk)
 command -v dciodvfy >/dev/null || missing+=(dicom3tools)
+command -v openssl >/dev/null || missing+=(openssl)
 command -v Orthanc >/dev/null || [ -x /usr/sbin/Orthanc ] || missing+=(orthanc)
 if [ ${#missing[@]} -gt 0 ]; then
     as_root=()
@@ -23,4 +25,5 @@ export ORT_DYLIB_PATH="${ORT_DYLIB_PATH:-$root/.runtime/libonnxruntime.so}"
 export TCP_NODELAY=1
 export PATH="$PATH:/usr/sbin"
 export PYTHONDONTWRITEBYTECODE=1
-exec python3 "$root/integration/peers.py" "$@"
+python3 "$root/integration/peers.py" "$@"
+exec python3 "$root/integration/tls.py"

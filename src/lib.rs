@@ -25,6 +25,7 @@ pub mod ledger;
 pub mod onnx;
 pub mod receive;
 pub mod spool;
+pub mod tls;
 pub mod wire;
 pub mod worker;
 

@@ -209,6 +209,12 @@ pub const WINDOW_BYTES_MAX: usize = 8 << 30;
 /// Longest text of a model definition (intended use, reference): a page.
 pub const MODEL_TEXT_LENGTH_MAX: usize = 4_096;
 
+/// Longest file of certificates or keys; the authorities of all browsers together have 220 kB.
+pub const TLS_FILE_BYTES_MAX: u64 = 4 << 20;
+
+/// How many days before its end a certificate of ours is told in the log: time for the way through an IT department.
+pub const CERTIFICATE_WARNING_DAYS: i64 = 30;
+
 /// Most connections that have not sent an A-ASSOCIATE-RQ; then the oldest is closed. Below the usual 1,024 open files.
 pub const PENDING_CONNECTIONS_MAX: usize = 600;
 

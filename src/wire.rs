@@ -66,7 +66,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     /// # Errors
     /// The connection broke, or the peer does not take them in time.
     pub async fn write(&mut self, bytes: &[u8], limit: Duration) -> Result<(), WireError> {
-        timeout(limit, self.stream.write_all(bytes)).await.map_err(|_| WireError::TimedOut(limit))??;
+        let written = timeout(limit, async {
+            self.stream.write_all(bytes).await?;
+            // TLS keeps what the socket did not take at once.
+            self.stream.flush().await
+        });
+        written.await.map_err(|_| WireError::TimedOut(limit))??;
         Ok(())
     }
 

@@ -32,6 +32,7 @@ const MODULES: &[(&str, Layer)] = &[
     ("receive", Shell),
     ("deliver", Shell),
     ("wire", Shell),
+    ("tls", Shell),
     ("worker", Shell),
     ("onnx", Shell),
     ("spool", Shell),
@@ -109,6 +110,9 @@ const OWNED: &[(&str, &[&str])] = &[
     ("tracing_subscriber", &["cli"]),
     ("hdf5_pure", &["output"]),
     ("dicom_ul", &["dimse", "receive", "deliver"]),
+    ("rustls", &["tls"]),
+    ("tokio_rustls", &["tls"]),
+    ("x509_cert", &["tls"]),
 ];
 
 /// Calls that change files, and the modules that may make them: the spool owns instances and objects; the ledger makes

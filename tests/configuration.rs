@@ -111,7 +111,7 @@ fn a_good_configuration_is_whole() {
     assert_eq!(configuration.destination("tps").expect("a destination").port, 104);
     assert!(configuration.destination("scanner").is_none() && configuration.destination("nobody").is_none());
     let acceptance = configuration.receive_policy().acceptance;
-    let may_send = |title: &str| acceptance.callers[&title.parse().expect("a title")].may_send;
+    let may_send = |title: &str| acceptance.callers[&title.parse().expect("a title")][0].may_send;
     assert!(may_send("CT01") && !may_send("TPS"));
 }
 

@@ -173,6 +173,7 @@ async fn send(files: Vec<PathBuf>, port: u16, seed: u64, acknowledged: Arc<Mutex
         ae_title: "CONTOURD".parse().expect("a title"),
         host: "127.0.0.1".to_owned(),
         port,
+        tls: None,
         calling_ae: "CT".parse().expect("a title"),
         connect_timeout: Duration::from_secs(2),
         response_timeout: Duration::from_secs(5),
@@ -198,7 +199,7 @@ fn uid_of(path: &Path) -> Uid {
 /// A destination that is there for a while and away for a while, and that stays when `done`.
 async fn come_and_go(port: u16, spool: Arc<Spool>, done: Arc<AtomicBool>) {
     let mut rng = Rng::with_seed(u64::from(port));
-    let anybody = Caller { hosts: Vec::new(), may_send: true };
+    let anybody = Caller { may_send: true, ..Caller::default() };
     let called = DESTINATIONS.map(|name| name.to_uppercase().parse().expect("a title")).to_vec();
     let acceptance = Acceptance { called, unknown_caller: Some(anybody), ..Policy::default().acceptance };
     let policy = Policy { acceptance, grace: Duration::ZERO, ..Policy::default() };

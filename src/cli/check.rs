@@ -8,6 +8,7 @@ use super::{EXIT_CONFIGURATION, EXIT_OK};
 use crate::config::{self, Configuration, Peer};
 use crate::document::Problem;
 use crate::pipeline::Mode;
+use crate::tls::Clients;
 
 /// Check the configuration: all that is wrong in all files, or a summary.
 #[derive(Debug, Args)]
@@ -71,10 +72,20 @@ pub(super) fn told(problems: &[Problem]) -> String {
 fn summary(configuration: &Configuration) -> String {
     let gateway = &configuration.gateway;
     let titles: Vec<&str> = gateway.ae_titles.iter().map(|title| title.as_str()).collect();
-    let mut lines = vec![
-        format!("gateway    {} at {}, port {}", titles.join(", "), gateway.bind, gateway.port),
-        format!("storage    {}", configuration.storage_folder().display()),
-    ];
+    let mut lines = Vec::new();
+    if let Some(port) = gateway.port {
+        lines.push(format!("gateway    {} at {}, port {port}", titles.join(", "), gateway.bind));
+    }
+    if let Some(tls) = &gateway.tls {
+        let word = Clients::ALL.iter().find(|(_, clients)| *clients == tls.clients).map_or("", |(word, _)| word);
+        let (titles, bind, port) = (titles.join(", "), tls.bind.unwrap_or(gateway.bind), tls.port);
+        lines.push(format!("gateway    {titles} at {bind}, port {port} with TLS, certificates of clients: {word}"));
+    }
+    for (file, (end, names)) in &configuration.tls.presented {
+        let (day, names) = (end.strftime("%Y-%m-%d"), names.join(", "));
+        lines.push(format!("presents   {file}, until {day}: {names}"));
+    }
+    lines.push(format!("storage    {}", configuration.storage_folder().display()));
     lines.extend(configuration.peers.values().map(peer));
     for model in configuration.models.values() {
         let (model, recipe) = (&model.value, model.value.recipe());
@@ -95,6 +106,7 @@ fn summary(configuration: &Configuration) -> String {
         let (steps, structures) = (steps.join(" -> "), structures.join(", "));
         lines.push(format!("pipeline   {id} revision {revision}, {mode}: {steps} -> {structures} -> {to}"));
     }
+    lines.extend(configuration.tls.warnings(jiff::Timestamp::now()).iter().map(|told| format!("warning    {told}")));
     lines.push("no problems".to_owned());
     lines.join("\n") + "\n"
 }
@@ -103,7 +115,10 @@ fn peer(peer: &Peer) -> String {
     let words = [(peer.may.send, "send"), (peer.may.receive, "receive"), (peer.may.query, "query")];
     let may: Vec<&str> = words.iter().filter(|(may, _)| *may).map(|(_, word)| *word).collect();
     let address = match &peer.address {
-        Some(address) => format!(" at {}:{}", address.host, address.port),
+        Some(address) => {
+            let tls = if peer.tls.is_some() { " with TLS" } else { "" };
+            format!(" at {}:{}{tls}", address.host, address.port)
+        }
         None => String::new(),
     };
     format!("peer       {}: {}{address}, may {}", peer.name, peer.ae_title, may.join(", "))

@@ -2,9 +2,13 @@
 
 use std::time::{Duration, Instant};
 
+use anyhow::Context;
 use clap::Args;
 
+use super::check::{ConfigArgs, told};
+use super::tls::TlsArgs;
 use super::{EXIT_FAILED, EXIT_OK};
+use crate::config;
 use crate::deliver::{Outcome, dicom};
 use crate::dicom::AeTitle;
 
@@ -19,8 +23,13 @@ pub(super) struct EchoArgs {
 #[derive(Debug, Args)]
 pub(super) struct PeerArgs {
     /// Address of the node.
-    #[arg(long, value_name = "HOST:PORT", value_parser = address)]
-    to: (String, u16),
+    #[arg(long, value_name = "HOST:PORT", value_parser = address, required_unless_present = "peer")]
+    to: Option<(String, u16)>,
+    /// Call the peer of this name in ae-config/peers, as the gateway does; instead of an address.
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["to", "aec", "aet", "tls_authorities", "tls_sha256", "tls_certificate"])]
+    peer: Option<String>,
+    #[command(flatten)]
+    config: ConfigArgs,
     /// AE title of the node.
     #[arg(long, value_name = "TITLE", default_value = "ANY-SCP")]
     aec: AeTitle,
@@ -30,25 +39,43 @@ pub(super) struct PeerArgs {
     /// Seconds to wait for the connection and for each answer.
     #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=3600))]
     timeout_s: u64,
+    #[command(flatten)]
+    tls: TlsArgs,
 }
 
 impl PeerArgs {
     /// The node as a destination.
-    pub(super) fn destination(&self) -> dicom::Destination {
-        dicom::Destination {
-            ae_title: self.aec.clone(),
-            host: self.to.0.clone(),
-            port: self.to.1,
-            calling_ae: self.aet.clone(),
-            connect_timeout: Duration::from_secs(self.timeout_s),
-            response_timeout: Duration::from_secs(self.timeout_s),
+    pub(super) fn destination(&self) -> anyhow::Result<dicom::Destination> {
+        let timeout = Duration::from_secs(self.timeout_s);
+        if let Some(name) = &self.peer {
+            let configuration =
+                config::load(&self.config.folder).map_err(|problems| anyhow::anyhow!("{}", told(&problems)))?;
+            let called = configuration.peers.get(name).and_then(|peer| configuration.called(peer));
+            let names: Vec<&str> = configuration.peers.keys().map(String::as_str).collect();
+            let destination = called.with_context(|| {
+                format!(
+                    "found {name:?}, expected a peer of ae-config/peers with \"host\" and \"port\" ({})",
+                    names.join(", ")
+                )
+            })?;
+            return Ok(dicom::Destination { connect_timeout: timeout, response_timeout: timeout, ..destination });
         }
+        let (host, port) = self.to.clone().context("found neither --to nor --peer, expected one of them")?;
+        Ok(dicom::Destination {
+            ae_title: self.aec.clone(),
+            tls: self.tls.client(&host)?,
+            host,
+            port,
+            calling_ae: self.aet.clone(),
+            connect_timeout: timeout,
+            response_timeout: timeout,
+        })
     }
 }
 
 impl EchoArgs {
     pub(super) fn run(&self) -> anyhow::Result<u8> {
-        let destination = self.peer.destination();
+        let destination = self.peer.destination()?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let start = Instant::now();
         let outcome = runtime.block_on(dicom::echo(&destination));

@@ -18,6 +18,7 @@ mod send;
 mod serve;
 mod show;
 mod structures;
+mod tls;
 mod worker;
 
 use std::io::IsTerminal;

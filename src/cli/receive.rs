@@ -41,7 +41,7 @@ impl ReceiveArgs {
     async fn serve(&self) -> anyhow::Result<()> {
         let mut policy = Policy::default();
         policy.acceptance.called = vec![self.aet.clone()];
-        policy.acceptance.unknown_caller = Some(Caller { hosts: Vec::new(), may_send: true });
+        policy.acceptance.unknown_caller = Some(Caller { may_send: true, ..Caller::default() });
         let (_policy, policies) = watch::channel(Arc::new(policy));
         let spool = Spool::open(&self.folder, self.floor_bytes)?;
         let listener = TcpListener::bind(self.listen).await?;

@@ -33,9 +33,9 @@ impl SendArgs {
         if !std::io::stderr().is_terminal() {
             progress.set_draw_target(indicatif::ProgressDrawTarget::hidden());
         }
+        let destination = self.peer.destination()?;
         let start = Instant::now();
-        let results =
-            runtime.block_on(dicom::store_each(&self.peer.destination(), &files, false, |_, _| progress.inc(1)));
+        let results = runtime.block_on(dicom::store_each(&destination, &files, false, |_, _| progress.inc(1)));
         progress.finish_and_clear();
         Ok(report(&results, start.elapsed().as_secs_f64()))
     }

@@ -26,20 +26,18 @@ impl Configuration {
         let mut acceptance =
             Acceptance { called: self.gateway.ae_titles.clone(), max_pdu: limits.pdu_bytes, ..Acceptance::default() };
         for peer in self.peers.values() {
-            // Several peers may call with one title (a scanner and its console): what one may, that title may.
-            let caller = acceptance
-                .callers
-                .entry(peer.ae_title.clone())
-                .or_insert_with(|| Caller { hosts: peer.from.clone(), may_send: false });
-            caller.may_send |= peer.may.send;
-            if peer.from.is_empty() {
-                caller.hosts.clear();
-            } else if !caller.hosts.is_empty() {
-                caller.hosts.extend(&peer.from);
-            }
+            // Several peers may call with one title (a scanner and its console).
+            acceptance.callers.entry(peer.ae_title.clone()).or_default().push(Caller {
+                name: peer.name.clone(),
+                from: peer.from.clone(),
+                certificate: peer.certificate.clone(),
+                associations_max: peer.associations,
+                may_send: peer.may.send,
+            });
         }
         Policy {
             acceptance,
+            tls: self.tls.server.clone(),
             associations_max: limits.associations,
             associations_per_caller_max: limits.associations_per_peer,
             artim: Duration::from_secs_f64(limits.request_timeout_s),
@@ -52,11 +50,22 @@ impl Configuration {
     /// Where results for a peer go; `None` for a peer that is not known or may not receive.
     pub fn destination(&self, peer: &str) -> Option<Destination> {
         let peer: &Peer = self.peers.get(peer).filter(|peer| peer.may.receive)?;
+        self.called(peer)
+    }
+
+    /// How a peer is called; `None` for one without an address.
+    pub fn called(&self, peer: &Peer) -> Option<Destination> {
         let address = peer.address.as_ref()?;
+        // A peer with TLS is never called without it.
+        let tls = match &peer.tls {
+            Some(_) => Some(self.tls.clients.get(&peer.name)?.clone()),
+            None => None,
+        };
         Some(Destination {
             ae_title: peer.ae_title.clone(),
             host: address.host.clone(),
             port: address.port,
+            tls,
             calling_ae: self.gateway.ae_titles.first()?.clone(),
             connect_timeout: CONNECT_TIMEOUT,
             response_timeout: RESPONSE_TIMEOUT,

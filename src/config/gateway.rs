@@ -9,13 +9,18 @@ use crate::limits::{PDU_BYTES_MAX, PDU_BYTES_MIN, SETTING_COUNT_MAX, SETTING_MB_
 use crate::onnx::{Device, Devices};
 use crate::pipeline::{Completeness, CompletenessOverride};
 
+use super::tls::GatewayTls;
+
 /// The checked file.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Gateway {
     /// The titles that we answer to; at least one. The first is ours when we call.
     pub ae_titles: Vec<AeTitle>,
     pub bind: IpAddr,
-    pub port: u16,
+    /// The port without TLS; there is one of both at least.
+    pub port: Option<u16>,
+    /// The port with TLS.
+    pub tls: Option<GatewayTls>,
     /// The folder of spool and ledger, absolute or relative to the configuration folder.
     pub storage_folder: PathBuf,
     /// Nothing more is received when less than this is free.
@@ -98,7 +103,13 @@ impl Gateway {
         fields.optional("$schema").and_then(|schema| schema.text(problems));
         let ae_titles = fields.required("ae_titles", problems).and_then(|list| parse_titles(list, problems));
         let bind = fields.optional("bind").map(|bind| bind.parsed("an IP address, such as 0.0.0.0", problems));
-        let port = fields.required("port", problems).and_then(|port| parse_port(port, problems));
+        let port = fields.optional("port");
+        let tls = fields.optional("tls");
+        if port.is_none() && tls.is_none() {
+            problems.add(node, "no \"port\" and no \"tls\"", "a port to listen at, without TLS, with it, or both");
+        }
+        let port = port.map(|port| parse_port(port, problems));
+        let tls = tls.map(|tls| GatewayTls::parse(tls, problems));
         let storage = fields.required("storage", problems).and_then(|storage| parse_storage(storage, problems));
         let limits = fields.optional("limits").map_or(Some(Limits::default()), |node| parse_limits(node, problems));
         let complete = fields.optional("complete").map(|node| CompletenessOverride::parse(node, problems));
@@ -107,6 +118,11 @@ impl Gateway {
         let retention = fields.optional("retention");
         let retention_days = retention.map_or(Some(RETENTION_DAYS), |node| parse_retention(node, problems));
         fields.finish(problems);
+        if let (Some(Some(port)), Some(Some(tls))) = (port, &tls)
+            && port == tls.port
+        {
+            problems.add(node, format!("port {port} with TLS and without"), "two ports");
+        }
         if problems.count() > before {
             return None;
         }
@@ -114,7 +130,8 @@ impl Gateway {
         Some(Gateway {
             ae_titles: ae_titles?,
             bind: bind.unwrap_or(Some(IpAddr::V4(Ipv4Addr::UNSPECIFIED)))?,
-            port: port?,
+            port: port.flatten(),
+            tls: tls.flatten(),
             storage_folder,
             free_floor_mb,
             limits: limits?,
@@ -278,7 +295,7 @@ mod tests {
             "gateway.json:3: worker.threads: found the number -1, expected a whole number from 0 to 65536",
             "gateway.json:3: worker.runs_max: found the number 0, expected a whole number from 1 to 100",
             r#"gateway.json:3: retention: found no "days", expected the key "days""#,
-            r#"gateway.json:3: ports: found the unknown key "ports", expected only the keys $schema, ae_titles, bind, port, storage, limits, complete, worker, retention; did you mean "port"?"#,
+            r#"gateway.json:3: ports: found the unknown key "ports", expected only the keys $schema, ae_titles, bind, port, tls, storage, limits, complete, worker, retention; did you mean "port"?"#,
         ];
         assert_eq!(told, expected);
     }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 
 use super::resolve::{check_gateway, check_models, check_peers, check_pipelines};
+use super::tls::Files;
 use super::{Configuration, Gateway, Loaded, Peer};
 use crate::document::{self, Node, Problem, Problems};
 use crate::limits::{CONFIGURATION_FILES_MAX, DOCUMENT_BYTES_MAX};
@@ -32,6 +33,7 @@ pub struct Loader {
     pipelines: BTreeMap<String, Loaded<Pipeline>>,
     models: BTreeMap<String, Loaded<Model>>,
     digests: Digests,
+    tls: Files,
 }
 
 impl Loader {
@@ -44,6 +46,7 @@ impl Loader {
             pipelines: BTreeMap::new(),
             models: BTreeMap::new(),
             digests: Digests::default(),
+            tls: Files::default(),
         }
     }
 
@@ -62,9 +65,11 @@ impl Loader {
             self.kind("models", "/model.json", &self.models, &mut problems, |_, node, told| Model::parse(node, told));
         let pipelines =
             self.kind("pipelines", "", &self.pipelines, &mut problems, |_, node, told| Pipeline::parse(node, told));
-        self.gateway = check_gateway(with_before(gateway, &self.gateway));
+        self.tls.begin(&self.folder);
+        self.gateway = check_gateway(with_before(gateway, &self.gateway), &mut self.tls, &mut problems);
         let peer_files: Vec<String> = peers.keys().cloned().collect();
-        self.peers = check_peers(peers, self.gateway.values().next(), &mut problems);
+        self.peers = check_peers(peers, self.gateway.values().next(), &mut self.tls, &mut problems);
+        let tls = self.tls.finish(self.gateway.values().next(), self.peers.values(), &mut problems);
         let files: Vec<String> = models.keys().cloned().collect();
         self.models = check_models(models, &self.folder, &mut self.digests, &mut problems);
         let files = files.into_iter().filter(|file| !self.models.contains_key(file));
@@ -83,6 +88,7 @@ impl Loader {
             peers: self.peers.values().map(by_name).collect(),
             pipelines: self.pipelines.values().map(by_id).collect(),
             models: self.models.values().map(by_model_id).collect(),
+            tls,
             problems,
         })
     }

@@ -12,6 +12,7 @@ mod peer;
 mod reference;
 mod resolve;
 mod schema;
+mod tls;
 mod watch;
 
 use std::collections::BTreeMap;
@@ -28,6 +29,7 @@ pub use models_reference::{EXAMPLES, models_reference};
 pub use peer::{Address, May, Peer, RETRY_DEFAULT};
 pub use reference::reference;
 pub use schema::{SCHEMAS, schema};
+pub use tls::{GatewayTls, PeerTls, Tls};
 pub use watch::{WatchError, Watcher, watch};
 
 /// Everything that was configured, checked against each other.
@@ -42,6 +44,8 @@ pub struct Configuration {
     pub pipelines: BTreeMap<String, Loaded<Pipeline>>,
     /// By id; the network file of each was there with its digest when it was loaded.
     pub models: BTreeMap<String, Loaded<Model>>,
+    /// What the certificates and keys of gateway and peers have become.
+    pub tls: Tls,
     /// What is wrong in the files. Where the last good version of a file is in use, its problem is here.
     pub problems: Vec<Problem>,
 }

@@ -1,25 +1,31 @@
 //! `ae-config/peers/<name>.json`: the nodes that we know, where they are and what they may do; it connects to none.
 
-use std::net::IpAddr;
-
 use crate::dicom::AeTitle;
+use crate::dimse::{CertificateRule, Network};
 use crate::document::{Node, Problems, Value};
 use crate::job::RetryPolicy;
-use crate::limits::{HOST_LENGTH_MAX, WAIT_S_MAX};
+use crate::limits::{HOST_LENGTH_MAX, SETTING_COUNT_MAX, WAIT_S_MAX};
 use crate::output::rtstruct::Dialect;
 
 use super::dialect::parse_dialect;
 use super::gateway::{parse_port, seconds};
+use super::tls::{PeerTls, parse_rule};
 
 /// A node that we know; its name is that of its file.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Peer {
     pub name: String,
     pub ae_title: AeTitle,
-    /// The addresses that it may call from; empty for any. A title alone proves nothing.
-    pub from: Vec<IpAddr>,
+    /// Where it may call from; empty for any address. A title alone proves nothing.
+    pub from: Vec<Network>,
+    /// The certificates that it may present when it calls; without it, any or none.
+    pub certificate: Option<CertificateRule>,
+    /// Most associations that it may have open at the same time, if not as many as each peer.
+    pub associations: Option<usize>,
     /// Host and port to call it at; required where it may receive.
     pub address: Option<Address>,
+    /// How it is called by TLS; without it, it is called without.
+    pub tls: Option<PeerTls>,
     pub may: May,
     pub dialect: Dialect,
     pub retry: RetryPolicy,
@@ -57,13 +63,22 @@ impl Peer {
         fields.optional("$schema").and_then(|schema| schema.text(problems));
         fields.optional("description").and_then(|description| description.text(problems));
         let ae_title = fields.required("ae_title", problems).and_then(|title| title.parsed("an AE title", problems));
-        let from = fields.optional("from").map(|list| parse_addresses(list, problems)).unwrap_or_default();
+        let from = fields.optional("from").map(|list| parse_networks(list, problems)).unwrap_or_default();
+        let certificate = fields.optional("certificate").and_then(|rule| parse_rule(rule, problems));
+        let associations = fields.optional("associations").and_then(|node| parse_count(node, problems));
         let host = fields.optional("host").and_then(|host| parse_host(host, problems));
         let port = fields.optional("port").and_then(|port| parse_port(port, problems));
+        let tls = fields.optional("tls");
         let may = fields.required("may", problems).and_then(|may| parse_may(may, problems));
         let dialect = fields.optional("dialect").map(|dialect| parse_dialect(dialect, problems));
         let retry = fields.optional("retry").map_or(Some(RETRY_DEFAULT), |retry| parse_retry(retry, problems));
         fields.finish(problems);
+        if let Some(tls) = tls
+            && host.is_none()
+        {
+            problems.add(tls, "no \"host\" beside it", "a peer that is called");
+        }
+        let tls = tls.and_then(|tls| PeerTls::parse(tls, problems));
         let address = host.zip(port).map(|(host, port)| Address { host, port });
         if may.is_some_and(|may| may.receive) && address.is_none() && problems.count() == before {
             problems.add(node, "no \"host\" and \"port\"", "both for a peer that may receive");
@@ -72,16 +87,23 @@ impl Peer {
             return None;
         }
         let dialect = dialect.unwrap_or_else(|| Some(Dialect::default()))?;
-        Some(Peer { name: name.to_owned(), ae_title: ae_title?, from, address, may: may?, dialect, retry: retry? })
+        let (name, ae_title, may, retry) = (name.to_owned(), ae_title?, may?, retry?);
+        Some(Peer { name, ae_title, from, certificate, associations, address, tls, may, dialect, retry })
     }
 }
 
-fn parse_addresses(node: &Node, problems: &mut Problems) -> Vec<IpAddr> {
+fn parse_networks(node: &Node, problems: &mut Problems) -> Vec<Network> {
     let items = node.array(problems).unwrap_or_default();
-    items.iter().filter_map(|item| item.parsed("an IP address", problems)).collect()
+    let expected = "an IP address or a network, such as 10.1.2.3, 10.1.0.0/16 or 2001:db8::/32";
+    items.iter().filter_map(|item| item.parsed(expected, problems)).collect()
 }
 
-fn parse_host(node: &Node, problems: &mut Problems) -> Option<String> {
+fn parse_count(node: &Node, problems: &mut Problems) -> Option<usize> {
+    let most = i64::try_from(SETTING_COUNT_MAX).unwrap_or(i64::MAX);
+    node.integer(1, most, problems).and_then(|count| usize::try_from(count).ok())
+}
+
+pub(super) fn parse_host(node: &Node, problems: &mut Problems) -> Option<String> {
     let text = node.text(problems)?;
     let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:".contains(&byte);
     if text.is_empty() || text.len() > HOST_LENGTH_MAX || !text.bytes().all(legal) || text.starts_with('-') {
@@ -191,7 +213,7 @@ mod tests {
             ),
             (
                 r#"{"ae_title": "T", "may": ["send"], "aet": 1}"#,
-                r#"aet: found the unknown key "aet", expected only the keys $schema, description, ae_title, from, host, port, may, dialect, retry; did you mean "ae_title"?"#,
+                r#"aet: found the unknown key "aet", expected only the keys $schema, description, ae_title, from, certificate, associations, host, port, tls, may, dialect, retry; did you mean "ae_title"?"#,
             ),
         ] {
             let told = check(text).expect_err(text);

@@ -96,8 +96,17 @@ fn key(name: &'static str, value: impl Into<String>, default: impl ToString, mea
 pub(super) type Object = (&'static str, &'static str, Vec<Key>);
 
 pub(super) fn objects() -> Vec<Object> {
-    [gateway::gateway(), gateway::bounds(), peer(), dialects::objects(), pipeline(), input(), step_and_result()]
-        .concat()
+    [
+        gateway::gateway(),
+        gateway::bounds(),
+        peer(),
+        gateway::tls(),
+        dialects::objects(),
+        pipeline(),
+        input(),
+        step_and_result(),
+    ]
+    .concat()
 }
 
 fn peer() -> Vec<Object> {
@@ -110,9 +119,22 @@ fn peer() -> Vec<Object> {
                 key("$schema", "text", "none", "for editors; not read"),
                 key("description", "text", "none", "for people; not read"),
                 key("ae_title", "AE title", "required", "the title that it calls with and is called by"),
-                key("from", "list of IP addresses", "any", "where it may call from"),
+                key(
+                    "from",
+                    "list of IP addresses and networks, such as `10.1.0.0/16`, `2001:db8::/32`",
+                    "any",
+                    "where it may call from",
+                ),
+                key("certificate", "object", "any or none", "which certificates it has to call with"),
+                key(
+                    "associations",
+                    "number",
+                    "`associations_per_peer`",
+                    "how many it may have open at the same time, counted for this peer",
+                ),
                 key("host", "name or IP address", "required to receive", "where it listens"),
                 key("port", "1 to 65535", "required to receive", "where it listens"),
+                key("tls", "object", "none", "how it is called by TLS; without it, it is called without"),
                 key(
                     "may",
                     "list of `send`, `receive`, `query`",

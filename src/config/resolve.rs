@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::loader::{Digests, Kind, stem};
+use super::tls::Files;
 use super::{Gateway, Loaded, Peer};
 use crate::document::{Node, Problem, Problems, Value, nearest};
 use crate::pipeline::{Action, Mode, Model, OnFailure, Output, Pipeline, Reference, Step};
@@ -33,14 +34,15 @@ fn choose<T>(
     chosen
 }
 
-pub(super) fn check_gateway(kind: Kind<Gateway>) -> Chosen<Gateway> {
-    choose(kind, &mut Vec::new(), |_, _, _| {})
+pub(super) fn check_gateway(kind: Kind<Gateway>, tls: &mut Files, problems: &mut Vec<Problem>) -> Chosen<Gateway> {
+    choose(kind, problems, |loaded, told, _| tls.check_gateway(loaded, told))
 }
 
 /// A destination that is ourselves would feed us our own results.
 pub(super) fn check_peers(
     kind: Kind<Peer>,
     gateway: Option<&Loaded<Gateway>>,
+    tls: &mut Files,
     problems: &mut Vec<Problem>,
 ) -> Chosen<Peer> {
     choose(kind, problems, |loaded, told, chosen| {
@@ -53,11 +55,25 @@ pub(super) fn check_peers(
                 "names that differ by more than case",
             );
         }
+        tls.check_peer(loaded, gateway.map(|gateway| &*gateway.value), told);
         let Some(gateway) = gateway else { return };
         let ours = gateway.value.ae_titles.contains(&peer.ae_title);
-        if ours && peer.address.as_ref().is_some_and(|address| address.port == gateway.value.port) {
-            let found = format!("{} at our port {}: this gateway itself", peer.ae_title, gateway.value.port);
+        let ports = [gateway.value.port, gateway.value.tls.as_ref().map(|tls| tls.port)];
+        let own = peer.address.as_ref().map(|address| address.port).filter(|port| ports.contains(&Some(*port)));
+        if let (true, Some(port)) = (ours, own) {
+            let found = format!("{} at our port {port}: this gateway itself", peer.ae_title);
             told.add(at(&loaded.document, &["ae_title"]), found, "another node");
+        }
+        let all = gateway.value.limits.associations;
+        if let Some(count) = peer.associations.filter(|count| *count > all) {
+            let found = format!("{count}, above the {all} of all peers together");
+            let cure = "lower it, or raise limits.associations in ae-config/gateway.json";
+            told.add_with_cure(
+                at(&loaded.document, &["associations"]),
+                found,
+                "no more for one peer than for all",
+                cure,
+            );
         }
     })
 }
@@ -334,7 +350,7 @@ fn node_of(reference: &Reference) -> Node {
 }
 
 /// The node under these keys, or the deepest that is there.
-fn at<'a>(document: &'a Node, keys: &[&str]) -> &'a Node {
+pub(super) fn at<'a>(document: &'a Node, keys: &[&str]) -> &'a Node {
     keys.iter().fold(document, |node, key| match &node.value {
         Value::Object(fields) => fields.iter().find(|(name, _)| name == key).map_or(node, |(_, inner)| inner),
         _ => node,

@@ -1,5 +1,6 @@
 //! Watches the configuration folders and reads them again when something in them changes; it decides nothing.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
@@ -27,18 +28,28 @@ pub enum WatchError {
 
 /// Watches until it is dropped.
 pub struct Watcher {
-    stop: Sender<Signal>,
+    signals: Sender<Signal>,
 }
 
 enum Signal {
     Changed(DebounceEventResult),
+    /// Read again, whatever the file system says: some (NFS) tell no changes.
+    Asked,
     Stop,
+}
+
+impl Watcher {
+    /// Reads the configuration now.
+    pub fn read_again(&self) {
+        // The thread may be gone already; then nothing is read any more.
+        let _ = self.signals.send(Signal::Asked);
+    }
 }
 
 impl Drop for Watcher {
     fn drop(&mut self) {
         // The thread may be gone already; then there is nothing to stop.
-        let _ = self.stop.send(Signal::Stop);
+        let _ = self.signals.send(Signal::Stop);
     }
 }
 
@@ -53,7 +64,8 @@ pub fn watch(
     current: &Configuration,
     tell: impl FnMut(Result<Configuration, Vec<Problem>>) + Send + 'static,
 ) -> Result<Watcher, WatchError> {
-    let folder = current.folder.clone();
+    // Events name absolute paths, whatever the folder was called by.
+    let folder = absolute(&current.folder);
     let seen = fingerprint(current);
     let (sender, receiver) = channel();
     let events = sender.clone();
@@ -67,10 +79,14 @@ pub fn watch(
     // The folder itself tells when one of the three is replaced or made later.
     debouncer.watch(&folder, RecursiveMode::NonRecursive).map_err(told)?;
     follow(&mut debouncer, &folder);
-    thread::Builder::new()
-        .name("configuration".to_owned())
-        .spawn(move || Follower { folder, loader, debouncer, seen }.run(&receiver, tell))?;
-    Ok(Watcher { stop: sender })
+    let mut follower = Follower { folder, loader, debouncer, seen, certificates: BTreeSet::new() };
+    follower.follow_certificates(current);
+    thread::Builder::new().name("configuration".to_owned()).spawn(move || follower.run(&receiver, tell))?;
+    Ok(Watcher { signals: sender })
+}
+
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
 /// Watches those of the three folders that are there; watching one again follows its replacement.
@@ -92,23 +108,49 @@ struct Follower {
     debouncer: Debouncer<RecommendedWatcher, RecommendedCache>,
     /// What was told last.
     seen: Vec<String>,
+    /// Folders of certificates and keys besides the three.
+    certificates: BTreeSet<PathBuf>,
 }
 
 impl Follower {
     fn run(mut self, signals: &Receiver<Signal>, mut tell: impl FnMut(Result<Configuration, Vec<Problem>>)) {
         self.read(&mut tell);
-        while let Ok(Signal::Changed(result)) = signals.recv() {
-            if self.concerns(&result) {
-                follow(&mut self.debouncer, &self.folder);
-                self.read(&mut tell);
+        loop {
+            match signals.recv() {
+                Ok(Signal::Changed(result)) if !self.concerns(&result) => {}
+                Ok(Signal::Changed(_) | Signal::Asked) => {
+                    follow(&mut self.debouncer, &self.folder);
+                    self.read(&mut tell);
+                }
+                Ok(Signal::Stop) | Err(_) => return,
             }
         }
+    }
+
+    /// Watches the folders of certificates that lie elsewhere: whoever renews them does not know of us.
+    fn follow_certificates(&mut self, configuration: &Configuration) {
+        let inside = |folder: &PathBuf| FOLDERS.iter().any(|name| folder.starts_with(self.folder.join(name)));
+        let named = configuration.tls.folders.iter().map(|folder| absolute(folder));
+        let wanted: BTreeSet<PathBuf> = named.filter(|folder| !inside(folder)).collect();
+        for folder in wanted.difference(&self.certificates).filter(|folder| **folder != self.folder) {
+            if let Err(error) = self.debouncer.watch(folder, RecursiveMode::NonRecursive) {
+                tracing::warn!(folder = %folder.display(), %error, "cannot watch this folder of certificates; changes in it need SIGHUP or a restart");
+            }
+        }
+        for folder in self.certificates.difference(&wanted).filter(|folder| **folder != self.folder) {
+            // It may be gone.
+            let _ = self.debouncer.unwatch(folder);
+        }
+        self.certificates = wanted;
     }
 
     fn read(&mut self, tell: &mut impl FnMut(Result<Configuration, Vec<Problem>>)) {
         let loaded = self.loader.load();
         let found = match &loaded {
-            Ok(configuration) => fingerprint(configuration),
+            Ok(configuration) => {
+                self.follow_certificates(configuration);
+                fingerprint(configuration)
+            }
             Err(problems) => problems.iter().map(Problem::to_string).collect(),
         };
         if self.seen != found {
@@ -117,10 +159,13 @@ impl Follower {
         }
     }
 
-    /// Whether something changed in the three folders. Reading makes events too, which must not make us read.
+    /// Whether something changed in the three folders, or in one of certificates. Reading makes events too, which must not make us read.
     fn concerns(&self, result: &DebounceEventResult) -> bool {
         let Ok(events) = result else { return true };
-        let ours = |path: &PathBuf| FOLDERS.iter().any(|name| path.starts_with(self.folder.join(name)));
+        let ours = |path: &PathBuf| {
+            let certificate = path.parent().is_some_and(|folder| self.certificates.contains(folder));
+            certificate || FOLDERS.iter().any(|name| path.starts_with(self.folder.join(name)))
+        };
         // After too many changes at once the kernel names none of them.
         let rescan = events.iter().any(|event| event.need_rescan());
         rescan || events.iter().any(|event| !matches!(event.kind, EventKind::Access(_)) && event.paths.iter().any(ours))
@@ -130,7 +175,7 @@ impl Follower {
 /// What a configuration consists of, to see whether it has changed.
 fn fingerprint(configuration: &Configuration) -> Vec<String> {
     let mut parts: Vec<String> = configuration.problems.iter().map(Problem::to_string).collect();
-    parts.push(format!("{:?} {:?}", configuration.gateway, configuration.peers));
+    parts.push(format!("{:?} {:?} {:?}", configuration.gateway, configuration.peers, configuration.tls));
     parts.extend(configuration.pipelines.values().map(|pipeline| configuration.digest(pipeline)));
     parts.extend(configuration.models.values().map(|model| model.digest.clone()));
     parts

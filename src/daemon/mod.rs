@@ -8,6 +8,7 @@ mod assess;
 mod clock;
 mod engine;
 mod hands;
+mod reload;
 mod restore;
 mod source;
 
@@ -21,13 +22,13 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Mutex, mpsc, watch};
 
-use crate::config::{self, Configuration, Loader};
+use crate::config::{Configuration, Gateway, Loader};
 use crate::document::Problem;
 use crate::ledger::{Ledger, LedgerError};
 use crate::limits::{EVENT_QUEUE_MAX, NOTICE_QUEUE_MAX};
 use crate::node::{Event, Node, Placed, Stored};
 use crate::onnx::{self, OnnxError};
-use crate::receive::{self, Notice, StoredInstance};
+use crate::receive::{self, Listeners, Notice, StoredInstance};
 use crate::spool::{Spool, SpoolError};
 use crate::worker::{Supervisor, worker_arguments};
 
@@ -92,11 +93,7 @@ fn start(runtime: &tokio::runtime::Runtime, loader: Loader, configuration: Confi
     let restored = ledger.restore()?;
     let orphans = restore::orphans(&spool, &restored, clock.now())?;
     let (node, effects) = Node::restore(configuration.node_settings(WORKERS), restored, clock.now());
-    let address = SocketAddr::new(gateway.bind, gateway.port);
-    let listener = runtime.block_on(TcpListener::bind(address));
-    let listener = listener.map_err(|source| DaemonError::Listen { address, source })?;
-    let titles: Vec<&str> = gateway.ae_titles.iter().map(|title| title.as_str()).collect();
-    tracing::info!("contourd {} listens at {address} as {}", env!("CARGO_PKG_VERSION"), titles.join(", "));
+    let listeners = runtime.block_on(listen(gateway))?;
 
     let (events, inbox) = mpsc::channel(EVENT_QUEUE_MAX);
     let (orders, effects_out) = mpsc::unbounded_channel();
@@ -119,18 +116,22 @@ fn start(runtime: &tokio::runtime::Runtime, loader: Loader, configuration: Confi
         }
     })?;
 
+    let certificates = current_seen.clone();
     start_hands(runtime, &spool, events.clone(), current_seen, effects_out, &configuration)?;
-    let _watcher = follow_changes(loader, &configuration, current, policy, events.clone());
+    let watcher = reload::follow_changes(loader, &configuration, current, policy, events.clone());
     let (notices, notices_in) = mpsc::channel(NOTICE_QUEUE_MAX);
     runtime.spawn(forward(notices_in, events.clone(), clock));
     runtime.spawn(expire(events, clock, configuration.gateway.retention_days));
+    runtime.spawn(reload::warn_of_certificates(certificates, clock));
     runtime.block_on(async {
-        let serving = receive::serve(listener, policy_seen, spool, notices, listener_stopped);
+        let serving = receive::serve(listeners, policy_seen, spool, notices, listener_stopped);
         let signals = stop_on_signal(stop_listener)?;
+        let asked = reload::read_again_on_signal(watcher)?;
         // Without systemd there is nobody to notify.
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
         serving.await;
         signals.abort();
+        asked.abort();
         Ok::<(), io::Error>(())
     })?;
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
@@ -139,6 +140,27 @@ fn start(runtime: &tokio::runtime::Runtime, loader: Loader, configuration: Confi
     let _ = loop_thread.join();
     tracing::info!("stopped; what is under way goes on at the next start");
     Ok(())
+}
+
+/// Opens the ports of the configuration.
+async fn listen(gateway: &Gateway) -> Result<Listeners, DaemonError> {
+    async fn bind(address: SocketAddr) -> Result<TcpListener, DaemonError> {
+        TcpListener::bind(address).await.map_err(|source| DaemonError::Listen { address, source })
+    }
+    let titles: Vec<&str> = gateway.ae_titles.iter().map(|title| title.as_str()).collect();
+    let (version, titles) = (env!("CARGO_PKG_VERSION"), titles.join(", "));
+    let mut listeners = Listeners::default();
+    if let Some(port) = gateway.port {
+        let address = SocketAddr::new(gateway.bind, port);
+        listeners.plain = Some(bind(address).await?);
+        tracing::info!("contourd {version} listens at {address} as {titles}");
+    }
+    if let Some(tls) = &gateway.tls {
+        let address = SocketAddr::new(tls.bind.unwrap_or(gateway.bind), tls.port);
+        listeners.tls = Some(bind(address).await?);
+        tracing::info!("contourd {version} listens at {address} as {titles}, with TLS");
+    }
+    Ok(listeners)
 }
 
 fn start_hands(
@@ -178,37 +200,6 @@ async fn must_go_on(part: &'static str, task: tokio::task::JoinHandle<()>) {
 
 /// `EX_SOFTWARE` of sysexits.h.
 const EXIT_SOFTWARE: i32 = 70;
-
-/// Makes a good change active at once; a bad one leaves the last good version in use and is told in the log.
-fn follow_changes(
-    loader: Loader,
-    configuration: &Configuration,
-    current: watch::Sender<Arc<Configuration>>,
-    policy: watch::Sender<Arc<receive::Policy>>,
-    events: mpsc::Sender<Event>,
-) -> Option<config::Watcher> {
-    let watching = config::watch(loader, configuration, move |loaded| match loaded {
-        Ok(changed) => {
-            for problem in &changed.problems {
-                tracing::error!("{problem}; the last good version stays in use");
-            }
-            let settings = changed.node_settings(WORKERS);
-            policy.send_replace(Arc::new(changed.receive_policy()));
-            current.send_replace(Arc::new(changed));
-            // Fails only when the gateway ends.
-            let _ = events.blocking_send(Event::Settings(Box::new(settings)));
-            tracing::info!(
-                "the configuration was read again; what is good in it is active, except storage, address, worker threads and retention, which need a restart"
-            );
-        }
-        Err(problems) => {
-            for problem in problems {
-                tracing::error!("{problem}; the last good version stays in use");
-            }
-        }
-    });
-    watching.inspect_err(|error| tracing::warn!("{error}")).ok()
-}
 
 /// Brings what the receiver says to the loop.
 async fn forward(mut notices: mpsc::Receiver<Notice>, events: mpsc::Sender<Event>, clock: Clock) {

@@ -1,7 +1,6 @@
 //! Decides what an A-ASSOCIATE-RQ is answered (PS3.8 7.1.1, 9.3.3, 9.3.4); it sends nothing and counts nothing.
 
 use std::collections::{BTreeMap, HashSet};
-use std::net::IpAddr;
 
 use dicom_ul::pdu::{
     AssociationAC, AssociationRQ, PresentationContextProposed, PresentationContextResult,
@@ -9,6 +8,7 @@ use dicom_ul::pdu::{
 };
 use thiserror::Error;
 
+use super::caller::{Caller, Origin, identify};
 use super::pdu::AbortReason;
 use super::{IMPLEMENTATION_VERSION_NAME, implementation_class_uid, syntaxes};
 use crate::assemble::DECODABLE;
@@ -20,21 +20,12 @@ use crate::limits::{PDU_BYTES_MAX, PRESENTATION_CONTEXTS_MAX};
 pub struct Acceptance {
     /// Our own titles; a caller has to name one of them.
     pub called: Vec<AeTitle>,
-    /// The peers that are known.
-    pub callers: BTreeMap<AeTitle, Caller>,
+    /// The peers that are known, by the title that they call with.
+    pub callers: BTreeMap<AeTitle, Vec<Caller>>,
     /// What a peer may do that is not known; `None` rejects it.
     pub unknown_caller: Option<Caller>,
     /// The longest P-DATA-TF that we take, in bytes of its PDU length field.
     pub max_pdu: u32,
-}
-
-/// What one calling AE title may do.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Caller {
-    /// The addresses that it may call from; empty for any. A title alone proves nothing.
-    pub hosts: Vec<IpAddr>,
-    /// Whether it may store; C-ECHO is open to every known caller.
-    pub may_send: bool,
 }
 
 /// A presentation context that was accepted.
@@ -50,6 +41,10 @@ pub struct Context {
 pub struct Negotiated {
     pub calling: AeTitle,
     pub called: AeTitle,
+    /// Whose association it is, for the limits: the name of the peer, or the title of one that is not known.
+    pub caller: String,
+    /// Most associations of this caller at the same time, where it has a limit of its own.
+    pub associations_max: Option<usize>,
     pub may_send: bool,
     pub contexts: Vec<Context>,
     /// The longest P-DATA-TF that the peer takes; "no limit" is our own maximum.
@@ -77,16 +72,26 @@ pub enum Refusal {
 pub enum Rejection {
     #[error("the application context is not DICOM's")]
     ApplicationContext,
-    #[error("the calling AE title is not known, or not at this address")]
+    #[error("no peer of ae-config/peers has this calling AE title")]
     CallingAeTitle,
-    #[error("the called AE title is not ours")]
+    #[error("the peers with this calling AE title may not call from this address; see \"from\" in ae-config/peers")]
+    CallingAddress,
+    #[error(
+        "the peer with this calling AE title has to present a certificate, and presented none; it must call by TLS"
+    )]
+    NoCertificate,
+    #[error("the certificate is not that of a peer with this calling AE title; see \"certificate\" in ae-config/peers")]
+    CallingCertificate,
+    #[error("the called AE title is not ours; see \"ae_titles\" in ae-config/gateway.json")]
     CalledAeTitle,
     #[error("the request offers no presentation context")]
     NoContext,
     #[error("the protocol version is not 1")]
     ProtocolVersion,
-    #[error("too many associations are open")]
+    #[error("as many associations are open as all peers together may have; see \"limits\" in ae-config/gateway.json")]
     LocalLimit,
+    #[error("as many associations are open as this peer may have; see \"associations\" in its file")]
+    PeerLimit,
 }
 
 impl Rejection {
@@ -94,23 +99,28 @@ impl Rejection {
     pub fn numbers(self) -> (u8, u8, u8) {
         match self {
             Rejection::ApplicationContext => (1, 1, 2),
-            Rejection::CallingAeTitle => (1, 1, 3),
+            // The caller learns no more than that: which rule it broke is for our log.
+            Rejection::CallingAeTitle
+            | Rejection::CallingAddress
+            | Rejection::NoCertificate
+            | Rejection::CallingCertificate => (1, 1, 3),
             Rejection::CalledAeTitle => (1, 1, 7),
             Rejection::NoContext => (1, 2, 1),
             Rejection::ProtocolVersion => (1, 2, 2),
-            Rejection::LocalLimit => (2, 3, 2),
+            // Reason 2 of source 3 is "local limit exceeded", 1 "temporary congestion".
+            Rejection::LocalLimit | Rejection::PeerLimit => (2, 3, 2),
         }
     }
 }
 
-/// Answers a request that came from `host`.
+/// Answers a request.
 ///
 /// An association whose contexts are all refused is accepted nevertheless, as PS3.8 7.1.1.14 has it: the requestor
 /// learns why from the results.
 ///
 /// # Errors
 /// The request is rejected or aborted.
-pub fn negotiate(request: &AssociationRQ, acceptance: &Acceptance, host: IpAddr) -> Result<Negotiated, Refusal> {
+pub fn negotiate(request: &AssociationRQ, acceptance: &Acceptance, origin: Origin<'_>) -> Result<Negotiated, Refusal> {
     check_contexts(&request.presentation_contexts)?;
     // PS3.8 9.3.2: only bit 0 is tested.
     if request.protocol_version & 1 == 0 {
@@ -125,17 +135,18 @@ pub fn negotiate(request: &AssociationRQ, acceptance: &Acceptance, host: IpAddr)
     if !acceptance.called.contains(&called) {
         return Err(Refusal::Reject(Rejection::CalledAeTitle));
     }
-    let caller = acceptance.callers.get(&calling).or(acceptance.unknown_caller.as_ref());
-    let caller = caller
-        .filter(|caller| caller.hosts.is_empty() || caller.hosts.contains(&host.to_canonical()))
-        .ok_or(Refusal::Reject(Rejection::CallingAeTitle))?;
+    let known = acceptance.callers.get(&calling).map(Vec::as_slice);
+    let known = known.or(acceptance.unknown_caller.as_ref().map(std::slice::from_ref)).unwrap_or_default();
+    let (caller, may_send) = identify(known, origin).map_err(Refusal::Reject)?;
     if request.presentation_contexts.is_empty() {
         return Err(Refusal::Reject(Rejection::NoContext));
     }
     let results: Vec<_> = request.presentation_contexts.iter().map(choose).collect();
     let contexts = results.iter().zip(&request.presentation_contexts).filter_map(accepted).collect();
     Ok(Negotiated {
-        may_send: caller.may_send,
+        caller: if caller.name.is_empty() { calling.to_string() } else { caller.name.clone() },
+        associations_max: caller.associations_max,
+        may_send,
         contexts,
         peer_max_pdu: peer_max_pdu(&request.user_variables),
         answer: answer(request, results, acceptance.max_pdu),
@@ -226,20 +237,23 @@ fn trim(uid: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
+    use std::net::{IpAddr, Ipv4Addr};
+
     use super::*;
 
     const CT: &str = "1.2.840.10008.5.1.4.1.1.2";
+    const HERE: Origin<'_> = Origin { address: IpAddr::V4(Ipv4Addr::LOCALHOST), certificate: None };
 
     fn title(text: &str) -> AeTitle {
         text.parse().expect("a legal title")
     }
 
     fn acceptance() -> Acceptance {
-        let known = Caller { hosts: vec![], may_send: true };
-        let bound = Caller { hosts: vec![IpAddr::from([10, 0, 0, 1])], may_send: false };
+        let known = Caller { name: "ct".to_owned(), may_send: true, ..Caller::default() };
+        let bound = Caller { from: vec!["10.0.0.1".parse().expect("an address")], ..Caller::default() };
         Acceptance {
             called: vec![title("CONTOURD")],
-            callers: [(title("CT01"), known), (title("BOUND"), bound)].into(),
+            callers: [(title("CT01"), vec![known]), (title("BOUND"), vec![bound])].into(),
             unknown_caller: None,
             max_pdu: 65_536,
         }
@@ -266,7 +280,7 @@ mod tests {
     fn check(change: impl FnOnce(&mut AssociationRQ)) -> Result<Negotiated, Refusal> {
         let mut request = request(&[(1, CT, &[syntaxes::IMPLICIT_VR_LITTLE_ENDIAN])]);
         change(&mut request);
-        negotiate(&request, &acceptance(), IpAddr::from([127, 0, 0, 1]))
+        negotiate(&request, &acceptance(), HERE)
     }
 
     fn numbers(result: Result<Negotiated, Refusal>) -> (u8, u8, u8) {
@@ -306,7 +320,7 @@ mod tests {
         let offer = ["1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2", "1.2.840.10008.1.2.1"];
         let contexts: [(u8, &str, &[&str]); 4] =
             [(1, CT, &offer), (3, CT, &offer[..1]), (5, CT, &["1.2.3"]), (7, "1.2.3", &offer)];
-        let found = negotiate(&request(&contexts), &acceptance(), IpAddr::from([127, 0, 0, 1])).expect("accepted");
+        let found = negotiate(&request(&contexts), &acceptance(), HERE).expect("accepted");
         let chosen: Vec<_> = found.contexts.iter().map(|c| (c.id, c.transfer_syntax.as_str())).collect();
         assert_eq!(chosen, [(1, "1.2.840.10008.1.2.1"), (3, "1.2.840.10008.1.2.4.50")]);
         let reasons: Vec<u8> = found.answer.presentation_contexts.iter().map(|r| r.reason.clone() as u8).collect();
@@ -317,6 +331,6 @@ mod tests {
     fn takes_no_limit_for_our_own() {
         let found = check(|_| ()).expect("accepted");
         assert_eq!(found.peer_max_pdu, PDU_BYTES_MAX);
-        assert!(found.may_send);
+        assert_eq!((found.may_send, found.caller.as_str()), (true, "ct"));
     }
 }

@@ -4,15 +4,15 @@
 //! and so are the four small PDUs, because a peer's odd reason code is no ground to lose its answer.
 
 mod acceptance;
+mod caller;
 mod command;
 mod message;
 mod pdu;
 mod status;
 pub mod syntaxes;
 
-pub use acceptance::{
-    Acceptance, Caller, Context, Negotiated, Refusal, Rejection, negotiate, peer_max_pdu, user_variables,
-};
+pub use acceptance::{Acceptance, Context, Negotiated, Refusal, Rejection, negotiate, peer_max_pdu, user_variables};
+pub use caller::{Caller, Certificate, CertificateRule, Fingerprint, FingerprintError, Network, NetworkError, Origin};
 pub use command::{Command, CommandError, CommandSet, EchoRequest, Response, StoreRequest};
 pub use message::{MessageError, Part, Reassembly};
 pub use pdu::{

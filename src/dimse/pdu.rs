@@ -57,7 +57,7 @@ pub enum AbortReason {
 /// Why bytes are not a PDU.
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum PduError {
-    #[error("found PDU type {0:#04x}, expected 0x01 to 0x07; the peer does not speak DICOM on this port{hint}", hint = if *.0 == 0x16 { " (it speaks TLS)" } else { "" })]
+    #[error("found PDU type {0:#04x}, expected 0x01 to 0x07; the peer does not speak DICOM on this port{hint}", hint = if matches!(*.0, 0x15 | 0x16) { " (it speaks TLS)" } else { "" })]
     Type(u8),
     #[error("found a PDU of type {kind:#04x} with {found} bytes, expected at most {limit}")]
     Length { kind: u8, found: u32, limit: u32 },

@@ -7,31 +7,44 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
-use super::connections::Slot;
+use super::connections::{Slot, Ticket};
 use super::store::{Finished, Sink};
 use super::{Notice, Policy, Shared, StoredInstance};
 use crate::dicom::SeriesKey;
 use crate::dimse::{
-    AbortReason, Command, CommandSet, MessageError, Negotiated, Outcome, Part, Pdu, PduError, Reassembly, Refusal,
-    Rejection, StoreRequest, encode_message, encode_pdu, encode_reject, negotiate, syntaxes,
+    AbortReason, Certificate, Command, CommandSet, MessageError, Negotiated, Origin, Outcome, Part, Pdu, PduError,
+    Reassembly, Refusal, StoreRequest, encode_message, encode_pdu, encode_reject, negotiate, syntaxes,
 };
 use crate::limits::{REFUSALS_LOGGED_MAX, SERIES_PER_ASSOCIATION_MAX};
 use crate::spool::Meta;
 use crate::wire::{Wire, WireError};
 
+/// A connection of which no association has come yet.
+pub(super) struct Opening<'a> {
+    pub peer: IpAddr,
+    /// What the peer presented over TLS.
+    pub certificate: Option<Certificate>,
+    pub id: u64,
+    pub policy: Arc<Policy>,
+    /// When the ARTIM time is over that began with the connection.
+    pub deadline: Instant,
+    /// Its place among those that have said nothing.
+    pub ticket: Ticket<'a>,
+}
+
 /// Serves a connection until it is closed.
-pub(super) async fn serve<S>(stream: S, peer: IpAddr, id: u64, shared: &Shared)
+pub(super) async fn serve<S>(stream: S, opening: Opening<'_>, shared: &Shared)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let policy = shared.policy.borrow().clone();
+    let Opening { peer, certificate, id, policy, deadline, ticket } = opening;
     let mut wire = Wire::new(stream, policy.acceptance.max_pdu);
     let mut killed = shared.killed.clone();
-    let ticket = shared.pending.enter(id);
     let first = tokio::select! {
-        first = wire.read(policy.artim) => first,
+        first = wire.read(deadline.saturating_duration_since(Instant::now())) => first,
         () = ticket.evicted() => return,
         _ = killed.wait_for(|killed| *killed) => return,
     };
@@ -40,13 +53,14 @@ where
         Ok(Pdu::AssociateRequest(request)) => request,
         other => return refuse_connection(wire, other, peer, shared, policy.artim).await,
     };
-    let refusal = match negotiate(&request, &policy.acceptance, peer) {
+    let origin = Origin { address: peer, certificate: certificate.as_ref() };
+    let refusal = match negotiate(&request, &policy.acceptance, origin) {
         Err(refusal) => refusal,
         Ok(negotiated) => {
             let (max, per_caller) = (policy.associations_max, policy.associations_per_caller_max);
-            match shared.slots.take(&negotiated.calling, max, per_caller) {
-                Some(slot) => return Association::new(wire, negotiated, peer, id, policy, shared).run(slot).await,
-                None => Refusal::Reject(Rejection::LocalLimit),
+            match shared.slots.take(&negotiated, max, per_caller) {
+                Ok(slot) => return Association::new(wire, negotiated, peer, id, policy, shared).run(slot).await,
+                Err(rejection) => Refusal::Reject(rejection),
             }
         }
     };
@@ -58,10 +72,13 @@ where
         Refusal::Reject(rejection) => {
             // The titles are the peer's bytes; what is not printable is escaped.
             let (calling, called) = (request.calling_ae_title.escape_debug(), request.called_ae_title.escape_debug());
-            if shared.quiet.may_say(peer) {
-                warn!(%peer, "association from {calling} to {called} rejected: {rejection}");
-            }
             let (result, source, reason) = rejection.numbers();
+            if shared.quiet.may_say(peer, &rejection.to_string()) {
+                // Of use to whoever enters it in the peer's file; no secret.
+                let presented =
+                    certificate.map(|found| format!(", certificate {}", found.fingerprint)).unwrap_or_default();
+                warn!(%peer, "association from {calling} to {called} rejected with {result}/{source}/{reason}: {rejection}{presented}");
+            }
             if wire.write(&encode_reject(result, source, reason), policy.artim).await.is_ok() {
                 wire.close(policy.artim).await;
             }
@@ -97,8 +114,8 @@ async fn refuse_connection<S>(
     wire.abort(reason, artim).await;
 }
 
-fn say(shared: &Shared, peer: IpAddr, what: &str) {
-    if shared.quiet.may_say(peer) {
+pub(super) fn say(shared: &Shared, peer: IpAddr, what: &str) {
+    if shared.quiet.may_say(peer, what) {
         warn!(%peer, "connection refused: {what}");
     }
 }

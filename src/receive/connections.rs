@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-use crate::dicom::AeTitle;
+use crate::dimse::{Negotiated, Rejection};
 use crate::limits::PENDING_CONNECTIONS_MAX;
 
 /// Connections without an A-ASSOCIATE-RQ. They do not count as associations: whoever opens a connection and says
@@ -53,28 +53,38 @@ impl Drop for Ticket<'_> {
     }
 }
 
-/// Open associations, by calling AE title.
+/// Open associations, by caller: the peer, not the title, which several may share.
 #[derive(Debug, Default)]
-pub(super) struct Slots(Mutex<HashMap<AeTitle, usize>>);
+pub(super) struct Slots(Mutex<HashMap<String, usize>>);
 
 /// The place of one association; it is free again when this is dropped.
 #[derive(Debug)]
 pub(super) struct Slot {
     slots: Arc<Slots>,
-    caller: AeTitle,
+    caller: String,
 }
 
 impl Slots {
-    /// A place for one more association of `caller`, within both limits.
-    pub(super) fn take(self: &Arc<Slots>, caller: &AeTitle, max: usize, per_caller_max: usize) -> Option<Slot> {
+    /// A place for one more association, within the limits of all and of each, or of this one where it has its own.
+    ///
+    /// # Errors
+    /// Which of the two has no place left.
+    pub(super) fn take(self: &Arc<Slots>, wanted: &Negotiated, max: usize, each_max: usize) -> Result<Slot, Rejection> {
+        self.enter(&wanted.caller, max, wanted.associations_max.unwrap_or(each_max))
+    }
+
+    fn enter(self: &Arc<Slots>, caller: &str, max: usize, own_max: usize) -> Result<Slot, Rejection> {
         let mut open = lock(&self.0);
         let all: usize = open.values().sum();
         let own = open.get(caller).copied().unwrap_or(0);
-        if all >= max || own >= per_caller_max {
-            return None;
+        if own >= own_max {
+            return Err(Rejection::PeerLimit);
         }
-        open.insert(caller.clone(), own + 1);
-        Some(Slot { slots: self.clone(), caller: caller.clone() })
+        if all >= max {
+            return Err(Rejection::LocalLimit);
+        }
+        open.insert(caller.to_owned(), own + 1);
+        Ok(Slot { slots: self.clone(), caller: caller.to_owned() })
     }
 }
 
@@ -101,15 +111,13 @@ mod tests {
     #[test]
     fn keeps_both_limits_and_frees_places() {
         let slots = Arc::new(Slots::default());
-        let title = |text: &str| text.parse::<AeTitle>().expect("a legal title");
-        let (a, b) = (title("A"), title("B"));
-        let first = slots.take(&a, 3, 2).expect("free");
-        let _second = slots.take(&a, 3, 2).expect("free");
-        assert!(slots.take(&a, 3, 2).is_none(), "the limit of one caller");
-        let _third = slots.take(&b, 3, 2).expect("free");
-        assert!(slots.take(&b, 3, 2).is_none(), "the limit of all");
+        let first = slots.enter("a", 3, 2).expect("free");
+        let _second = slots.enter("a", 3, 2).expect("free");
+        assert_eq!(slots.enter("a", 3, 2).err(), Some(Rejection::PeerLimit));
+        let _third = slots.enter("b", 3, 2).expect("free");
+        assert_eq!(slots.enter("b", 3, 2).err(), Some(Rejection::LocalLimit));
         drop(first);
-        assert!(slots.take(&b, 3, 2).is_some());
+        assert!(slots.enter("b", 3, 2).is_ok());
     }
 
     #[tokio::test]

@@ -1,11 +1,13 @@
-//! The Storage and Verification SCP (PS3.4 A, B): listens, keeps the limits, ends in order; what one association
-//! says is in `association`, what becomes of one instance is in `store`.
+//! The Storage and Verification SCP (PS3.4 A, B): listens, keeps the limits, ends in order; the handshake of a TLS port is
+//! in `tls`, what one association says in `association`, what becomes of one instance in `store`.
 
 mod association;
 mod connections;
 mod quiet;
 mod store;
+mod tls;
 
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,12 +16,15 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tracing::{info, warn};
 
 use crate::dicom::{AeTitle, Instance, SeriesKey};
 use crate::dimse::Acceptance;
 use crate::spool::Spool;
+use crate::tls::ServerTls;
 
+use association::Opening;
 use connections::{Pending, Slots};
 use quiet::Quiet;
 
@@ -27,7 +32,10 @@ use quiet::Quiet;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Policy {
     pub acceptance: Acceptance,
-    /// Most associations at the same time, and most of one calling AE title; beyond them 2/3/2 is answered.
+    /// What a TLS port presents and asks for.
+    pub tls: Option<ServerTls>,
+    /// Most associations at the same time, and most of one caller that has no limit of its own; beyond them 2/3/2 is
+    /// answered.
     pub associations_max: usize,
     pub associations_per_caller_max: usize,
     /// From the connection to a whole A-ASSOCIATE-RQ, and for the peer to close at the end (PS3.8 9.1.4).
@@ -45,6 +53,7 @@ impl Default for Policy {
     fn default() -> Policy {
         Policy {
             acceptance: Acceptance { max_pdu: 131_072, ..Acceptance::default() },
+            tls: None,
             associations_max: 100,
             associations_per_caller_max: 32,
             artim: Duration::from_secs(30),
@@ -91,6 +100,20 @@ static NEXT_ASSOCIATION: AtomicU64 = AtomicU64::new(1);
 /// How long the A-ABORT of open associations may take when the grace is over.
 const ABORT_TIME: Duration = Duration::from_secs(5);
 
+/// The ports that are listened at: one of them at least.
+#[derive(Debug, Default)]
+pub struct Listeners {
+    pub plain: Option<TcpListener>,
+    pub tls: Option<TcpListener>,
+}
+
+impl From<TcpListener> for Listeners {
+    /// One port without TLS.
+    fn from(plain: TcpListener) -> Listeners {
+        Listeners { plain: Some(plain), tls: None }
+    }
+}
+
 struct Shared {
     policy: watch::Receiver<Arc<Policy>>,
     spool: Arc<Spool>,
@@ -102,13 +125,13 @@ struct Shared {
     quiet: Quiet,
 }
 
-/// Serves `listener` until `shutdown` becomes true (or its sender is gone); returns when every association has ended.
+/// Serves the ports until `shutdown` becomes true (or its sender is gone); returns when every association has ended.
 ///
 /// Instances become durable in `spool`, are told to `notices`, and are acknowledged then. A receiver of notices that
 /// does not keep up slows the senders down; one that is gone does not stop the acknowledgement, because the instance
 /// is durable and is found again at the next start.
 pub async fn serve(
-    listener: TcpListener,
+    listeners: impl Into<Listeners>,
     policy: watch::Receiver<Arc<Policy>>,
     spool: Arc<Spool>,
     notices: mpsc::Sender<Notice>,
@@ -124,36 +147,53 @@ pub async fn serve(
         pending: Pending::default(),
         quiet: Quiet::default(),
     });
+    let listeners: Listeners = listeners.into();
     let mut connections = JoinSet::new();
     loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
+        let (accepted, secure) = tokio::select! {
+            accepted = accept(listeners.plain.as_ref()) => (accepted, false),
+            accepted = accept(listeners.tls.as_ref()) => (accepted, true),
             _ = shutdown.wait_for(|down| *down) => break,
             Some(_) = connections.join_next() => continue,
         };
         match accepted {
             Ok((stream, peer)) => {
-                connections.spawn(connection(stream, peer, shared.clone()));
+                connections.spawn(connection(stream, peer, secure, shared.clone()));
             }
             // Out of file descriptors, most likely: that must not end the listener.
             Err(error) => {
-                if shared.quiet.may_say(IpAddr::from([0, 0, 0, 0])) {
+                if shared.quiet.may_say(IpAddr::from([0, 0, 0, 0]), "accept") {
                     warn!(%error, "a connection could not be accepted; the limit of open files may be too low");
                 }
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         }
     }
-    drop(listener);
+    drop(listeners);
     let grace = shared.policy.borrow().grace;
     drain(connections, &kill, grace).await;
 }
 
-async fn connection(stream: TcpStream, peer: SocketAddr, shared: Arc<Shared>) {
+/// The next connection at a port; at one that is not there none ever comes.
+async fn accept(listener: Option<&TcpListener>) -> io::Result<(TcpStream, SocketAddr)> {
+    match listener {
+        Some(listener) => listener.accept().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn connection(stream: TcpStream, peer: SocketAddr, secure: bool, shared: Arc<Shared>) {
     // Without it, each answer waits for the peer's delayed acknowledgement: 40 ms an image.
     let _ = stream.set_nodelay(true);
     let id = NEXT_ASSOCIATION.fetch_add(1, Ordering::Relaxed);
-    association::serve(stream, peer.ip(), id, &shared).await;
+    let policy = shared.policy.borrow().clone();
+    let (deadline, ticket) = (Instant::now() + policy.artim, shared.pending.enter(id));
+    let opening = Opening { peer: peer.ip(), certificate: None, id, policy, deadline, ticket };
+    if secure {
+        tls::serve(stream, opening, &shared).await;
+    } else {
+        association::serve(stream, opening, &shared).await;
+    }
 }
 
 async fn drain(mut connections: JoinSet<()>, kill: &watch::Sender<bool>, grace: Duration) {

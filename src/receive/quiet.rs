@@ -1,6 +1,7 @@
 //! Keeps a peer that is in trouble, or hostile, from filling the log.
 
 use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -9,13 +10,16 @@ use crate::limits::QUIET_PEERS_MAX;
 
 const INTERVAL: Duration = Duration::from_secs(60);
 
-/// When something was last said about each peer.
+/// When each thing was last said about each peer; of what was said, its hash.
 #[derive(Debug, Default)]
-pub(super) struct Quiet(Mutex<HashMap<IpAddr, Instant>>);
+pub(super) struct Quiet(Mutex<HashMap<(IpAddr, u64), Instant>>);
 
 impl Quiet {
-    /// Whether one more line about this peer may be written: one a minute.
-    pub(super) fn may_say(&self, peer: IpAddr) -> bool {
+    /// Whether this may be written about this peer: each thing once a minute, so that another fault is not missed.
+    pub(super) fn may_say(&self, peer: IpAddr, what: &str) -> bool {
+        let mut hash = DefaultHasher::new();
+        what.hash(&mut hash);
+        let said_of = (peer, hash.finish());
         let now = Instant::now();
         let mut said = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if said.len() >= QUIET_PEERS_MAX {
@@ -24,9 +28,9 @@ impl Quiet {
                 return false;
             }
         }
-        match said.get(&peer) {
+        match said.get(&said_of) {
             Some(at) if now.duration_since(*at) < INTERVAL => false,
-            _ => said.insert(peer, now).is_none_or(|at| at != now),
+            _ => said.insert(said_of, now).is_none_or(|at| at != now),
         }
     }
 }
@@ -36,9 +40,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn speaks_once_a_minute_of_each_peer() {
+    fn says_each_thing_of_each_peer_once_a_minute() {
         let quiet = Quiet::default();
         let (a, b) = (IpAddr::from([10, 0, 0, 1]), IpAddr::from([10, 0, 0, 2]));
-        assert_eq!([quiet.may_say(a), quiet.may_say(a), quiet.may_say(b)], [true, false, true]);
+        let said = [(a, "x"), (a, "x"), (b, "x"), (a, "y")].map(|(peer, what)| quiet.may_say(peer, what));
+        assert_eq!(said, [true, false, true, true]);
     }
 }

@@ -60,6 +60,28 @@ fn rejects_for_now_beyond_the_number_of_associations() {
 }
 
 #[test]
+fn one_peer_may_have_a_limit_of_its_own() {
+    let gateway = Gateway::with(0, |policy| {
+        policy.acceptance.callers.values_mut().flatten().for_each(|caller| {
+            caller.associations_max = (caller.name == "ct").then_some(1);
+        });
+    });
+    let ask = |title: &str| {
+        let mut peer = Peer::connect(&gateway);
+        peer.send(&request(title, "CONTOURD", &[(ECHO_CONTEXT, VERIFICATION)]));
+        let answer = peer.answer();
+        (peer, answer)
+    };
+    let (mut first, accepted) = ask("CT01");
+    assert_eq!((accepted, ask("CT01").1), (Answer::Accepted, Answer::Rejected(2, 3, 2)));
+    let others = [ask("LOOK"), ask("LOOK")];
+    assert_eq!(others.each_ref().map(|(_, answer)| *answer), [Answer::Accepted; 2]);
+    assert_eq!(first.release(), Answer::Released);
+    std::thread::sleep(Duration::from_millis(200));
+    assert_eq!(ask("CT01").1, Answer::Accepted);
+}
+
+#[test]
 fn stops_data_sets_that_are_too_long_or_never_end() {
     let gateway = Gateway::with(0, |policy| policy.instance_bytes_max = 100_000);
     let mut peer = Peer::associated(&gateway);

@@ -1,7 +1,10 @@
 //! The receiver against scripted peers on raw sockets: each fault of the catalogue with the answer that it gets.
 
+#[path = "../certificates/mod.rs"]
+mod certificates;
 mod faults;
 mod limits;
 mod ordinary;
 mod peer;
 mod sending;
+mod tls;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use contourd::dicom::AeTitle;
 use contourd::dimse::Caller;
-use contourd::receive::{Notice, Policy, serve};
+use contourd::receive::{Listeners, Notice, Policy, serve};
 use contourd::spool::Spool;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
@@ -24,6 +24,8 @@ pub const ECHO_CONTEXT: u8 = 3;
 
 pub struct Gateway {
     pub address: SocketAddr,
+    /// Where the policy has TLS.
+    pub tls_address: Option<SocketAddr>,
     pub folder: tempfile::TempDir,
     /// What the daemon was told, in order: "stored SOP", "closed released" or "closed".
     pub notices: Arc<Mutex<Vec<String>>>,
@@ -42,13 +44,16 @@ impl Gateway {
         let mut policy = Policy { artim: Duration::from_secs(2), idle: Duration::from_secs(2), ..Policy::default() };
         policy.acceptance.called = vec![title("CONTOURD")];
         policy.acceptance.callers =
-            [(title("CT01"), Caller { hosts: vec![], may_send: true }), (title("LOOK"), Caller::default())].into();
+            [(title("CT01"), vec![caller("ct", true)]), (title("LOOK"), vec![caller("look", false)])].into();
         change(&mut policy);
         let folder = tempfile::tempdir().expect("a folder");
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
         let runtime = runtime.expect("a runtime");
-        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).expect("a free port");
-        let address = listener.local_addr().expect("an address");
+        let listen = || runtime.block_on(TcpListener::bind("127.0.0.1:0")).expect("a free port");
+        let plain = listen();
+        let address = plain.local_addr().expect("an address");
+        let listeners = Listeners { plain: Some(plain), tls: policy.tls.as_ref().map(|_| listen()) };
+        let tls_address = listeners.tls.as_ref().map(|tls| tls.local_addr().expect("an address"));
         let spool = Spool::open(folder.path(), floor_bytes).expect("a storage folder");
         let (policy, policies) = watch::channel(Arc::new(policy));
         let (sender, mut receiver) = mpsc::channel(4);
@@ -66,8 +71,8 @@ impl Gateway {
                 told.lock().expect("no panic").push(line);
             }
         });
-        runtime.spawn(serve(listener, policies, spool, sender, down));
-        Gateway { address, folder, notices, shutdown, policy, runtime: Some(runtime) }
+        runtime.spawn(serve(listeners, policies, spool, sender, down));
+        Gateway { address, tls_address, folder, notices, shutdown, policy, runtime: Some(runtime) }
     }
 
     /// Files under a folder of the storage folder.
@@ -115,6 +120,10 @@ impl Gateway {
     }
 }
 
+pub fn caller(name: &str, may_send: bool) -> Caller {
+    Caller { name: name.to_owned(), may_send, ..Caller::default() }
+}
+
 impl Drop for Gateway {
     fn drop(&mut self) {
         self.shutdown.send_replace(true);
@@ -139,8 +148,8 @@ pub enum Answer {
     Closed,
 }
 
-pub struct Peer {
-    pub stream: TcpStream,
+pub struct Peer<S = TcpStream> {
+    pub stream: S,
 }
 
 impl Peer {
@@ -157,7 +166,9 @@ impl Peer {
         assert_eq!(peer.answer(), Answer::Accepted);
         peer
     }
+}
 
+impl<S: Read + Write> Peer<S> {
     /// Sends bytes; that the gateway has closed already shows in the answer.
     pub fn send(&mut self, bytes: &[u8]) {
         let _ = self.stream.write_all(bytes);

@@ -20,6 +20,7 @@ fn destination(port: u16) -> dicom::Destination {
         ae_title: title("CONTOURD"),
         host: "127.0.0.1".to_owned(),
         port,
+        tls: None,
         calling_ae: title("CT01"),
         connect_timeout: Duration::from_secs(2),
         response_timeout: Duration::from_millis(700),

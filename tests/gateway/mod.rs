@@ -74,10 +74,16 @@ impl Play {
 
     /// Sends files until each is acknowledged.
     pub fn send(&self, files: &[PathBuf]) {
+        self.send_to("CONTOURD", files);
+    }
+
+    /// The same, to one of the titles of the gateway.
+    pub fn send_to(&self, title: &str, files: &[PathBuf]) {
         let gateway = Destination {
-            ae_title: "CONTOURD".parse().expect("a title"),
+            ae_title: title.parse().expect("a title"),
             host: "127.0.0.1".to_owned(),
             port: self.gateway_port,
+            tls: None,
             calling_ae: "CT".parse().expect("a title"),
             connect_timeout: Duration::from_secs(2),
             response_timeout: Duration::from_secs(10),
@@ -172,7 +178,7 @@ fn destination(
     runtime: &tokio::runtime::Runtime,
     spool: Arc<Spool>,
 ) -> (u16, watch::Sender<bool>, watch::Sender<Arc<Policy>>) {
-    let anybody = Caller { hosts: Vec::new(), may_send: true };
+    let anybody = Caller { may_send: true, ..Caller::default() };
     let called = vec!["TPS".parse().expect("a title")];
     let acceptance = Acceptance { called, unknown_caller: Some(anybody), ..Policy::default().acceptance };
     let policy = Policy { acceptance, grace: Duration::ZERO, ..Policy::default() };
@@ -193,7 +199,7 @@ pub fn configure(folder: &Path, gateway_port: u16, tps_port: u16, pipelines: &[(
         fs::write(path, text).expect("written");
     };
     let gateway = format!(
-        r#"{{"ae_titles": ["CONTOURD"], "bind": "127.0.0.1", "port": {gateway_port},
+        r#"{{"ae_titles": ["CONTOURD", "CONTOURD_2"], "bind": "127.0.0.1", "port": {gateway_port},
              "storage": {{"folder": "var", "free_floor_mb": 1}}, "worker": {{"threads": 1}},
              "complete": {{"quiet_s": 2, "released_quiet_s": 1, "gap_quiet_s": 5, "max_wait_s": 20}}}}"#
     );

@@ -50,7 +50,7 @@ impl Planning {
     pub async fn start(stage: &Stage) -> anyhow::Result<Planning> {
         let mut policy = Policy { grace: Duration::from_secs(1), ..Policy::default() };
         policy.acceptance.called = vec![PLANNING_AE.parse()?];
-        policy.acceptance.unknown_caller = Some(Caller { hosts: Vec::new(), may_send: true });
+        policy.acceptance.unknown_caller = Some(Caller { may_send: true, ..Caller::default() });
         let (policy, policies) = watch::channel(Arc::new(policy));
         let spool = Spool::open(&stage.planning(), 0)?;
         let listener = TcpListener::bind("127.0.0.1:0").await?;
@@ -143,6 +143,7 @@ impl Gateway {
             ae_title: GATEWAY_AE.parse()?,
             host: "127.0.0.1".to_owned(),
             port: gateway_port(&configuration)?,
+            tls: None,
             calling_ae: SCANNER_AE.parse()?,
             connect_timeout: Duration::from_secs(5),
             response_timeout: Duration::from_secs(60),

@@ -3,6 +3,7 @@
 use super::{Key, Object, key, words};
 use crate::config::{Limits, WorkerSettings};
 use crate::pipeline::{Completeness, OnTimeout};
+use crate::tls::Clients;
 
 pub(super) fn gateway() -> Vec<Object> {
     vec![
@@ -18,7 +19,13 @@ pub(super) fn gateway() -> Vec<Object> {
                     "the titles that we answer to; the first is ours when we call",
                 ),
                 key("bind", "IP address", "`0.0.0.0`", "the address to listen at"),
-                key("port", "1 to 65535", "required", "the port to listen at"),
+                key(
+                    "port",
+                    "1 to 65535",
+                    "required without `tls`",
+                    "the port to listen at without TLS; none without it",
+                ),
+                key("tls", "object", "none", "a port with TLS, beside the other or instead of it"),
                 key("storage", "object", "required", "where series, results and the ledger are kept"),
                 key("limits", "object", "see there", "what peers may take of us"),
                 key(
@@ -42,6 +49,67 @@ pub(super) fn gateway() -> Vec<Object> {
             vec![
                 key("folder", "path", "required", "absolute, or relative to the configuration folder; on a local disk"),
                 key("free_floor_mb", "number", 2_048, "nothing more is received when less than this is free"),
+            ],
+        ),
+    ]
+}
+
+/// What says how we are called and call by TLS.
+pub(super) fn tls() -> Vec<Object> {
+    let fingerprints = "list of SHA-256, as `openssl x509 -noout -fingerprint -sha256` writes them";
+    let file = "file in PEM";
+    vec![
+        (
+            "tls",
+            "In `gateway.json`: TLS 1.2 and 1.3. Files are absolute or relative to the configuration folder; a new certificate is \
+             used without a restart, a bad one leaves the last good one in use.",
+            vec![
+                key("port", "1 to 65535", "required", "the port to listen at with TLS; 2762 is registered for it"),
+                key("bind", "IP address", "that of the gateway", "the address to listen at"),
+                key("certificate", file, "required", "our certificate first, then those between it and its authority"),
+                key("key", file, "required", "its key: PKCS#8, PKCS#1 or SEC1, unencrypted, closed to other users"),
+                key(
+                    "clients",
+                    words(&Clients::ALL),
+                    "`required`",
+                    "whether callers have to present a certificate; one that is presented has to be good",
+                ),
+                key(
+                    "client_authorities",
+                    file,
+                    "none",
+                    "the authorities that vouch for callers; without them, the fingerprints of the peers alone count",
+                ),
+            ],
+        ),
+        (
+            "tls of a peer",
+            "How a peer is called by TLS. There is no way back to a connection without.",
+            vec![
+                key("authorities", file, "required without `sha256`", "the authorities that vouch for its certificate"),
+                key(
+                    "sha256",
+                    fingerprints,
+                    "required without `authorities`",
+                    "its own certificates; name and authority do not count then",
+                ),
+                key("name", "name or IP address", "`host`", "what its certificate has to hold"),
+                key("certificate", file, "that of the gateway", "what we present when it asks"),
+                key("key", file, "that of the gateway", "the key of `certificate`"),
+            ],
+        ),
+        (
+            "certificate",
+            "In a peer: it may only call by TLS, with one of these certificates. Of several any will do, so that old and new one \
+             hold side by side.",
+            vec![
+                key("sha256", fingerprints, "none", "the certificates themselves; no authority has to vouch for them"),
+                key(
+                    "names",
+                    "list of texts",
+                    "none",
+                    "a DNS name, address or common name in a certificate that an authority vouches for",
+                ),
             ],
         ),
     ]

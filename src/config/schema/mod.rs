@@ -18,7 +18,10 @@ pub const SCHEMAS: [&str; 4] = ["gateway", "peer", "pipeline", "model"];
 pub fn schema(name: &str) -> Option<String> {
     let (root, definitions) = match name {
         "gateway" => gateway(),
-        "peer" => (table("ae-config/peers/NAME.json").schema(), definitions(["retry", "dialect"].map(table))),
+        "peer" => (
+            table("ae-config/peers/NAME.json").schema(),
+            definitions(["retry", "dialect", "tls of a peer", "certificate"].map(table)),
+        ),
         "pipeline" => pipeline(),
         "model" => model(),
         _ => return None,
@@ -43,7 +46,7 @@ fn definitions(tables: impl IntoIterator<Item = Table>) -> Map<String, Value> {
 }
 
 fn gateway() -> (Value, Map<String, Value>) {
-    let mut inside = definitions(["storage", "limits", "worker", "complete"].map(table));
+    let mut inside = definitions(["tls", "storage", "limits", "worker", "complete"].map(table));
     inside.insert("retention".to_owned(), retention());
     (table("ae-config/gateway.json").schema(), inside)
 }

@@ -18,6 +18,7 @@ use crate::pipeline::{
     By, DOCUMENT_DESCRIPTION_LENGTH_MAX, Frame, Mode, OUTPUT_KINDS, OnFailure, OnTimeout, Orientation, Pick, Same, Unit,
 };
 use crate::structure::RoiType;
+use crate::tls::Clients;
 
 /// A name of a pipeline, step, slot, model or peer.
 pub(in crate::config) fn name() -> Shape {
@@ -54,7 +55,14 @@ pub(super) fn table(title: &str) -> Table {
 /// What the keys of an object say of each other.
 fn rules(title: &str) -> Value {
     match title {
+        "ae-config/gateway.json" => json!({"anyOf": [{"required": ["port"]}, {"required": ["tls"]}]}),
+        "tls of a peer" => json!({
+            "anyOf": [{"required": ["authorities"]}, {"required": ["sha256"]}],
+            "dependentRequired": {"certificate": ["key"], "key": ["certificate"]},
+        }),
+        "certificate" => json!({"anyOf": [{"required": ["sha256"]}, {"required": ["names"]}]}),
         "ae-config/peers/NAME.json" => json!({
+            "dependentRequired": {"tls": ["host"]},
             "if": {"properties": {"may": {"type": "array", "contains": {"const": "receive"}}}, "required": ["may"]},
             "then": {"required": ["host", "port"]},
         }),
@@ -78,6 +86,7 @@ pub(super) fn shape(title: &str, key: &str) -> Option<Shape> {
         return Some(Shape::text());
     }
     match title {
+        "tls" | "tls of a peer" | "certificate" => tls(title, key),
         "ae-config/gateway.json" | "storage" | "limits" | "worker" | "complete" => gateway(title, key),
         "ae-config/peers/NAME.json" | "retry" => peer(title, key),
         "dialect" => dialect_of(key),
@@ -104,6 +113,7 @@ fn gateway(title: &str, key: &str) -> Option<Shape> {
         "ae_titles" => Shape::list_of(title_of_entity(), 1, usize::MAX),
         "bind" | "folder" => Shape::text_of(1, usize::MAX),
         "port" => whole(1, 65_535),
+        "tls" => Shape::Object("tls"),
         "storage" => Shape::Object("storage"),
         "limits" => Shape::Object("limits"),
         "complete" => Shape::Object("complete"),
@@ -130,6 +140,28 @@ fn gateway(title: &str, key: &str) -> Option<Shape> {
     })
 }
 
+fn tls(title: &str, key: &str) -> Option<Shape> {
+    let file = || Shape::text_of(1, usize::MAX);
+    let pattern = Some("^[0-9A-Fa-f]{64}$|^[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){31}$".to_owned());
+    let fingerprint = Shape::Text { least: 64, most: 95, pattern };
+    Some(match (title, key) {
+        (_, "sha256") => Shape::list_of(fingerprint, 1, usize::MAX),
+        ("certificate", "names") => Shape::list_of(Shape::text(), 1, usize::MAX),
+        ("tls", "port") => whole(1, 65_535),
+        ("tls", "bind") => Shape::text_of(2, usize::MAX),
+        ("tls", "clients") => Shape::words(&Clients::ALL),
+        ("tls", "certificate" | "key" | "client_authorities") => file(),
+        ("tls of a peer", "authorities" | "certificate" | "key") => file(),
+        ("tls of a peer", "name") => host(),
+        _ => return None,
+    })
+}
+
+fn host() -> Shape {
+    let pattern = Some("^[A-Za-z0-9._:][A-Za-z0-9._:-]*$".to_owned());
+    Shape::Text { least: 1, most: HOST_LENGTH_MAX, pattern }
+}
+
 /// The object behind `retention`, which the reference describes in its key.
 pub(super) fn retention() -> Value {
     let days = Shape::Number { low: 0.0, high: 36_525.0 };
@@ -145,10 +177,10 @@ fn peer(title: &str, key: &str) -> Option<Shape> {
         ("retry", "max_age_h") => Shape::Number { low: 0.0, high: WAIT_S_MAX / 3_600.0 },
         (_, "ae_title") => title_of_entity(),
         (_, "from") => Shape::list(Shape::text_of(2, usize::MAX)),
-        (_, "host") => {
-            let pattern = Some("^[A-Za-z0-9._:][A-Za-z0-9._:-]*$".to_owned());
-            Shape::Text { least: 1, most: HOST_LENGTH_MAX, pattern }
-        }
+        (_, "host") => host(),
+        (_, "certificate") => Shape::Object("certificate"),
+        (_, "associations") => whole(1, SETTING_COUNT_MAX),
+        (_, "tls") => Shape::Object("tls of a peer"),
         (_, "port") => whole(1, 65_535),
         (_, "may") => Shape::list_of(Shape::Words(vec!["send", "receive", "query"]), 1, usize::MAX),
         (_, "dialect") => Shape::Either(vec![Shape::words(&dialect::words()), Shape::Object("dialect")]),

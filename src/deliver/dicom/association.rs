@@ -2,9 +2,8 @@
 
 use dicom_ul::pdu::{AssociationAC, AssociationRQ, PresentationContextProposed, PresentationContextResultReason};
 use thiserror::Error;
-use tokio::net::TcpStream;
-use tokio::time::timeout;
 
+use super::connect::{connect, explained};
 use super::object::Object;
 use super::{Destination, Outcome};
 use crate::dimse::{
@@ -12,6 +11,7 @@ use crate::dimse::{
     syntaxes, user_variables,
 };
 use crate::limits::SEND_PDU_BYTES_MAX;
+use crate::tls::Stream;
 use crate::wire::{Wire, WireError};
 
 /// A presentation context as we propose it: one abstract and one transfer syntax.
@@ -23,7 +23,7 @@ pub(super) struct Offer {
 
 /// An open association.
 pub(super) struct Association<'a> {
-    wire: Wire<TcpStream>,
+    wire: Wire<Stream>,
     destination: &'a Destination,
     /// What was accepted, with its number.
     contexts: Vec<(u8, Offer)>,
@@ -36,6 +36,8 @@ pub(super) struct Association<'a> {
 pub(super) enum Failure {
     #[error("{0} could not be reached: {1}")]
     Connect(String, String),
+    #[error("no TLS connection with {0}: {1}")]
+    Tls(String, String),
     #[error("association rejected {}: {reason}", if *.permanent { "for good" } else { "for now" })]
     Rejected { permanent: bool, reason: &'static str },
     #[error("the destination aborted the association (source {source_}, reason {reason})")]
@@ -70,20 +72,14 @@ impl Offer {
 impl<'a> Association<'a> {
     /// Connects and proposes the contexts: their numbers are 1, 3, 5, ...
     pub(super) async fn open(destination: &'a Destination, offers: &[Offer]) -> Result<Association<'a>, Failure> {
-        let address = format!("{}:{}", destination.host, destination.port);
         let limit = destination.connect_timeout;
-        let connected = timeout(limit, TcpStream::connect((destination.host.as_str(), destination.port))).await;
-        let stream = connected
-            .map_err(|_| Failure::Connect(address.clone(), format!("no connection within {limit:?}")))?
-            .map_err(|error| Failure::Connect(address, error.to_string()))?;
-        // One write per PDU and no waiting for more: otherwise each object costs a delayed acknowledgement.
-        let _ = stream.set_nodelay(true);
-        let mut wire = Wire::new(stream, SEND_PDU_BYTES_MAX);
+        let mut wire = Wire::new(connect(destination).await?, SEND_PDU_BYTES_MAX);
         let numbered: Vec<(u8, Offer)> = (0_u8..128).map(|index| index * 2 + 1).zip(offers.iter().cloned()).collect();
         let request = Pdu::AssociateRequest(Box::new(request(destination, &numbered)));
         let bytes = encode_pdu(&request).map_err(|error| Failure::Request(error.to_string()))?;
-        wire.write(&bytes, limit).await?;
-        match wire.read(limit).await? {
+        let explained = |error| explained(destination, error);
+        wire.write(&bytes, limit).await.map_err(explained)?;
+        match wire.read(limit).await.map_err(explained)? {
             Pdu::AssociateAccept(accept) => {
                 let contexts = accepted(&accept, numbered);
                 let max_pdu = peer_max_pdu(&accept.user_variables).min(SEND_PDU_BYTES_MAX);

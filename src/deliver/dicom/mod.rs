@@ -1,6 +1,7 @@
 //! The Storage and Verification SCU (PS3.4 A, B): one association per delivery, one value per PDU.
 
 mod association;
+mod connect;
 mod object;
 
 use std::path::PathBuf;
@@ -9,6 +10,7 @@ use std::time::Duration;
 use crate::dicom::AeTitle;
 use crate::dimse::syntaxes::{EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN, VERIFICATION};
 use crate::limits::PRESENTATION_CONTEXTS_MAX;
+use crate::tls::ClientTls;
 
 use super::Outcome;
 use association::{Association, Failure, Offer};
@@ -21,6 +23,8 @@ pub struct Destination {
     /// Name or address.
     pub host: String,
     pub port: u16,
+    /// How it is called by TLS; `None` for a connection without.
+    pub tls: Option<ClientTls>,
     /// What we call ourselves.
     pub calling_ae: AeTitle,
     /// To connect and to agree on an association.

@@ -1,0 +1,32 @@
+//! TLS of both directions (PS3.15 B.12): certificates and keys out of files, whom we trust, what we present. It knows no
+//! DICOM and opens no socket; the handshakes run on streams that others have opened.
+//!
+//! TLS 1.2 and 1.3, ephemeral elliptic curves and authenticated encryption only: rustls has nothing weaker, and no
+//! setting makes it weaker. A certificate is trusted because an authority vouches for it, or because its fingerprint was
+//! written down; dates count in both cases, and the other side always proves that it holds the key.
+
+mod certificate;
+mod client;
+mod explain;
+mod files;
+mod server;
+mod stream;
+
+use std::sync::{Arc, OnceLock};
+
+use rustls::crypto::CryptoProvider;
+use rustls::{SupportedProtocolVersion, version};
+
+pub use client::{ClientTls, Trust};
+pub use explain::{explain, explain_handshake};
+pub use files::{Authorities, FileProblem, Identity};
+pub use server::{Clients, Refused, ServerStream, ServerTls};
+pub use stream::Stream;
+
+const VERSIONS: [&SupportedProtocolVersion; 2] = [&version::TLS13, &version::TLS12];
+
+/// The cryptography of every connection, made once: X25519, P-256 and P-384; AES-GCM and ChaCha20-Poly1305.
+fn provider() -> Arc<CryptoProvider> {
+    static PROVIDER: OnceLock<Arc<CryptoProvider>> = OnceLock::new();
+    Arc::clone(PROVIDER.get_or_init(|| Arc::new(rustls::crypto::ring::default_provider())))
+}
