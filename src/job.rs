@@ -263,8 +263,8 @@ impl Job {
         if !self.inputs.is_empty() {
             return self.inputs.clone();
         }
-        let (slot, series, instances) = (String::new(), self.series.clone(), self.instances.clone());
-        vec![JobInput { slot, series, instances }]
+        let (series, instances) = (self.series.clone(), self.instances.clone());
+        vec![JobInput { slot: String::new(), series, instances, frames: BTreeMap::new(), volume: String::new() }]
     }
 
     fn answer(&mut self, event: &JobEvent, now: Timestamp) {

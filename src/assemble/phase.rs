@@ -106,7 +106,8 @@ pub fn split(positions_mm: &[f64], phases: &[Phase]) -> Option<Vec<Part>> {
     let varies = |key: &usize| (1..phases.len()).any(|image| value(image, *key) != value(0, *key));
     let keys: Vec<usize> = (0..KEYS.len()).filter(varies).collect();
     let singles = keys.iter().map(|&key| vec![key]);
-    let pairs = keys.iter().enumerate().flat_map(|(at, &one)| keys[at + 1..].iter().map(move |&other| vec![one, other]));
+    let pairs =
+        keys.iter().enumerate().flat_map(|(at, &one)| keys[at + 1..].iter().map(move |&other| vec![one, other]));
     let sets = singles.chain(pairs).chain((keys.len() > 2).then(|| keys.clone()));
     for set in sets {
         let mut groups: BTreeMap<Vec<&str>, Vec<usize>> = BTreeMap::new();
@@ -120,9 +121,7 @@ pub fn split(positions_mm: &[f64], phases: &[Phase]) -> Option<Vec<Part>> {
                 let named = set.iter().zip(values).map(|(&key, value)| named(KEYS[key].name, value));
                 named.collect::<Vec<_>>().join(", ")
             };
-            return Some(
-                parts.into_iter().map(|(values, members)| Part { members, label: label(&values) }).collect(),
-            );
+            return Some(parts.into_iter().map(|(values, members)| Part { members, label: label(&values) }).collect());
         }
     }
     None

@@ -60,12 +60,7 @@ impl<'a> Series<'a> {
         Series::of_images(instances, allowed, images.into_iter().collect(), frames)
     }
 
-    fn of_images(
-        instances: &'a [Instance],
-        allowed: Allowed,
-        images: Vec<usize>,
-        frames: Vec<Frame>,
-    ) -> Series<'a> {
+    fn of_images(instances: &'a [Instance], allowed: Allowed, images: Vec<usize>, frames: Vec<Frame>) -> Series<'a> {
         let modality = images.first().and_then(|&i| Modality::of_sop_class(instances[i].sop_class_uid.as_str()));
         let formats: Vec<Option<PixelFormat>> = instances.iter().map(PixelFormat::of).collect();
         let stack = Stack::of(&frames, instances);

@@ -112,10 +112,7 @@ pub(super) fn planned(series: &Series) -> Result<SeriesPlan, Vec<Refusal>> {
     build(series, warnings).map_err(|refusal| vec![refusal])
 }
 
-fn frames_of<'a>(
-    instances: &[Instance],
-    members: impl Iterator<Item = (usize, Option<&'a Vec<u32>>)>,
-) -> Vec<Frame> {
+fn frames_of<'a>(instances: &[Instance], members: impl Iterator<Item = (usize, Option<&'a Vec<u32>>)>) -> Vec<Frame> {
     let of_instance = |(index, named): (usize, Option<&'a Vec<u32>>)| {
         let frames = frames(index, &instances[index]);
         frames.into_iter().filter(move |frame| named.is_none_or(|named| named.contains(&(frame.index as u32 + 1))))

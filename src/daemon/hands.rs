@@ -140,7 +140,7 @@ impl Hands {
 
     fn files_of(&self, input: JobInput) -> InputFiles {
         let files = input.instances.iter().map(|uid| self.spool.instance_path(&input.series, uid)).collect();
-        InputFiles { slot: input.slot, files, image: None }
+        InputFiles { slot: input.slot, files, image: None, frames: input.frames, volume: input.volume }
     }
 
     async fn run(&self, job: &Job, worker: &mut Supervisor) -> Event {

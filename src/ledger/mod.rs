@@ -189,7 +189,9 @@ impl Ledger {
         let statement = "SELECT document FROM job WHERE study = ?1 AND series = ?2 AND pipeline = ?3";
         let jobs: Vec<Job> = self.documents("job", statement, &[&study, &series, &job.pipeline])?;
         let made = |other: &Job| other.run.as_ref().is_some_and(|run| !run.objects.is_empty());
-        let earlier = jobs.into_iter().filter(|other| other.created_at < job.created_at && made(other));
+        let earlier = jobs
+            .into_iter()
+            .filter(|other| other.created_at < job.created_at && made(other) && job.shares_images(other));
         let last = earlier.max_by_key(|other| (other.created_at, other.id.clone()));
         Ok(last.and_then(|job| job.run).map(|run| run.objects).unwrap_or_default())
     }

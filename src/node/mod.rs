@@ -19,17 +19,17 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::dicom::{AeTitle, SeriesKey, Uid};
-use crate::job::{Delivery, DeliveryState, Job, JobEvent, JobId, JobInput, JobState, RetryPolicy, Run};
+use crate::job::{Delivery, DeliveryState, Job, JobEvent, JobId, JobState, RetryPolicy, Run};
 use crate::pipeline::Completeness;
 use crate::route::Arrival;
 
 pub use arrival::{Association, Placed};
-pub use assessment::{Assessment, InputRules, Order, SlotRule, Source, Verdict};
+pub use assessment::{Assessment, InputRules, Offer, Order, SlotRule, Source, Verdict};
 pub use join::{Candidate, Chosen, Joined, join};
 pub use series::{SeriesRecord, SeriesState};
 pub use together::{Filled, Together, together};
 
-use jobs::{describe, describe_queued, new_job, note};
+use jobs::{describe, describe_queued, describe_queued_alone, new_job, note};
 use series::Gathering;
 use sets::Group;
 
@@ -275,23 +275,23 @@ impl Node {
             return Vec::new(); // An instance arrived meanwhile: the series will be assessed anew.
         };
         let alone: Vec<Order> = assessment.orders.iter().filter(|order| order.inputs.is_alone()).cloned().collect();
+        // An assessment of a ledger that knew no sources is of the whole series.
+        let whole = || vec![Source::default()];
+        let sources = if assessment.sources.is_empty() { whole() } else { assessment.sources.clone() };
         let renewed = gathering.is_renewing();
         let text = gathering.conclude(assessment, now);
         let instances = gathering.digests();
-        let uids: Vec<Uid> = instances.iter().map(|(uid, _)| uid.clone()).collect();
         let mut effects = Vec::new();
         // Only a pipeline of several series asked for a renewed assessment; the others have had theirs.
         for order in alone.into_iter().filter(|_| !renewed) {
-            let id = JobId::derived(key, &order.digest, instances.iter().map(|(uid, digest)| (uid, digest.as_str())));
-            gathering.made(id.clone());
-            if self.known.insert(id.clone()) {
-                let slot = order.fills.first().cloned().unwrap_or_default();
-                let mut job = new_job(id.clone(), key, revision, order, now);
-                job.inputs = vec![JobInput { slot, series: key.clone(), instances: uids.clone() }];
-                job.instances.clone_from(&uids);
-                effects.push(Effect::Record(Record::Job(Box::new(job.clone()))));
-                effects.push(note(now, &job, "queued"));
-                self.jobs.insert(id, job);
+            for source in sources.iter().enumerate().filter(|(index, _)| !order.fills_of(*index).is_empty()) {
+                let job = jobs::alone(key, revision, &order, source, &instances, now);
+                gathering.made(job.id.clone());
+                if self.known.insert(job.id.clone()) {
+                    effects.push(Effect::Record(Record::Job(Box::new(job.clone()))));
+                    effects.push(note(now, &job, &describe_queued_alone(&job)));
+                    self.jobs.insert(job.id.clone(), job);
+                }
             }
         }
         // After its jobs: after a crash between them the series is assessed again, and finds its jobs by their names.
