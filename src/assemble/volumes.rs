@@ -66,12 +66,12 @@ pub fn volumes(instances: &[Instance], allowed: Allowed) -> Result<Vec<VolumeOf>
     let made = parts.iter().filter(|part| part.plan.is_ok()).count();
     if made == 0 {
         // Of phases each says what is wrong with it; of anything else the whole has said it.
-        let of_phases = parts.iter().filter(|part| !part.phase.is_empty() && part.frames.len() >= VOLUME_SLICES_MIN);
+        let of_phases = parts.iter().filter(|part| !part.phase.is_empty() && part.positions >= VOLUME_SLICES_MIN);
         let told: Vec<Refusal> = of_phases.filter_map(|part| part.plan.as_ref().err().cloned()).flatten().collect();
         return Err(if told.is_empty() { refusals } else { told });
     }
     let (kept, aside): (Vec<Sorted>, Vec<Sorted>) =
-        parts.drain(..).partition(|part| part.plan.is_ok() || part.frames.len() >= VOLUME_SLICES_MIN);
+        parts.drain(..).partition(|part| part.plan.is_ok() || part.positions >= VOLUME_SLICES_MIN);
     Ok(told(&whole, kept, &aside))
 }
 
@@ -135,6 +135,8 @@ struct Sorted {
     frame_of_reference_uid: Option<Uid>,
     phase: String,
     frames: Vec<Frame>,
+    /// How many different places its slices have.
+    positions: usize,
     plan: Result<SeriesPlan, Vec<Refusal>>,
 }
 
@@ -184,7 +186,8 @@ fn parts_of(whole: &Series, (stack, aligned): (usize, Aligned)) -> Vec<Sorted> {
     let part = |frames: Vec<Frame>, phase: String| {
         let series = Series::of_frames(whole.instances, whole.allowed, frames.clone());
         let frame_of_reference_uid = aligned.frame_of_reference_uid.clone();
-        Sorted { stack, frame_of_reference_uid, phase, frames, plan: planned(&series) }
+        let positions = series.stack.as_ref().map_or(0, |stack| stack.order.len());
+        Sorted { stack, frame_of_reference_uid, phase, frames, positions, plan: planned(&series) }
     };
     let all = part(aligned.frames.clone(), String::new());
     let mixed = |refusal: &Refusal| ["series.duplicate_position", "series.spacing"].contains(&refusal.rule);
@@ -208,7 +211,7 @@ fn phase_of(instances: &[Instance], frame: &Frame) -> Phase {
 /// Whether a part could be slices of another one, written wrongly: it lies where the next slice of that one would. Two
 /// volumes of different Frames of Reference are not compared: the patient was placed anew.
 fn could_belong(part: &Sorted, parts: &[Sorted]) -> bool {
-    let phases_apart = part.frames.len() >= VOLUME_SLICES_MIN;
+    let phases_apart = part.positions >= VOLUME_SLICES_MIN;
     let other = |other: &&Sorted| {
         let of_one_stack = other.stack == part.stack;
         let placed_anew = part.plan.is_ok() && part.frame_of_reference_uid != other.frame_of_reference_uid;
