@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::Job;
@@ -16,6 +17,9 @@ pub struct JobInput {
     /// All instances of the series, the images of one of its volumes, or the one object (an RT Structure Set) that was
     /// picked of it.
     pub instances: Vec<Uid>,
+    /// When the last of its series came.
+    #[serde(default)]
+    pub last_at: Option<Timestamp>,
     /// Of multi-frame images that are in several volumes: the numbers (1-based) of the frames that are in this one.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub frames: BTreeMap<Uid, Vec<u32>>,
@@ -25,6 +29,11 @@ pub struct JobInput {
 }
 
 impl JobInput {
+    pub(super) fn of_primary(series: &SeriesKey, instances: &[Uid]) -> JobInput {
+        let (slot, series, instances) = (String::new(), series.clone(), instances.to_vec());
+        JobInput { slot, series, instances, last_at: None, frames: BTreeMap::new(), volume: String::new() }
+    }
+
     /// What tells it from another volume of the same instances, for the name of the job; empty where there is no other.
     pub fn frames_named(frames: &BTreeMap<Uid, Vec<u32>>) -> String {
         let named = frames.iter().map(|(uid, frames)| {
@@ -45,6 +54,12 @@ impl JobInput {
 }
 
 impl Job {
+    /// Seconds from the last image of all that it works on to the begin of its last run; none before the first.
+    pub fn waited_s(&self) -> Option<f64> {
+        let last_at = self.inputs.iter().filter_map(|input| input.last_at).max()?;
+        Some(self.started_at?.duration_since(last_at).as_secs_f64().max(0.0))
+    }
+
     /// Whether its primary images are, in part, those of another job: another volume of the series is another result.
     pub fn shares_images(&self, other: &Job) -> bool {
         let (own, others) = (self.inputs(), other.inputs());
@@ -66,6 +81,7 @@ mod tests {
             instances: instances.iter().map(|text| uid(text)).collect(),
             frames: if frames.is_empty() { BTreeMap::new() } else { BTreeMap::from([(uid("1.3"), frames.to_vec())]) },
             volume: String::new(),
+            last_at: None,
         };
         let whole = input(&["1.3", "1.4"], &[]);
         assert!(whole.shares_images(&input(&["1.4", "1.5"], &[])));

@@ -26,6 +26,7 @@ pub(super) fn new_job(id: JobId, series: &SeriesKey, series_revision: u32, order
         predecessors: Vec::new(),
         reasons: order.reasons,
         created_at: now,
+        started_at: None,
         not_before: now,
         state: JobState::Queued,
         runs: 0,
@@ -40,7 +41,10 @@ pub(super) fn note(at: Timestamp, job: &Job, text: &str) -> Effect {
 
 pub(super) fn describe(job: &Job, event: &JobEvent) -> String {
     let what = match event {
-        JobEvent::Started => return format!("run {} started", job.runs),
+        JobEvent::Started => {
+            let after = job.waited_s().map(|seconds| format!(", {seconds:.1} s after the last image"));
+            return format!("run {} started{}", job.runs, after.unwrap_or_default());
+        }
         JobEvent::Produced { .. } => "the objects are stored".to_owned(),
         JobEvent::RunFailed { cause } => format!("the run failed: {cause}"),
         JobEvent::WorkerLost { cause } => format!("the worker was lost: {cause}"),
@@ -67,7 +71,7 @@ pub(super) fn alone(
     revision: u32,
     order: &Order,
     (index, source): (usize, &Source),
-    instances: &[(Uid, String)],
+    (instances, last_at): (&[(Uid, String)], Timestamp),
     now: Timestamp,
 ) -> Job {
     let used = instances.iter().filter(|(uid, _)| source.instances.is_empty() || source.instances.contains(uid));
@@ -79,7 +83,7 @@ pub(super) fn alone(
     job.instances = used.iter().map(|(uid, _)| uid.clone()).collect();
     let (slot, frames) = (fills.first().cloned().unwrap_or_default(), source.frames.clone());
     let (instances, volume) = (job.instances.clone(), source.volume.clone());
-    job.inputs = vec![JobInput { slot, series: key.clone(), instances, frames, volume }];
+    job.inputs = vec![JobInput { slot, series: key.clone(), instances, last_at: Some(last_at), frames, volume }];
     job
 }
 

@@ -222,7 +222,15 @@ fn job_of(order: &Order, filled: &[(&str, &Member<'_>, &Source)], now: Timestamp
         reasons.extend(member.order.reasons_of(at).iter().map(|reason| format!("{slot}: {reason}")));
         let instances = used.iter().map(|(uid, _)| uid.clone()).collect();
         let (frames, volume) = (source.frames.clone(), source.volume.clone());
-        inputs.push(JobInput { slot: (*slot).to_owned(), series: member.key.clone(), instances, frames, volume });
+        let last_at = Some(member.gathering.last_at());
+        inputs.push(JobInput {
+            slot: (*slot).to_owned(),
+            series: member.key.clone(),
+            instances,
+            last_at,
+            frames,
+            volume,
+        });
         digests.extend(used);
     }
     let (_, primary, _) = &filled[0];
