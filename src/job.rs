@@ -135,6 +135,9 @@ pub struct Job {
     /// A queued job waits until then: trouble that cost it a worker may pass.
     pub not_before: Timestamp,
     pub state: JobState,
+    /// When its last run began.
+    #[serde(default)]
+    pub started_at: Option<Timestamp>,
     /// How many times a worker was given the job since it was made or retried by an operator.
     pub runs: u32,
     pub deliveries: Vec<Delivery>,
@@ -202,7 +205,7 @@ impl Job {
     pub fn apply(&mut self, event: &JobEvent, runs_max: u32, now: Timestamp) -> Result<(), OutOfPlace> {
         let state = match (&self.state, event) {
             (JobState::Queued, JobEvent::Started) => {
-                self.runs += 1;
+                (self.runs, self.started_at) = (self.runs + 1, Some(now));
                 JobState::Running
             }
             (JobState::Running, JobEvent::Produced { run }) => {
@@ -263,8 +266,7 @@ impl Job {
         if !self.inputs.is_empty() {
             return self.inputs.clone();
         }
-        let (slot, series, instances) = (String::new(), self.series.clone(), self.instances.clone());
-        vec![JobInput { slot, series, instances }]
+        vec![JobInput::of_primary(&self.series, &self.instances)]
     }
 
     fn answer(&mut self, event: &JobEvent, now: Timestamp) {
@@ -355,6 +357,7 @@ mod tests {
             predecessors: Vec::new(),
             reasons: Vec::new(),
             created_at: now,
+            started_at: None,
             not_before: now,
             state,
             runs,

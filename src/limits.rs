@@ -12,6 +12,9 @@ pub const IMAGE_SIDE_MAX: usize = 8_192;
 /// Most slices in one volume. The longest whole-body CT at 0.5 mm has about 4,000.
 pub const SLICES_MAX: usize = 8_192;
 
+/// Most frames of one series that are sorted into volumes: forty diffusion directions of five hundred slices.
+pub const SERIES_FRAMES_MAX: usize = 20_000;
+
 /// Most voxels in one volume: 4 GiB as f32, eight times a 512 x 512 x 512 volume.
 pub const VOXELS_MAX: usize = 1 << 30;
 

@@ -56,7 +56,7 @@ impl Ledger {
             }
             Record::Series(series) => drop(self.series.insert(series.series.clone(), series)),
             Record::Job(job) => drop(self.jobs.insert(job.id.clone(), *job)),
-            Record::Forget(_) | Record::History { .. } => {}
+            Record::Removing(_) | Record::Removed(_) | Record::History { .. } => {}
         }
     }
 }
@@ -190,7 +190,7 @@ impl World {
                 }
                 Effect::Infer { job } => self.infer(&job),
                 Effect::Send { job, to, .. } => self.deliver(job, to),
-                Effect::Remove { .. } => unreachable!("nothing expires in these lives"),
+                Effect::Remove(_) => unreachable!("nothing expires in these lives"),
             }
             if self.rng.u64(0..1000) < self.crash {
                 return self.crash();
@@ -390,7 +390,7 @@ fn shuffled_series(rng: &mut Rng) -> Vec<Stored> {
                 called_ae: "CONTOURD".parse().expect("a title"),
                 association: 0,
                 received_at: Timestamp::UNIX_EPOCH,
-                placed: Some(Placed { stack: "axial".to_owned(), position_mm: f64::from(slice) }),
+                placed: Some(Placed { position_mm: f64::from(slice), ..Placed::default() }),
             });
         }
     }

@@ -6,8 +6,10 @@ use super::format::{FoundRescale, PixelFormat, functional_group, is_multi_frame,
 use super::placement::{Placement, directions, origin, place};
 use crate::dicom::instance::f64s;
 use crate::dicom::{Instance, Uid};
+use crate::limits::SERIES_FRAMES_MAX;
 
 /// One image plane of a series, before it is known whether the series makes a volume.
+#[derive(Clone)]
 pub(super) struct Frame {
     /// Index of the instance in the caller's slice.
     pub instance: usize,
@@ -21,14 +23,17 @@ pub(super) struct Frame {
     pub rescale: FoundRescale,
 }
 
-/// The frames of one instance; one for a classic image. `format` says how many a multi-frame image has.
-pub(super) fn frames(index: usize, instance: &Instance, format: &PixelFormat) -> Vec<Frame> {
+/// The frames of one instance; one for a classic image, none where the pixel attributes contradict each other.
+pub(super) fn frames(index: usize, instance: &Instance) -> Vec<Frame> {
+    let Some(format) = PixelFormat::of(instance) else { return Vec::new() };
     let frame_of_reference_uid: Option<Uid> =
         instance.text(tags::FRAME_OF_REFERENCE_UID).and_then(|text| text.parse().ok());
     if !is_multi_frame(instance.sop_class_uid.as_str()) {
         return vec![classic(index, instance, frame_of_reference_uid)];
     }
-    (0..format.frames).map(|frame| of_group(index, instance, frame, frame_of_reference_uid.clone())).collect()
+    // One more than allowed is enough to be refused.
+    let count = format.frames.min(SERIES_FRAMES_MAX + 1);
+    (0..count).map(|frame| of_group(index, instance, frame, frame_of_reference_uid.clone())).collect()
 }
 
 fn classic(index: usize, instance: &Instance, frame_of_reference_uid: Option<Uid>) -> Frame {

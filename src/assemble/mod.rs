@@ -1,7 +1,8 @@
 //! Instances of one series become a volume, or the reasons why they do not; it reads no files and waits for nobody.
 //!
-//! Three steps, each usable by itself: [`placement()`] and [`spacing`] look at a series that is still arriving, [`plan()`]
-//! decides from headers alone whether it makes a volume and how, [`load()`] decodes the pixels.
+//! Steps, each usable by itself: [`placement()`], [`phase()`] and [`spacing`] look at a series that is still arriving,
+//! [`volumes()`] sorts its images and decides from headers alone which volumes they make and how, [`plan()`] expects one,
+//! [`load()`] decodes the pixels.
 
 mod checks;
 mod codec;
@@ -9,17 +10,21 @@ mod format;
 mod frame;
 mod load;
 mod native;
+mod phase;
 mod placement;
 mod plan;
 mod series;
 mod suv;
 #[cfg(test)]
 mod tests;
+mod volumes;
 
 pub use checks::{Finding, Refusal};
 pub use codec::{DECODABLE, decodable};
 pub use format::Modality;
 pub use load::{AssembleError, load};
+pub use phase::{Part, Phase, phase, split};
 pub use placement::{COINCIDENT_MM, Placement, Spacing, placement, spacing};
 pub use plan::{Allowed, SeriesPlan, SliceSource, plan, plan_with};
 pub use suv::to_suv_bw;
+pub use volumes::{VolumeOf, plan_frames, plan_part, volumes};

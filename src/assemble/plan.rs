@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use super::checks::{self, Finding, Refusal};
+use super::checks::{Finding, Refusal};
 use super::format::{self, FoundRescale, Modality, Padding, PixelFormat, Rescale};
 use super::series::{Series, Stack};
+use super::volumes::volumes;
 use crate::dicom::{Instance, SeriesKey, Uid};
 use crate::limits::VOLUME_SLICES_MIN;
 use crate::volume::VolumeGeometry;
@@ -77,10 +78,10 @@ impl SeriesPlan {
     }
 }
 
-/// Plans a volume from all instances of one series, in any order. Instances that are no images are set aside.
+/// Plans the one volume of all instances of one series, in any order. What is no image of it is set aside.
 ///
 /// # Errors
-/// All reasons why the series makes no volume, never none.
+/// All reasons why the series makes no volume, never none; or that it makes several.
 pub fn plan(instances: &[Instance]) -> Result<SeriesPlan, Vec<Refusal>> {
     plan_with(instances, Allowed::default())
 }
@@ -90,15 +91,28 @@ pub fn plan(instances: &[Instance]) -> Result<SeriesPlan, Vec<Refusal>> {
 /// # Errors
 /// As [`plan`].
 pub fn plan_with(instances: &[Instance], allowed: Allowed) -> Result<SeriesPlan, Vec<Refusal>> {
-    let series = Series::new(instances, allowed);
-    let (refusals, warnings) = checks::run(&series);
-    if !refusals.is_empty() {
-        return Err(refusals);
+    let found = volumes(instances, allowed)?;
+    let count = found.len();
+    let labels: Vec<String> = found.iter().map(|volume| volume.label.clone()).collect();
+    match found.into_iter().next().filter(|_| count == 1) {
+        Some(volume) => volume.plan,
+        None => Err(vec![several(&labels)]),
     }
-    build(&series, warnings).map_err(|refusal| vec![refusal])
 }
 
-fn build(series: &Series, warnings: Vec<Finding>) -> Result<SeriesPlan, Refusal> {
+fn several(labels: &[String]) -> Refusal {
+    Finding {
+        rule: "series.several_volumes",
+        what: "the images make several volumes",
+        at: Vec::new(),
+        more: 0,
+        found: labels.join("; "),
+        expected: "one volume",
+        cure: "say which of them is meant",
+    }
+}
+
+pub(super) fn build(series: &Series, warnings: Vec<Finding>) -> Result<SeriesPlan, Refusal> {
     let (Some(stack), Some(modality), Some(&first)) = (&series.stack, series.modality, series.images.first()) else {
         return Err(incomplete("the stack of slices"));
     };

@@ -1,5 +1,7 @@
 //! The instances of a series, sorted out for the checks: which are images, their frames, and the stack they form.
 
+use std::collections::BTreeSet;
+
 use dicom_dictionary_std::tags;
 
 use super::Allowed;
@@ -47,19 +49,22 @@ impl<'a> Series<'a> {
         let (classed, others): (Vec<usize>, Vec<usize>) = (0..instances.len()).partition(|&i| modality_of(i).is_some());
         let (localizers, images): (Vec<usize>, Vec<usize>) =
             classed.into_iter().partition(|&i| is_localizer(&instances[i]));
+        // One more than allowed is enough to be refused.
+        let frames = images.iter().flat_map(|&i| frames(i, &instances[i])).take(SLICES_MAX + 1).collect();
+        Series { others, localizers, ..Series::of_images(instances, allowed, images, frames) }
+    }
+
+    /// Some frames of a series as if they were all of it.
+    pub fn of_frames(instances: &'a [Instance], allowed: Allowed, frames: Vec<Frame>) -> Series<'a> {
+        let images: BTreeSet<usize> = frames.iter().map(|frame| frame.instance).collect();
+        Series::of_images(instances, allowed, images.into_iter().collect(), frames)
+    }
+
+    fn of_images(instances: &'a [Instance], allowed: Allowed, images: Vec<usize>, frames: Vec<Frame>) -> Series<'a> {
+        let modality = images.first().and_then(|&i| Modality::of_sop_class(instances[i].sop_class_uid.as_str()));
         let formats: Vec<Option<PixelFormat>> = instances.iter().map(PixelFormat::of).collect();
-        let frames: Vec<Frame> = images
-            .iter()
-            .filter_map(|&i| formats[i].map(|format| (i, format)))
-            .flat_map(|(i, mut format)| {
-                // One more than allowed is enough to be refused.
-                format.frames = format.frames.min(SLICES_MAX + 1);
-                frames(i, &instances[i], &format)
-            })
-            .take(SLICES_MAX + 1)
-            .collect();
-        let modality = images.first().and_then(|&i| modality_of(i));
         let stack = Stack::of(&frames, instances);
+        let (others, localizers) = (Vec::new(), Vec::new());
         Series { instances, allowed, images, others, localizers, modality, formats, frames, stack }
     }
 }

@@ -25,6 +25,8 @@ struct Slice {
     rows: u16,
     intercept: &'static str,
     padding: Option<i16>,
+    acquisition: &'static str,
+    temporal: &'static str,
     pixels: [i16; 6],
 }
 
@@ -43,6 +45,8 @@ impl Slice {
             rows: 2,
             intercept: "-1000",
             padding: None,
+            acquisition: "",
+            temporal: "",
             pixels: [number as i16, 1, 2, 3, 4, 5],
         }
     }
@@ -56,11 +60,13 @@ impl Slice {
         bytes.extend(text(tags::PATIENT_POSITION, "CS", "HFS"));
         bytes.extend(text(tags::STUDY_INSTANCE_UID, "UI", "1.2.8"));
         bytes.extend(text(tags::SERIES_INSTANCE_UID, "UI", "1.2.9"));
+        bytes.extend(text(tags::ACQUISITION_NUMBER, "IS", self.acquisition));
         bytes.extend(text(tags::INSTANCE_NUMBER, "IS", &self.uid.to_string()));
         let [x, y, z] = self.position;
         bytes.extend(text(tags::IMAGE_POSITION_PATIENT, "DS", &format!("{x}\\{y}\\{z}")));
         bytes.extend(text(tags::IMAGE_ORIENTATION_PATIENT, "DS", self.orientation));
         bytes.extend(text(tags::FRAME_OF_REFERENCE_UID, "UI", self.frame_of_reference));
+        bytes.extend(text(tags::TEMPORAL_POSITION_IDENTIFIER, "IS", self.temporal));
         bytes.extend(us(tags::SAMPLES_PER_PIXEL, 1));
         bytes.extend(text(tags::PHOTOMETRIC_INTERPRETATION, "CS", self.photometric));
         bytes.extend(us(tags::ROWS, self.rows));
@@ -285,4 +291,119 @@ fn placements_of_an_arriving_series_tell_its_gaps() {
     assert_eq!(placements[1].frame_of_reference_uid, "1.2.3".parse::<Uid>().ok());
     let found = spacing(&placements);
     assert_eq!((found.gap_free, found.missing), (false, 1));
+}
+
+/// What a series comes to: a line for each volume, `name: positions`, or the rules that refuse it.
+fn sorted(slices: &[Slice]) -> Vec<String> {
+    let instances = instances(&files(slices));
+    let line = |volume: VolumeOf| {
+        let found = match &volume.plan {
+            Ok(plan) => format!("{:?}", plan.geometry.positions_mm()),
+            Err(refusals) => refusals[0].rule.to_owned(),
+        };
+        format!("{}: {found} of {}", volume.label, volume.instances.len())
+    };
+    match volumes(&instances, Allowed::default()) {
+        Ok(volumes) => volumes.into_iter().map(line).collect(),
+        Err(refusals) => refusals.into_iter().map(|refusal| refusal.rule.to_owned()).collect(),
+    }
+}
+
+/// The stack once more as another phase, with other pixels.
+fn phases(numbers: &[&'static str]) -> Vec<Slice> {
+    let phase = |(index, number): (u32, &'static str)| {
+        stack().into_iter().map(move |slice| Slice {
+            uid: 10 * (index + 1) + slice.uid,
+            temporal: number,
+            pixels: [10 * index as i16 + slice.uid as i16, 7, 7, 7, 7, 7],
+            ..slice
+        })
+    };
+    (0..).zip(numbers.iter().copied()).flat_map(phase).collect()
+}
+
+#[test]
+fn phases_of_one_series_are_a_volume_each() {
+    let mut slices = phases(&["10", "9"]);
+    slices.reverse();
+    let stack = "[0.0, 3.0, 6.0, 9.0, 12.0] of 5";
+    assert_eq!(sorted(&slices), [format!("Temporal Position 9: {stack}"), format!("Temporal Position 10: {stack}")]);
+    let files = files(&slices);
+    let instances = instances(&files);
+    let found = volumes(&instances, Allowed::default()).unwrap_or_else(|refusals| panic!("{}", refusals[0]));
+    for (volume, number) in found.iter().zip([10_u32, 0]) {
+        let plan = volume.plan.as_ref().unwrap_or_else(|refusals| panic!("{}", refusals[0]));
+        let loaded = load(plan, &|index| Ok(files[index].clone())).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(loaded.pixels[[1, 0, 0]], number as f32 + 1.0 - 1000.0);
+        let own: Vec<&str> = plan.slices.iter().map(|slice| slice.sop_instance_uid.as_str()).collect();
+        assert!(own.iter().all(|uid| uid.starts_with(&format!("1.2.3.{}", number / 10 + 1))), "{own:?}");
+    }
+    // Whoever expects one volume is told of all.
+    let Err(refusals) = plan(&instances) else { panic!("two volumes") };
+    assert_eq!(refusals[0].found, "Temporal Position 9; Temporal Position 10");
+}
+
+#[test]
+fn a_phase_with_a_gap_is_refused_and_the_others_are_not() {
+    let mut slices = phases(&["1", "2", "3"]);
+    slices.remove(7);
+    let stack = "[0.0, 3.0, 6.0, 9.0, 12.0] of 5";
+    assert_eq!(
+        sorted(&slices),
+        [
+            format!("Temporal Position 1: {stack}"),
+            "Temporal Position 2: series.gap of 4".to_owned(),
+            format!("Temporal Position 3: {stack}")
+        ]
+    );
+    // With a gap in each there is no volume, and the reason is the gap, not the phases.
+    let mut slices = phases(&["1", "2"]);
+    (slices.remove(7), slices.remove(1));
+    assert_eq!(sorted(&slices), ["series.gap", "series.gap"]);
+}
+
+#[test]
+fn images_beside_a_stack_are_set_aside_unless_they_could_be_slices_of_it() {
+    let with = |spoil: &dyn Fn(&mut Slice)| {
+        let mut slices = stack();
+        let mut other = Slice::at(9, 4.0);
+        spoil(&mut other);
+        slices.push(other);
+        sorted(&slices)
+    };
+    let alone = ["images of one stack: [0.0, 3.0, 6.0, 9.0, 12.0] of 5"];
+    assert_eq!(with(&|slice| slice.orientation = "0\\1\\0\\0\\0\\-1"), alone);
+    assert_eq!(with(&|slice| slice.spacing = "5\\5"), alone);
+    assert_eq!(with(&|slice| slice.frame_of_reference = "1.2.4"), alone);
+    // At the end of the stack it may be its last slice, written wrongly.
+    let (size, frame) = (["series.pixel_spacing"], ["series.frame_of_reference"]);
+    assert_eq!(with(&|slice| (slice.position[2], slice.spacing) = (15.0, "5\\5")), size);
+    assert_eq!(with(&|slice| (slice.position[2], slice.spacing) = (-3.0, "5\\5")), size);
+    assert_eq!(with(&|slice| (slice.position[2], slice.frame_of_reference) = (15.0, "")), frame);
+    assert_eq!(with(&|slice| (slice.position[2], slice.frame_of_reference) = (15.0, "1.2.4")), frame);
+    // Images of one place, which watch the contrast agent arrive.
+    let mut slices = stack();
+    slices.iter_mut().for_each(|slice| slice.acquisition = "2");
+    slices.extend((0..3).map(|k| Slice { uid: 20 + k, acquisition: "1", pixels: [k as i16; 6], ..Slice::at(20, 6.0) }));
+    assert_eq!(sorted(&slices), alone);
+    let notes = volumes(&instances(&files(&slices)), Allowed::default()).unwrap_or_else(|_| panic!("a volume"));
+    let notes: Vec<String> = notes[0].plan.iter().flat_map(|plan| &plan.warnings).map(ToString::to_string).collect();
+    assert!(notes.len() == 1 && notes[0].contains("series.left_over"), "{notes:?}");
+}
+
+#[test]
+fn stacks_of_different_fields_of_view_are_a_volume_each_and_two_patients_never() {
+    let mut slices = stack();
+    slices.extend(stack().into_iter().map(|slice| Slice { uid: slice.uid + 10, spacing: "1\\1", ..slice }));
+    let stacks = sorted(&slices);
+    assert!(stacks.len() == 2 && stacks[0].starts_with("stack 1 (5 images of 2 x 3)"), "{stacks:?}");
+    slices[7].patient = "TWO";
+    assert!(sorted(&slices).contains(&"series.identity".to_owned()));
+    // One that goes on where the other ends may be one stack, written wrongly.
+    let mut slices = stack();
+    slices.extend(stack().into_iter().map(|slice| {
+        let position = [slice.position[0], slice.position[1], slice.position[2] + 15.0];
+        Slice { uid: slice.uid + 10, spacing: "1\\1", position, ..slice }
+    }));
+    assert_eq!(sorted(&slices), ["series.pixel_spacing"]);
 }

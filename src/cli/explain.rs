@@ -18,7 +18,7 @@ use crate::config::{Configuration, Loader};
 use crate::daemon::assess;
 use crate::dicom::{Instance, SeriesKey};
 use crate::node::Assessment;
-use crate::route::{self, Assembly, SeriesView, Verdict};
+use crate::route::{self, Assembly, Seen, Verdict};
 
 /// Explain what the series in a folder are and which pipelines want them, and why others do not.
 #[derive(Debug, Args)]
@@ -43,6 +43,15 @@ type Assessed = BTreeMap<SeriesKey, Assessment>;
 struct Explained {
     key: SeriesKey,
     title: String,
+    instances: usize,
+    /// At least one: a series that makes no volume is one refused.
+    volumes: Vec<ExplainedVolume>,
+}
+
+/// What was found of one volume of a series.
+struct ExplainedVolume {
+    /// What tells it from the others; empty for the whole series.
+    label: String,
     instances: usize,
     assembly: Assembly,
     geometry: Option<String>,
@@ -104,7 +113,25 @@ impl ExplainArgs {
 
     fn series_text(&self, series: &Explained) -> String {
         let mut text = format!("\n{}\n  series {}\n", series.title, series.key.series_instance_uid);
-        match (&series.assembly, &series.geometry) {
+        let [only] = series.volumes.as_slice() else {
+            let count = series.volumes.len();
+            text += &format!("  {count} volumes in one series; each is judged and worked on by itself\n");
+            for (index, volume) in series.volumes.iter().enumerate() {
+                let (number, images) = (index + 1, counted(volume.instances, "instance"));
+                text += &format!("  volume {number} of {count}: {}, {images}\n", volume.label);
+                text += &self.volume_text(volume).lines().map(|line| format!("  {line}\n")).collect::<String>();
+            }
+            return text;
+        };
+        if !only.label.is_empty() {
+            text += &format!("  {} of {} instances\n", only.instances, series.instances);
+        }
+        text + &self.volume_text(only)
+    }
+
+    fn volume_text(&self, volume: &ExplainedVolume) -> String {
+        let mut text = String::new();
+        match (&volume.assembly, &volume.geometry) {
             (Assembly::Refused(reasons), _) => {
                 text += "  no volume:\n";
                 text += &reasons.iter().map(|reason| format!("    {reason}\n")).collect::<String>();
@@ -112,8 +139,8 @@ impl ExplainArgs {
             (_, Some(geometry)) => text += &format!("  volume of {geometry}\n"),
             (_, None) => {}
         }
-        text += &series.warnings.iter().map(|warning| format!("  note: {warning}\n")).collect::<String>();
-        for verdict in &series.verdicts {
+        text += &volume.warnings.iter().map(|warning| format!("  note: {warning}\n")).collect::<String>();
+        for verdict in &volume.verdicts {
             let wanted = match verdict.fills().as_slice() {
                 [] => "does not match".to_owned(),
                 slots if verdict.matches() => format!("matches as {}", slots.join(", ")),
@@ -140,19 +167,21 @@ fn counted(count: usize, what: &str) -> String {
 }
 
 fn explain(key: &SeriesKey, instances: &[Instance], configuration: &Configuration) -> Explained {
-    let (view, plan) = SeriesView::of(instances, None);
-    let pipelines = configuration.pipelines.values().map(|pipeline| &*pipeline.value);
-    let verdicts = route::evaluate(&view, pipelines);
-    let warnings = plan.iter().flat_map(|plan| &plan.warnings).map(ToString::to_string).collect();
-    Explained {
-        key: key.clone(),
-        title: title(instances),
-        instances: instances.len(),
-        geometry: plan.as_ref().map(|plan| geometry(plan, &view.assembly)),
-        assembly: view.assembly,
-        warnings,
-        verdicts,
-    }
+    let volume = |seen: Seen<'_>| {
+        let pipelines = configuration.pipelines.values().map(|pipeline| &*pipeline.value);
+        let verdicts = route::evaluate(&seen.view, pipelines);
+        let warnings = seen.plan.iter().flat_map(|plan| &plan.warnings).map(ToString::to_string).collect();
+        ExplainedVolume {
+            label: seen.label().to_owned(),
+            instances: seen.view.instances.len(),
+            geometry: seen.plan.as_ref().map(|plan| geometry(plan, &seen.view.assembly)),
+            assembly: seen.view.assembly,
+            warnings,
+            verdicts,
+        }
+    };
+    let volumes = route::see(instances, None).into_iter().map(volume).collect();
+    Explained { key: key.clone(), title: title(instances), instances: instances.len(), volumes }
 }
 
 /// Modality, number of instances, number and description of the series: by which people know it.
@@ -202,11 +231,36 @@ fn as_json(found: &Found, explained: &[Explained], assessed: &Assessed, configur
 }
 
 fn series_json(series: &Explained) -> Value {
-    let refusals = match &series.assembly {
+    let [only] = series.volumes.as_slice() else {
+        let volumes: Vec<Value> = series
+            .volumes
+            .iter()
+            .map(|volume| {
+                let mut object = volume_json(volume);
+                object["name"] = json!(volume.label);
+                object["instances"] = json!(volume.instances);
+                object
+            })
+            .collect();
+        return with_series(series, json!({"volumes": volumes}));
+    };
+    with_series(series, volume_json(only))
+}
+
+fn with_series(series: &Explained, mut object: Value) -> Value {
+    object["study_instance_uid"] = json!(series.key.study_instance_uid.as_str());
+    object["series_instance_uid"] = json!(series.key.series_instance_uid.as_str());
+    object["title"] = json!(series.title);
+    object["instances"] = json!(series.instances);
+    object
+}
+
+fn volume_json(volume: &ExplainedVolume) -> Value {
+    let refusals = match &volume.assembly {
         Assembly::Refused(reasons) => reasons.clone(),
         Assembly::Volume { .. } => Vec::new(),
     };
-    let verdicts: Vec<Value> = series
+    let verdicts: Vec<Value> = volume
         .verdicts
         .iter()
         .map(|verdict| {
@@ -214,10 +268,5 @@ fn series_json(series: &Explained) -> Value {
                    "inputs": verdict.fills(), "reasons": verdict.reasons()})
         })
         .collect();
-    json!({
-        "study_instance_uid": series.key.study_instance_uid.as_str(),
-        "series_instance_uid": series.key.series_instance_uid.as_str(),
-        "title": series.title, "instances": series.instances, "volume": series.geometry, "refusals": refusals,
-        "warnings": series.warnings, "pipelines": verdicts,
-    })
+    json!({"volume": volume.geometry, "refusals": refusals, "warnings": volume.warnings, "pipelines": verdicts})
 }

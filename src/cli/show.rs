@@ -44,6 +44,12 @@ fn page(job: &Job, series: Option<&SeriesRecord>, history: &[HistoryLine]) -> St
         state => writeln!(text, "{}", state.name()),
     };
     let _ = writeln!(text, "series {}", job.series.series_instance_uid);
+    for input in job.inputs.iter().filter(|input| !input.volume.is_empty()) {
+        let _ = writeln!(text, "  volume: {}, {} instances", input.volume, input.instances.len());
+    }
+    if let Some(seconds) = job.waited_s() {
+        let _ = writeln!(text, "  begun {seconds:.1} s after the last image came");
+    }
     for input in job.inputs.iter().filter(|_| job.inputs.len() > 1) {
         let (slot, series, count) = (&input.slot, &input.series.series_instance_uid, input.instances.len());
         let _ = writeln!(text, "  input {slot}: series {series}, {count} instances");

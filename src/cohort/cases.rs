@@ -16,8 +16,8 @@ use crate::assemble::Modality;
 use crate::config::Configuration;
 use crate::daemon::assess;
 use crate::dicom::{SeriesKey, Uid};
-use crate::job::JobId;
-use crate::node::{Assessment, Order, together};
+use crate::job::{JobId, JobInput};
+use crate::node::{Assessment, Order, Source, together};
 use crate::output::Format;
 use crate::pipeline::Same;
 use crate::worker::{InputFiles, read_instances};
@@ -138,8 +138,11 @@ impl Looker<'_> {
                 findings.push(self.unused(key, assessment));
             }
             for order in assessment.orders.iter().filter(|order| order.inputs.is_alone()) {
-                let slot = order.fills.first().cloned().unwrap_or_default();
-                findings.push(self.case(order, vec![(slot, key, &[])], order.reasons.clone(), &voxels));
+                for (at, source) in assessment.sources.iter().enumerate() {
+                    let Some(slot) = order.fills_of(at).first() else { continue };
+                    let of = Filling { slot: slot.clone(), series: key, source };
+                    findings.push(self.case(order, &[of], order.reasons_of(at).to_vec(), &voxels));
+                }
             }
         }
         findings.extend(self.joined(&assessed, &voxels));
@@ -169,12 +172,14 @@ impl Looker<'_> {
             let reasons = filled.iter().flat_map(|filled| {
                 let orders = &assessed[filled.series].orders;
                 let own = orders.iter().find(|order| order.pipeline == set.order.pipeline);
-                let lines = own.map(|order| order.reasons.clone()).unwrap_or_default();
+                let sources = &assessed[filled.series].sources;
+                let at = sources.iter().position(|source| source == filled.source).unwrap_or(0);
+                let lines = own.map(|order| order.reasons_of(at).to_vec()).unwrap_or_default();
                 lines.into_iter().map(|line| format!("{}: {line}", filled.slot)).collect::<Vec<_>>()
             });
             let reasons = reasons.collect();
-            let slots = filled.into_iter().map(|f| (f.slot, f.series, f.source.instances.as_slice())).collect();
-            findings.push(self.case(set.order, slots, reasons, voxels));
+            let slots = filled.into_iter().map(|f| Filling { slot: f.slot, series: f.series, source: f.source });
+            findings.push(self.case(set.order, &slots.collect::<Vec<_>>(), reasons, voxels));
         }
         findings
     }
@@ -188,50 +193,73 @@ impl Looker<'_> {
         Finding::Unused { series, name, folder: self.found.series[key].folder(), reasons }
     }
 
-    /// `slots`: name, series, and the objects of it that are meant, none for all. A file that has gone makes no case.
+    /// `slots`: the primary first. A file that has gone makes no case.
     fn case(
         &self,
         order: &Order,
-        slots: Vec<(String, &SeriesKey, &[Uid])>,
+        slots: &[Filling<'_>],
         reasons: Vec<String>,
         voxels: &HashMap<&SeriesKey, u64>,
     ) -> Finding {
-        let (_, primary, _) = &slots[0];
-        let mut files = Vec::new();
-        let mut uids = Vec::new();
-        for (slot, key, only) in &slots {
-            let used = used(&self.found.series[*key], only);
+        let primary = &slots[0];
+        let (mut files, mut uids, mut named) = (Vec::new(), Vec::new(), order.digest.clone());
+        for Filling { slot, series, source } in slots {
+            let used = used(&self.found.series[*series], &source.instances);
             uids.extend(used.iter().map(|(uid, _)| (uid, "")));
+            named += &JobInput::frames_named(&source.frames);
             let used = used.iter().map(|(_, file)| file.clone()).collect();
-            files.push(InputFiles { slot: slot.clone(), files: used, image: None });
+            let (slot, frames, volume) = (slot.clone(), source.frames.clone(), source.volume.clone());
+            files.push(InputFiles { slot, files: used, image: None, frames, volume });
         }
-        let folder = self.found.series[*primary].folder();
+        let (folder, name) = (self.found.series[primary.series].folder(), self.name(primary));
         let created_at = match newest(files.iter().flat_map(|input| &input.files)) {
             Ok(newest) => newest,
             Err(reason) => {
-                let series = Some(primary.series_instance_uid.clone());
-                let name = self.found.name(primary);
+                let series = Some(primary.series.series_instance_uid.clone());
                 return Finding::Unused { series, name, folder, reasons: vec![reason] };
             }
         };
-        let all: u64 = slots.iter().map(|(_, key, _)| voxels.get(key).copied().unwrap_or(0)).sum();
+        let all: u64 = slots.iter().map(|of| voxels.get(of.series).copied().unwrap_or(0)).sum();
+        let shown = |of: &Filling<'_>| {
+            let volume = if of.source.volume.is_empty() { String::new() } else { format!(", {}", of.source.volume) };
+            (of.slot.clone(), format!("series {}{volume}", of.series.series_instance_uid))
+        };
         Finding::Case(Box::new(Case {
             pipeline: order.pipeline.clone(),
-            series: Some(primary.series_instance_uid.clone()),
-            name: self.found.name(primary),
+            series: Some(primary.series.series_instance_uid.clone()),
+            name,
             folder,
-            job: JobId::derived(primary, &order.digest, uids),
+            job: JobId::derived(primary.series, &named, uids),
             created_at,
             usual: Vec::new(),
             reasons,
             memory_bytes: estimate(all, networks_bytes(&order.pipeline, self.configuration)),
-            slots: slots
-                .iter()
-                .map(|(slot, key, _)| (slot.clone(), format!("series {}", key.series_instance_uid)))
-                .collect(),
+            slots: slots.iter().map(shown).collect(),
             files,
         }))
     }
+
+    /// The name of the results: that of the series, with that of the volume where it has several.
+    fn name(&self, of: &Filling<'_>) -> String {
+        let series = self.found.name(of.series);
+        match of.source.volume.as_str() {
+            "" => series,
+            volume => {
+                let allowed = |c: char| if c.is_ascii_alphanumeric() || "-.".contains(c) { c } else { '_' };
+                format!("{series}_{}", volume.chars().map(allowed).take(VOLUME_NAME_MAX).collect::<String>())
+            }
+        }
+    }
+}
+
+/// How much of the name of a volume is in that of its folder.
+const VOLUME_NAME_MAX: usize = 120;
+
+/// A slot and what fills it.
+struct Filling<'a> {
+    slot: String,
+    series: &'a SeriesKey,
+    source: &'a Source,
 }
 
 fn used<'a>(series: &'a FoundSeries, only: &[Uid]) -> Vec<&'a (Uid, PathBuf)> {

@@ -116,7 +116,12 @@ impl Looker<'_> {
             usual: vec![image.format],
             reasons,
             memory_bytes: estimate(voxels as u64, networks_bytes(pipeline.id(), self.configuration)),
-            files: vec![InputFiles { slot, files: vec![image.file.clone()], image: Some(order) }],
+            files: vec![InputFiles {
+                slot,
+                files: vec![image.file.clone()],
+                image: Some(order),
+                ..InputFiles::default()
+            }],
         })))
     }
 

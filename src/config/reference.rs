@@ -14,6 +14,7 @@ use crate::output::derived::As;
 use crate::output::seg::Kind;
 use crate::pipeline::{
     By, DOCUMENT_DESCRIPTION_LENGTH_MAX, Frame, Group, Mode, OPERATORS, OnFailure, Orientation, Pick, Same, Unit,
+    Volumes,
 };
 use crate::structure::RoiType;
 
@@ -290,6 +291,14 @@ fn input() -> Vec<Object> {
                         "`rescaled`",
                         "the values of images: HU of CT and as stored otherwise; or standardised uptake by body weight \
                          (g/ml) of PET in BQML, GML or Philips' CNTS. Images that do not say all that it needs fail the job",
+                    ),
+                    key(
+                        "volumes",
+                        words(&Volumes::ALL),
+                        "`each`",
+                        "a series that holds several volumes (phases of a 4D CT, echoes, b-values, reconstructions): the \
+                         conditions are asked of each by itself, and the pipeline runs on `each` that fulfils them; with \
+                         `one`, several are refused",
                     ),
                     key(
                         "drawn_on",

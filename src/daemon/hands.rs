@@ -10,12 +10,13 @@ use tokio::sync::{Mutex, Semaphore, mpsc, watch};
 use tokio::time::timeout;
 
 use super::assess::assess;
+use super::restore;
 use crate::config::Configuration;
 use crate::deliver::{self, Outcome as Delivered};
 use crate::dicom::{SeriesKey, Uid};
 use crate::job::{Job, JobId, JobInput};
 use crate::limits::{ASSESSMENTS_MAX, DELIVERIES_EACH_MAX, DELIVERIES_MAX, DELIVERY_S_MAX};
-use crate::node::{Answer, Assessment, Effect, Event};
+use crate::node::{Answer, Assessment, Effect, Event, Removal};
 use crate::route::Arrival;
 use crate::spool::Spool;
 use crate::worker::{InputFiles, Outcome, Supervisor, WorkOrder, read_instances};
@@ -60,9 +61,8 @@ impl Hands {
                 Effect::Send { job, to, files } => {
                     tokio::spawn(self.clone().send(job, to, files));
                 }
-                Effect::Remove { series, jobs, before } => {
-                    let spool = Arc::clone(&self.spool);
-                    tokio::task::spawn_blocking(move || remove(&spool, &series, &jobs, before));
+                Effect::Remove(removal) => {
+                    tokio::spawn(self.clone().remove(removal));
                 }
             }
         }
@@ -87,6 +87,25 @@ impl Hands {
             Assessment { refusals, ..Assessment::default() }
         });
         self.tell(Event::Assessed { series, revision, assessment: Box::new(assessment) }).await;
+    }
+
+    /// What came meanwhile stays, and the node hears of it again: it may have heard of it before it forgot the series. A
+    /// removal that fails is done at the next start.
+    async fn remove(self, removal: Removal) {
+        let (spool, series) = (Arc::clone(&self.spool), removal.series.clone());
+        let work = tokio::task::spawn_blocking(move || {
+            restore::remove(&spool, &removal)?;
+            restore::registered(&spool, &removal.series, Timestamp::now())
+        });
+        let left = match work.await {
+            Ok(Ok(left)) => left,
+            Ok(Err(error)) => return tracing::warn!(series = series.series_instance_uid.as_str(), "{error}"),
+            Err(error) => return tracing::warn!(series = series.series_instance_uid.as_str(), "removal: {error}"),
+        };
+        for stored in left {
+            self.tell(Event::Stored(stored)).await;
+        }
+        self.tell(Event::Removed { series }).await;
     }
 
     async fn send(self, job: JobId, to: String, files: Option<Vec<String>>) {
@@ -148,7 +167,7 @@ impl Hands {
 
     fn files_of(&self, input: JobInput) -> InputFiles {
         let files = input.instances.iter().map(|uid| self.spool.instance_path(&input.series, uid)).collect();
-        InputFiles { slot: input.slot, files, image: None }
+        InputFiles { slot: input.slot, files, image: None, frames: input.frames, volume: input.volume }
     }
 
     async fn run(&self, job: &Job, worker: &mut Supervisor) -> Event {
@@ -192,13 +211,5 @@ impl Hands {
             Outcome::Failed(cause) => Event::RunFailed { job: id, cause },
             Outcome::Lost(cause) => Event::WorkerLost { job: id, cause },
         }
-    }
-}
-
-fn remove(spool: &Spool, series: &SeriesKey, jobs: &[JobId], before: Timestamp) {
-    let removed = spool.remove_series(series, before.into());
-    let removed = removed.and_then(|_| jobs.iter().try_for_each(|job| spool.remove_objects(job)));
-    if let Err(error) = removed {
-        tracing::warn!(series = series.series_instance_uid.as_str(), "{error}");
     }
 }

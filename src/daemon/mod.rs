@@ -88,8 +88,9 @@ const NETWORK_THREADS: usize = 2;
 fn start(runtime: &tokio::runtime::Runtime, loader: Loader, configuration: Configuration) -> Result<(), DaemonError> {
     let gateway = &configuration.gateway;
     let spool = Spool::open(&configuration.storage_folder(), gateway.free_floor_mb << 20)?;
-    let ledger = Ledger::open(&configuration.storage_folder().join(LEDGER_FILE))?;
+    let mut ledger = Ledger::open(&configuration.storage_folder().join(LEDGER_FILE))?;
     let clock = Clock::start();
+    restore::finish_removals(&spool, &mut ledger)?;
     let restored = ledger.restore()?;
     let orphans = restore::orphans(&spool, &restored, clock.now())?;
     let (node, effects) = Node::restore(configuration.node_settings(WORKERS), restored, clock.now());

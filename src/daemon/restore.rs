@@ -6,8 +6,10 @@ use std::io::BufReader;
 
 use jiff::Timestamp;
 
+use super::DaemonError;
 use crate::dicom::{AeTitle, Instance, SeriesKey, Uid};
-use crate::node::{Placed, Restored, Stored};
+use crate::ledger::Ledger;
+use crate::node::{Placed, Record, Removal, Restored, Stored};
 use crate::spool::{Listed, Spool, SpoolError};
 
 /// The instances that are durable in the spool and unknown to the ledger. One that cannot be read any more stays where
@@ -31,6 +33,36 @@ pub(super) fn orphans(spool: &Spool, restored: &Restored, now: Timestamp) -> Res
         tracing::info!("{} instances were stored just before the last end; they are registered now", orphans.len());
     }
     Ok(orphans)
+}
+
+/// Finishes what was being removed when the gateway ended: such files are not to be worked on again.
+///
+/// # Errors
+/// When the spool or the ledger fails; the gateway must not start then.
+pub(super) fn finish_removals(spool: &Spool, ledger: &mut Ledger) -> Result<(), DaemonError> {
+    for removal in ledger.removals()? {
+        remove(spool, &removal)?;
+        ledger.apply(&[Record::Removed(removal.series)])?;
+    }
+    Ok(())
+}
+
+/// Removes the files of a series, and the objects of the jobs that go with it.
+pub(super) fn remove(spool: &Spool, removal: &Removal) -> Result<(), SpoolError> {
+    removal.jobs.iter().try_for_each(|job| spool.remove_objects(job))?;
+    spool.remove_series(&removal.series, removal.before.into()).map(drop)
+}
+
+/// The instances of a series that are there.
+///
+/// # Errors
+/// When the spool cannot be read.
+pub(super) fn registered(spool: &Spool, series: &SeriesKey, now: Timestamp) -> Result<Vec<Stored>, SpoolError> {
+    let register = |listed: Listed| {
+        let told = |reason| tracing::error!("{}: left as it is: {reason}", listed.path.display());
+        register(spool, &listed, now).map_err(told).ok()
+    };
+    Ok(spool.list(series)?.into_iter().filter_map(register).collect())
 }
 
 fn register(spool: &Spool, listed: &Listed, now: Timestamp) -> Result<Stored, String> {

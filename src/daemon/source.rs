@@ -5,16 +5,15 @@ use dicom_core::Tag;
 use dicom_dictionary_std::tags;
 use dicom_object::InMemDicomObject;
 
-use crate::assemble::SeriesPlan;
 use crate::dicom::instance::{items, text};
 use crate::dicom::{Instance, Uid};
 use crate::node::Source;
+use crate::route::Seen;
 
-/// The images of a series together, or each object that holds structures by itself.
-pub(super) fn sources(instances: &[Instance], plan: Option<&SeriesPlan>) -> Vec<Source> {
-    if let (Some(plan), Some(first)) = (plan, instances.first()) {
-        let frame = Some(plan.frame_of_reference_uid.clone());
-        return vec![source(&first.header, Vec::new(), frame, None)];
+/// Each volume of a series, in the order in which they were seen, or each object that holds structures by itself.
+pub(super) fn sources(instances: &[Instance], seen: &[Seen<'_>]) -> Vec<Source> {
+    if seen.iter().any(|seen| seen.plan.is_some()) {
+        return seen.iter().filter_map(|seen| volume(instances, seen)).collect();
     }
     let object = |instance: &Instance| {
         let header = &instance.header;
@@ -23,6 +22,17 @@ pub(super) fn sources(instances: &[Instance], plan: Option<&SeriesPlan>) -> Vec<
         source(header, vec![instance.sop_instance_uid.clone()], frame_of_reference(header), made)
     };
     instances.iter().map(object).collect()
+}
+
+/// A volume; of one that is refused, too, so that each keeps its place.
+fn volume(instances: &[Instance], seen: &Seen<'_>) -> Option<Source> {
+    let frame = seen.plan.as_ref().map(|plan| plan.frame_of_reference_uid.clone());
+    let Some(part) = &seen.part else { return Some(source(&instances.first()?.header, Vec::new(), frame, None)) };
+    let uid = |index: &usize| instances[*index].sop_instance_uid.clone();
+    let uids = part.instances.iter().map(uid).collect();
+    let whole = source(&instances[*part.instances.first()?].header, uids, frame, None);
+    let frames = part.frames.iter().map(|(index, frames)| (uid(index), frames.clone())).collect();
+    Some(Source { frames, volume: part.label.clone(), ..whole })
 }
 
 fn source(header: &InMemDicomObject, instances: Vec<Uid>, frame: Option<Uid>, made: Option<String>) -> Source {
@@ -36,6 +46,7 @@ fn source(header: &InMemDicomObject, instances: Vec<Uid>, frame: Option<Uid>, ma
         drawn_on: series_drawn_on(header),
         series_date,
         study_date,
+        ..Source::default()
     }
 }
 

@@ -3,6 +3,7 @@
 //! Every call of [`Ledger::apply`] is one transaction in WAL mode with synchronous=FULL: when it returns, the records
 //! survive the end of the process and of the power. Rows hold the record as JSON beside the columns that are asked for.
 
+mod removal;
 mod schema;
 
 use std::path::{Path, PathBuf};
@@ -139,7 +140,11 @@ impl Ledger {
                 "SELECT document FROM job WHERE state NOT IN ('delivered', 'failed') ORDER BY created_at, id",
                 &[],
             )?,
-            known: self.texts("SELECT id FROM job")?.iter().filter_map(|id| JobId::parse(id)).collect(),
+            known: self
+                .texts("SELECT id FROM job WHERE id NOT IN (SELECT job FROM gone)")?
+                .iter()
+                .filter_map(|id| JobId::parse(id))
+                .collect(),
         })
     }
 
@@ -189,7 +194,9 @@ impl Ledger {
         let statement = "SELECT document FROM job WHERE study = ?1 AND series = ?2 AND pipeline = ?3";
         let jobs: Vec<Job> = self.documents("job", statement, &[&study, &series, &job.pipeline])?;
         let made = |other: &Job| other.run.as_ref().is_some_and(|run| !run.objects.is_empty());
-        let earlier = jobs.into_iter().filter(|other| other.created_at < job.created_at && made(other));
+        let earlier = jobs
+            .into_iter()
+            .filter(|other| other.created_at < job.created_at && made(other) && job.shares_images(other));
         let last = earlier.max_by_key(|other| (other.created_at, other.id.clone()));
         Ok(last.and_then(|job| job.run).map(|run| run.objects).unwrap_or_default())
     }
@@ -307,12 +314,9 @@ fn write_record(transaction: &Transaction<'_>, record: &Record) -> rusqlite::Res
             let values = params![study.as_str(), series.as_str(), state, record.last_at.to_string(), json(record)?];
             transaction.prepare_cached(sql)?.execute(values)?;
         }
-        Record::Job(job) => write_job(transaction, job)?,
-        Record::Forget(key) => {
-            let sql = "DELETE FROM instance WHERE study = ?1 AND series = ?2";
-            let values = params![key.study_instance_uid.as_str(), key.series_instance_uid.as_str()];
-            transaction.prepare_cached(sql)?.execute(values)?;
-        }
+        Record::Job(job) => write_job(transaction, job).and_then(|()| removal::is_back(transaction, &job.id))?,
+        Record::Removing(removal) => removal::begin(transaction, removal)?,
+        Record::Removed(series) => removal::end(transaction, series)?,
         Record::History { at, series, job, text } => {
             let sql = "INSERT INTO history (at, study, series, job, text) VALUES (:at, :study, :series, :job, :text)";
             transaction.prepare_cached(sql)?.execute(named_params! {
@@ -381,13 +385,12 @@ mod tests {
             called_ae: "CONTOURD".parse().expect("a title"),
             association: 3,
             received_at: Timestamp::UNIX_EPOCH,
-            placed: Some(Placed { stack: "a".to_owned(), position_mm: 1.0 / 3.0 }),
+            placed: Some(Placed { position_mm: 1.0 / 3.0, ..Placed::default() }),
         }
     }
 
     fn series() -> SeriesRecord {
-        let at = Timestamp::UNIX_EPOCH;
-        let (state, note) = (SeriesState::Held, "n".to_owned());
+        let (at, state, note) = (Timestamp::UNIX_EPOCH, SeriesState::Held, "n".to_owned());
         SeriesRecord {
             series: key(),
             revision: 2,
@@ -426,6 +429,7 @@ mod tests {
             predecessors: Vec::new(),
             reasons: Vec::new(),
             created_at: at,
+            started_at: None,
             not_before: at,
             state,
             runs: 1,

@@ -1,7 +1,8 @@
 //! The tables of the ledger, one migration a version. A migration that was released is never changed.
 
 /// `user_version` N means that the first N entries have been applied.
-pub(super) const MIGRATIONS: &[&str] = &["
+pub(super) const MIGRATIONS: &[&str] = &[
+    "
 CREATE TABLE instance (
     study TEXT NOT NULL,
     series TEXT NOT NULL,
@@ -56,4 +57,19 @@ CREATE TABLE request (
     sequence INTEGER PRIMARY KEY,
     job TEXT NOT NULL
 );
-"];
+",
+    "
+-- Series whose files are being removed; a row goes when they are gone.
+CREATE TABLE removal (
+    study TEXT NOT NULL,
+    series TEXT NOT NULL,
+    document TEXT NOT NULL,
+    PRIMARY KEY (study, series)
+) WITHOUT ROWID;
+
+-- Jobs of removed series: they are made again when the series comes again.
+CREATE TABLE gone (
+    job TEXT NOT NULL PRIMARY KEY
+) WITHOUT ROWID;
+",
+];

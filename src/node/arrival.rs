@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use dicom_dictionary_std::tags;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::assemble;
+use crate::assemble::{self, Phase};
 use crate::dicom::{AeTitle, Instance};
 use crate::pipeline::Completeness;
 
@@ -35,10 +36,53 @@ fn seconds(from: Timestamp, to: Timestamp) -> f64 {
 }
 
 /// Where a slice lies: its stack (orientation and frame of reference, as a key) and its position along the normal.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Placed {
     pub stack: String,
     pub position_mm: f64,
+    /// What tells it from others at its position.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub phase: Phase,
+    #[serde(default)]
+    pub promised: Promised,
+}
+
+/// How many images there are to be, as an image says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Promised {
+    /// Number of Series Related Instances (0020,1209): of the series.
+    pub series: Option<u32>,
+    /// Images in Acquisition (0020,1002). An acquisition may be in several series, so this only lengthens the wait.
+    pub acquisition: Option<u32>,
+    pub acquisition_number: Option<i64>,
+}
+
+impl Promised {
+    fn of(instance: &Instance) -> Promised {
+        let count = |tag| instance.integer(tag).and_then(|count| u32::try_from(count).ok()).filter(|count| *count > 0);
+        Promised {
+            series: count(tags::NUMBER_OF_SERIES_RELATED_INSTANCES),
+            acquisition: count(tags::IMAGES_IN_ACQUISITION),
+            acquisition_number: instance.integer(tags::ACQUISITION_NUMBER),
+        }
+    }
+}
+
+/// What is missing of what was promised by any of the images.
+pub(super) fn kept<'a>(count: usize, promised: impl Iterator<Item = &'a Promised>) -> Stack {
+    let (mut of_series, mut acquisitions) = (0, BTreeMap::<Option<i64>, (usize, usize)>::new());
+    for one in promised {
+        of_series = of_series.max(one.series.unwrap_or(0) as usize);
+        let (promised, came) = acquisitions.entry(one.acquisition_number).or_default();
+        *promised = (*promised).max(one.acquisition.unwrap_or(0) as usize);
+        *came += 1;
+    }
+    let lacking = acquisitions.into_values().any(|(promised, came)| came < promised);
+    match (count < of_series, lacking) {
+        (true, _) => Stack::Short { came: count, promised: of_series },
+        (false, true) => Stack::Fewer,
+        (false, false) => Stack::Whole,
+    }
 }
 
 impl Placed {
@@ -48,7 +92,8 @@ impl Placed {
         // Rounded so that noise in the last digits, which scanners write, does not make two stacks of one.
         let direction = placement.normal.map(|x| format!("{x:.3}")).join(" ");
         let frame = placement.frame_of_reference_uid.as_ref().map_or("", |uid| uid.as_str());
-        Some(Placed { stack: format!("{frame} {direction}"), position_mm: placement.position_mm })
+        let (phase, promised) = (assemble::phase(instance), Promised::of(instance));
+        Some(Placed { stack: format!("{frame} {direction}"), position_mm: placement.position_mm, phase, promised })
     }
 }
 
@@ -57,8 +102,12 @@ impl Placed {
 pub(super) enum Stack {
     /// Evenly spaced, without a gap: all that has arrived fits together.
     Whole,
-    /// So many slices seem to be missing between others.
+    /// So many slices seem to be missing between others, or in one of several phases.
     Missing(usize),
+    /// The images say that the series has more of them.
+    Short { came: usize, promised: usize },
+    /// The images say that their acquisition has more of them, which may be in another series.
+    Fewer,
     /// Nothing can be said: fewer than three slices, or instances without a position.
     Unknown,
 }
@@ -68,17 +117,37 @@ const SAME_POSITION_MM: f64 = 0.01;
 
 /// Judges all stacks of a series. A gap counts when it is above 1.5 times the median of its stack.
 pub(super) fn judge<'a>(placed: impl Iterator<Item = Option<&'a Placed>>) -> Stack {
-    let mut stacks: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
+    let mut stacks: BTreeMap<&str, Vec<&Placed>> = BTreeMap::new();
     for place in placed {
         let Some(place) = place else { return Stack::Unknown };
-        stacks.entry(&place.stack).or_default().push(place.position_mm);
+        stacks.entry(&place.stack).or_default().push(place);
     }
-    let missing: Option<usize> = stacks.into_values().map(missing_in).sum();
+    let missing: Option<usize> = stacks.into_values().map(missing_in_phases).sum();
     match missing {
         None => Stack::Unknown,
         Some(0) => Stack::Whole,
         Some(count) => Stack::Missing(count),
     }
+}
+
+/// Of images at one position each phase is a stack of its own, and most phases have equally many slices.
+fn missing_in_phases(placed: Vec<&Placed>) -> Option<usize> {
+    let positions: Vec<f64> = placed.iter().map(|place| place.position_mm).collect();
+    let mut sorted = positions.clone();
+    sorted.sort_by(f64::total_cmp);
+    let coincide = sorted.windows(2).any(|pair| pair[1] - pair[0] < SAME_POSITION_MM);
+    let phases: Vec<Phase> = placed.iter().map(|place| place.phase.clone()).collect();
+    let parts = if coincide { assemble::split(&positions, &phases) } else { None };
+    let Some(parts) = parts else { return missing_in(positions) };
+    let counts: Vec<usize> = parts.iter().map(|part| part.members.len()).collect();
+    let usual =
+        counts.iter().copied().find(|count| 2 * counts.iter().filter(|other| *other == count).count() > counts.len());
+    let of_part = |part: &assemble::Part| {
+        let own = missing_in(part.members.iter().map(|&image| positions[image]).collect());
+        // Images that watch one place are no stack, and nothing is missing in them.
+        own.map_or(0, |own| own.max(usual.map_or(0, |usual| usual.saturating_sub(part.members.len()))))
+    };
+    Some(parts.iter().map(of_part).sum())
 }
 
 fn missing_in(mut positions: Vec<f64>) -> Option<usize> {
@@ -95,13 +164,25 @@ fn missing_in(mut positions: Vec<f64>) -> Option<usize> {
     Some(wide.map(|gap| (gap / median).round() as usize - 1).sum())
 }
 
+/// What is missing of a series of so many instances, in words.
+pub(super) fn missing(stack: Stack, count: usize) -> String {
+    match stack {
+        Stack::Missing(1) => format!("1 slice seems to be missing among {count}"),
+        Stack::Missing(missing) => format!("{missing} slices seem to be missing among {count}"),
+        Stack::Short { came, promised } => {
+            format!("{came} of {promised} instances came, as Number of Series Related Instances (0020,1209) says")
+        }
+        Stack::Fewer | Stack::Whole | Stack::Unknown => "nothing is known to be missing".to_owned(),
+    }
+}
+
 /// What to do with a series now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Decision {
     Wait,
     Assess,
-    /// Waited the longest time; how many slices seem to be missing.
-    TimedOut(usize),
+    /// Waited the longest time; what is missing.
+    TimedOut(Stack),
 }
 
 /// What is known of the sender of a series.
@@ -130,14 +211,16 @@ pub(super) fn decide(
     let quiet_s = seconds(last_at, now);
     let waited_long = seconds(first_at, now) >= waiting.max_wait_s && sender != Sender::Sending;
     let needed_s = match (stack, sender) {
-        (Stack::Missing(_), _) | (_, Sender::Aborted) => waiting.gap_quiet_s.max(waiting.quiet_s),
+        (Stack::Missing(_) | Stack::Short { .. } | Stack::Fewer, _) | (_, Sender::Aborted) => {
+            waiting.gap_quiet_s.max(waiting.quiet_s)
+        }
         (Stack::Whole, Sender::Done) => waiting.released_quiet_s,
         _ => waiting.quiet_s,
     };
     match stack {
         _ if quiet_s < needed_s && !waited_long => Decision::Wait,
-        Stack::Missing(count) => Decision::TimedOut(count),
-        Stack::Whole | Stack::Unknown => Decision::Assess,
+        Stack::Missing(_) | Stack::Short { .. } => Decision::TimedOut(stack),
+        Stack::Whole | Stack::Fewer | Stack::Unknown => Decision::Assess,
     }
 }
 
@@ -151,8 +234,47 @@ mod tests {
 
     fn stack(positions: &[f64]) -> Stack {
         let placed: Vec<Placed> =
-            positions.iter().map(|&position_mm| Placed { stack: "a".to_owned(), position_mm }).collect();
+            positions.iter().map(|&position_mm| Placed { position_mm, ..Placed::default() }).collect();
         judge(placed.iter().map(Some))
+    }
+
+    /// Phases with the positions of their slices.
+    fn phases(phases: &[&[f64]]) -> Stack {
+        let placed = |(number, positions): (usize, &&[f64])| {
+            let phase = vec![number.to_string()];
+            positions
+                .iter()
+                .map(|&position_mm| Placed { position_mm, phase: phase.clone(), ..Placed::default() })
+                .collect()
+        };
+        let placed: Vec<Placed> = phases.iter().enumerate().flat_map(|one| -> Vec<Placed> { placed(one) }).collect();
+        judge(placed.iter().map(Some))
+    }
+
+    #[test]
+    fn finds_what_is_missing_in_each_phase() {
+        let whole = [0.0, 3.0, 6.0, 9.0];
+        assert_eq!(phases(&[&whole, &whole, &whole]), Stack::Whole);
+        assert_eq!(phases(&[&whole, &[0.0, 3.0, 9.0], &whole]), Stack::Missing(1));
+        assert_eq!(phases(&[&whole, &whole[..3], &whole]), Stack::Missing(1), "the last slice of a phase");
+        assert_eq!(phases(&[&whole, &whole[1..], &whole, &[6.0, 6.0]]), Stack::Missing(1));
+        assert_eq!(phases(&[&whole, &[3.0, 3.0]]), Stack::Whole, "images that watch one place");
+        assert_eq!(phases(&[&whole, &whole[..3]]), Stack::Whole, "two acquisitions of different lengths");
+    }
+
+    #[test]
+    fn what_the_images_promise_lengthens_the_wait() {
+        let of_series = Promised { series: Some(5), ..Promised::default() };
+        let acquisition = |number| Promised { acquisition: Some(2), acquisition_number: Some(number), series: None };
+        assert_eq!(kept(4, [of_series, Promised::default()].iter()), Stack::Short { came: 4, promised: 5 });
+        assert_eq!(kept(5, [of_series].iter()), Stack::Whole);
+        assert_eq!(kept(4, [1, 1, 2, 2].map(acquisition).iter()), Stack::Whole);
+        assert_eq!(kept(3, [1, 1, 2].map(acquisition).iter()), Stack::Fewer);
+        let decide = |stack, now| decide(&Completeness::default(), stack, Sender::Done, (at(0), at(100)), at(now));
+        assert_eq!(decide(Stack::Fewer, 219), Decision::Wait);
+        assert_eq!(decide(Stack::Fewer, 220), Decision::Assess, "the rest may be in another series");
+        let short = Stack::Short { came: 4, promised: 5 };
+        assert_eq!((decide(short, 219), decide(short, 220)), (Decision::Wait, Decision::TimedOut(short)));
     }
 
     #[test]
@@ -173,8 +295,8 @@ mod tests {
         assert_eq!(decide(Stack::Whole, Sender::Unknown, 110), Decision::Assess);
         assert_eq!(decide(Stack::Unknown, Sender::Done, 109), Decision::Wait);
         assert_eq!(decide(Stack::Missing(1), Sender::Done, 219), Decision::Wait);
-        assert_eq!(decide(Stack::Missing(1), Sender::Done, 220), Decision::TimedOut(1));
-        assert_eq!(decide(Stack::Missing(1), Sender::Done, 900), Decision::TimedOut(1));
+        assert_eq!(decide(Stack::Missing(1), Sender::Done, 220), Decision::TimedOut(Stack::Missing(1)));
+        assert_eq!(decide(Stack::Missing(1), Sender::Done, 900), Decision::TimedOut(Stack::Missing(1)));
         assert_eq!(decide(Stack::Whole, Sender::Aborted, 219), Decision::Wait, "an abort completes no series");
         assert_eq!(decide(Stack::Whole, Sender::Aborted, 220), Decision::Assess);
     }

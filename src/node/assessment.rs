@@ -20,7 +20,7 @@ pub struct Assessment {
     pub verdicts: Vec<Verdict>,
     /// What is to be run: on this series alone, or together with others that fill the other slots.
     pub orders: Vec<Order>,
-    /// What of the series can fill a slot: the images together, or each structure set and segmentation by itself.
+    /// What of the series can fill a slot: each volume of its images, or each structure set and segmentation by itself.
     #[serde(default)]
     pub sources: Vec<Source>,
 }
@@ -53,11 +53,34 @@ pub struct Order {
     /// How those peers want structure sets.
     #[serde(default)]
     pub dialects: Vec<DialectOf>,
-    /// The slots that the series can fill.
+    /// The slots that something of the series can fill.
     #[serde(default)]
     pub fills: Vec<String>,
+    /// What each of the sources can fill, in their order; empty when each can fill all of `fills`.
+    #[serde(default)]
+    pub offers: Vec<Offer>,
     #[serde(default)]
     pub inputs: InputRules,
+}
+
+/// What one volume of a series, or one object, is good for in a pipeline.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Offer {
+    pub fills: Vec<String>,
+    /// Why it matched.
+    pub reasons: Vec<String>,
+}
+
+impl Order {
+    /// The slots that a source can fill.
+    pub fn fills_of(&self, source: usize) -> &[String] {
+        if self.offers.is_empty() { &self.fills } else { self.offers.get(source).map_or(&[], |offer| &offer.fills) }
+    }
+
+    /// Why a source matched.
+    pub fn reasons_of(&self, source: usize) -> &[String] {
+        if self.offers.is_empty() { &self.reasons } else { self.offers.get(source).map_or(&[], |offer| &offer.reasons) }
+    }
 }
 
 /// How series are brought together for one pipeline.
@@ -95,8 +118,14 @@ impl InputRules {
 /// What of one series can fill a slot. It tells nothing about the patient.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Source {
-    /// The objects; empty for all instances of the series.
+    /// The objects, or the images of one of several volumes; empty for all instances of the series.
     pub instances: Vec<Uid>,
+    /// Of multi-frame images that are in several volumes: the numbers of the frames that are in this one.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub frames: BTreeMap<Uid, Vec<u32>>,
+    /// What tells the volume from others of its series, for people; empty for the whole series.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub volume: String,
     /// A hash of Patient ID; `None` without one.
     pub patient: Option<Uid>,
     /// A hash of Issuer of Patient ID; `None` without one. Planning systems leave it out.

@@ -2,9 +2,9 @@
 
 use jiff::Timestamp;
 
-use super::{Effect, Order, Record};
-use crate::dicom::SeriesKey;
-use crate::job::{Delivery, DeliveryState, Job, JobEvent, JobId, JobState};
+use super::{Effect, Order, Record, Source};
+use crate::dicom::{SeriesKey, Uid};
+use crate::job::{Delivery, DeliveryState, Job, JobEvent, JobId, JobInput, JobState};
 
 /// A job of an order, queued.
 pub(super) fn new_job(id: JobId, series: &SeriesKey, series_revision: u32, order: Order, now: Timestamp) -> Job {
@@ -26,6 +26,7 @@ pub(super) fn new_job(id: JobId, series: &SeriesKey, series_revision: u32, order
         predecessors: Vec::new(),
         reasons: order.reasons,
         created_at: now,
+        started_at: None,
         not_before: now,
         state: JobState::Queued,
         runs: 0,
@@ -40,7 +41,10 @@ pub(super) fn note(at: Timestamp, job: &Job, text: &str) -> Effect {
 
 pub(super) fn describe(job: &Job, event: &JobEvent) -> String {
     let what = match event {
-        JobEvent::Started => return format!("run {} started", job.runs),
+        JobEvent::Started => {
+            let after = job.waited_s().map(|seconds| format!(", {seconds:.1} s after the last image"));
+            return format!("run {} started{}", job.runs, after.unwrap_or_default());
+        }
         JobEvent::Produced { .. } => "the objects are stored".to_owned(),
         JobEvent::RunFailed { cause } => format!("the run failed: {cause}"),
         JobEvent::WorkerLost { cause } => format!("the worker was lost: {cause}"),
@@ -57,6 +61,37 @@ pub(super) fn describe(job: &Job, event: &JobEvent) -> String {
         JobState::Delivered => format!("{what}; the job is done"),
         JobState::Failed { .. } => format!("{what}; the job has failed and waits for an operator"),
         _ => what,
+    }
+}
+
+/// The job of an order on one source of a series: a volume, or all of its images. Its name is derived from their
+/// instances.
+pub(super) fn alone(
+    key: &SeriesKey,
+    revision: u32,
+    order: &Order,
+    (index, source): (usize, &Source),
+    (instances, last_at): (&[(Uid, String)], Timestamp),
+    now: Timestamp,
+) -> Job {
+    let used = instances.iter().filter(|(uid, _)| source.instances.is_empty() || source.instances.contains(uid));
+    let used: Vec<&(Uid, String)> = used.collect();
+    let named = format!("{}{}", order.digest, JobInput::frames_named(&source.frames));
+    let id = JobId::derived(key, &named, used.iter().map(|(uid, digest)| (uid, digest.as_str())));
+    let (fills, reasons) = (order.fills_of(index), order.reasons_of(index).to_vec());
+    let mut job = new_job(id, key, revision, Order { reasons, ..order.clone() }, now);
+    job.instances = used.iter().map(|(uid, _)| uid.clone()).collect();
+    let (slot, frames) = (fills.first().cloned().unwrap_or_default(), source.frames.clone());
+    let (instances, volume) = (job.instances.clone(), source.volume.clone());
+    job.inputs = vec![JobInput { slot, series: key.clone(), instances, last_at: Some(last_at), frames, volume }];
+    job
+}
+
+/// What the history says of a queued job.
+pub(super) fn describe_queued_alone(job: &Job) -> String {
+    match job.inputs.first().map_or("", |input| input.volume.as_str()) {
+        "" => "queued".to_owned(),
+        volume => format!("queued: {volume}"),
     }
 }
 

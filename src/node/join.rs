@@ -254,13 +254,13 @@ mod tests {
         let key = SeriesKey { study_instance_uid: uid("1.2"), series_instance_uid: uid(name) };
         let date = parts.get(1).unwrap_or(&"").to_string();
         let source = Source {
-            instances: Vec::new(),
             patient: Some(uid(parts.get(3).unwrap_or(&"7"))),
             issuer: parts.get(4).filter(|text| !text.is_empty()).map(|text| uid(text)),
             frame_of_reference_uid: Some(uid(parts.get(2).unwrap_or(&"9"))),
             drawn_on: parts.get(5).map(|text| text.split(' ').map(uid).collect()).unwrap_or_default(),
             series_date: date.clone(),
             study_date: date,
+            ..Source::default()
         };
         Item { key, source, fills: parts[0].split(' ').map(str::to_owned).collect() }
     }

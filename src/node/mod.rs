@@ -9,6 +9,7 @@ mod arrival;
 mod assessment;
 mod jobs;
 mod join;
+mod retention;
 mod series;
 mod sets;
 mod together;
@@ -19,17 +20,18 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::dicom::{AeTitle, SeriesKey, Uid};
-use crate::job::{Delivery, DeliveryState, Job, JobEvent, JobId, JobInput, JobState, RetryPolicy, Run};
+use crate::job::{Delivery, DeliveryState, Job, JobEvent, JobId, JobState, RetryPolicy, Run};
 use crate::pipeline::Completeness;
 use crate::route::Arrival;
 
 pub use arrival::{Association, Placed};
-pub use assessment::{Assessment, InputRules, Order, SlotRule, Source, Verdict};
+pub use assessment::{Assessment, InputRules, Offer, Order, SlotRule, Source, Verdict};
 pub use join::{Candidate, Chosen, Joined, join};
+pub use retention::Removal;
 pub use series::{SeriesRecord, SeriesState};
 pub use together::{Filled, Together, together};
 
-use jobs::{describe, describe_queued, new_job, note};
+use jobs::{describe, describe_queued, describe_queued_alone, new_job, note};
 use series::Gathering;
 use sets::Group;
 
@@ -56,6 +58,8 @@ pub enum Event {
     Settings(Box<Settings>),
     /// Series that have been at rest since before this time are to be removed.
     Expire { before: Timestamp },
+    /// The answer to [`Effect::Remove`].
+    Removed { series: SeriesKey },
     /// Time has passed.
     Tick,
     /// The gateway is about to end in order; what runs will not answer any more.
@@ -73,9 +77,9 @@ pub enum Effect {
     Infer { job: Box<Job> },
     /// Send the objects of the job to one destination: these files, or all where the run did not say whom they are for.
     Send { job: JobId, to: String, files: Option<Vec<String>> },
-    /// Remove the instances of a series and the objects of its jobs: they are older than the site keeps them.
-    /// An instance that was stored since `before`, of which the node was not told yet, keeps its series.
-    Remove { series: SeriesKey, jobs: Vec<JobId>, before: Timestamp },
+    /// Remove the instances of a series and the objects of its jobs: they are older than the site keeps them. What was
+    /// stored meanwhile, of which the node was not told yet, stays and is told again.
+    Remove(Removal),
 }
 
 /// One thing to be written to the ledger.
@@ -84,8 +88,11 @@ pub enum Record {
     Instance(Stored),
     Series(SeriesRecord),
     Job(Box<Job>),
-    /// The instances of a series are about to be removed. The series, its jobs and its history stay.
-    Forget(SeriesKey),
+    /// A series is about to be removed: its instances are forgotten, and its jobs may be made again. The rest stays for
+    /// people to look at.
+    Removing(Removal),
+    /// Its files are gone.
+    Removed(SeriesKey),
     /// A line for people, about a series or a job. Holds no patient attribute.
     History {
         at: Timestamp,
@@ -227,6 +234,7 @@ impl Node {
                 Vec::new()
             }
             Event::Expire { before } => self.expire(before, now),
+            Event::Removed { series } => vec![Effect::Record(Record::Removed(series))],
             Event::Stopping => return self.stopping(now),
             Event::Tick => Vec::new(),
         };
@@ -275,23 +283,23 @@ impl Node {
             return Vec::new(); // An instance arrived meanwhile: the series will be assessed anew.
         };
         let alone: Vec<Order> = assessment.orders.iter().filter(|order| order.inputs.is_alone()).cloned().collect();
+        // An assessment of a ledger that knew no sources is of the whole series.
+        let whole = || vec![Source::default()];
+        let sources = if assessment.sources.is_empty() { whole() } else { assessment.sources.clone() };
         let renewed = gathering.is_renewing();
         let text = gathering.conclude(assessment, now);
-        let instances = gathering.digests();
-        let uids: Vec<Uid> = instances.iter().map(|(uid, _)| uid.clone()).collect();
+        let (instances, last_at) = (gathering.digests(), gathering.last_at());
         let mut effects = Vec::new();
         // Only a pipeline of several series asked for a renewed assessment; the others have had theirs.
         for order in alone.into_iter().filter(|_| !renewed) {
-            let id = JobId::derived(key, &order.digest, instances.iter().map(|(uid, digest)| (uid, digest.as_str())));
-            gathering.made(id.clone());
-            if self.known.insert(id.clone()) {
-                let slot = order.fills.first().cloned().unwrap_or_default();
-                let mut job = new_job(id.clone(), key, revision, order, now);
-                job.inputs = vec![JobInput { slot, series: key.clone(), instances: uids.clone() }];
-                job.instances.clone_from(&uids);
-                effects.push(Effect::Record(Record::Job(Box::new(job.clone()))));
-                effects.push(note(now, &job, "queued"));
-                self.jobs.insert(id, job);
+            for source in sources.iter().enumerate().filter(|(index, _)| !order.fills_of(*index).is_empty()) {
+                let job = jobs::alone(key, revision, &order, source, (&instances, last_at), now);
+                gathering.made(job.id.clone());
+                if self.known.insert(job.id.clone()) {
+                    effects.push(Effect::Record(Record::Job(Box::new(job.clone()))));
+                    effects.push(note(now, &job, &describe_queued_alone(&job)));
+                    self.jobs.insert(job.id.clone(), job);
+                }
             }
         }
         // After its jobs: after a crash between them the series is assessed again, and finds its jobs by their names.
@@ -344,24 +352,6 @@ impl Node {
         let effects = self.advance(&id, &JobEvent::Retried { objects }, now);
         if effects.is_empty() {
             self.jobs.remove(&id); // It had not failed.
-        }
-        effects
-    }
-
-    fn expire(&mut self, before: Timestamp, now: Timestamp) -> Vec<Effect> {
-        let inputs = self.jobs.values().flat_map(Job::inputs);
-        let busy: BTreeSet<SeriesKey> = inputs.map(|input| input.series).collect();
-        let old = self.series.iter().filter(|(key, g)| g.rests_since_before(before) && !busy.contains(*key));
-        let old: Vec<SeriesKey> = old.map(|(key, _)| key.clone()).collect();
-        let mut effects = Vec::new();
-        for key in old {
-            let Some(gathering) = self.series.remove(&key) else { continue };
-            effects.push(Effect::Record(Record::Forget(key.clone())));
-            effects.push(gathering.note(now, "removed: older than the retention time".to_owned()));
-            // What a job of several series made stays until the last of them goes.
-            let kept: BTreeSet<JobId> = self.series.values().flat_map(Gathering::jobs).collect();
-            let jobs = gathering.jobs().into_iter().filter(|job| !kept.contains(job)).collect();
-            effects.push(Effect::Remove { series: key, jobs, before });
         }
         effects
     }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::arrival::{Decision, Sender, Stack, could_end, decide, judge};
+use super::arrival::{Decision, Sender, Stack, could_end, decide, judge, kept, missing};
 use super::{Assessment, Effect, Order, Record, Source, Stored};
 use crate::dicom::{AeTitle, SeriesKey, Uid};
 use crate::job::JobId;
@@ -81,6 +81,8 @@ pub(super) struct Gathering {
     /// The pipelines for which a settled series is assessed again, because their definition has changed since.
     renewing: BTreeSet<String>,
     instances: BTreeMap<Uid, Stored>,
+    /// What the instances that are there say of the others.
+    stack: Option<Stack>,
     /// The associations that brought instances: `None` while open, else whether they were released.
     associations: BTreeMap<u64, Option<bool>>,
 }
@@ -104,7 +106,7 @@ impl Gathering {
 
     pub(super) fn restored(record: SeriesRecord) -> Gathering {
         let (instances, associations) = (BTreeMap::new(), BTreeMap::new());
-        Gathering { record, assessing: false, renewing: BTreeSet::new(), instances, associations }
+        Gathering { record, assessing: false, renewing: BTreeSet::new(), instances, stack: None, associations }
     }
 
     /// Puts back an instance of an earlier life. Its association is gone and was not released, so an unfinished series
@@ -114,6 +116,7 @@ impl Gathering {
         if self.record.state == SeriesState::Arriving {
             (self.record.first_at, self.record.last_at) = (now, now);
         }
+        self.stack = None;
         self.instances.insert(stored.sop_instance_uid.clone(), stored);
     }
 
@@ -126,8 +129,8 @@ impl Gathering {
     pub(super) fn repeated(&mut self, association: u64, now: Timestamp) -> bool {
         use SeriesState::{Arriving, Discarded, Held, Matched, Refused, Unmatched, Waiting};
         let reopened = match self.record.state {
-            Matched => return false,
-            Arriving => false,
+            // It is not looked at anew, but it is as young as this.
+            Matched | Arriving => false,
             Held | Discarded | Refused | Unmatched | Waiting => {
                 self.reopen(now);
                 true
@@ -162,6 +165,7 @@ impl Gathering {
             self.reopen(now);
         }
         self.record.last_at = now;
+        self.stack = None;
         self.sends(stored.association);
         self.instances.insert(stored.sop_instance_uid.clone(), stored);
         reopened
@@ -277,6 +281,10 @@ impl Gathering {
         Some((order, &assessment.sources))
     }
 
+    pub(super) fn last_at(&self) -> Timestamp {
+        self.record.last_at
+    }
+
     pub(super) fn assessed_at(&self) -> Timestamp {
         self.record.assessed_at.unwrap_or(Timestamp::UNIX_EPOCH)
     }
@@ -350,12 +358,12 @@ impl Gathering {
         if !could_end(waiting, times, now) {
             return Vec::new(); // Spares the look at every slice each time that one arrives.
         }
-        match decide(waiting, self.stack(), self.sender(), times, now) {
+        let (stack, sender) = (self.stack(), self.sender());
+        match decide(waiting, stack, sender, times, now) {
             Decision::Wait => Vec::new(),
             Decision::Assess => self.assess(),
-            Decision::TimedOut(missing) => {
-                let slices = if missing == 1 { "slice seems" } else { "slices seem" };
-                let note = format!("{missing} {slices} to be missing among {}", self.instances.len());
+            Decision::TimedOut(stack) => {
+                let note = missing(stack, self.instances.len());
                 match waiting.on_timeout {
                     OnTimeout::Run => self.assess(),
                     OnTimeout::Hold => self.set_aside(SeriesState::Held, note, now),
@@ -376,8 +384,19 @@ impl Gathering {
         }
     }
 
-    fn stack(&self) -> Stack {
-        judge(self.instances.values().map(|instance| instance.placed.as_ref()))
+    /// What the slices say, looked at once for each set of them.
+    fn stack(&mut self) -> Stack {
+        if let Some(stack) = self.stack {
+            return stack;
+        }
+        let placed = || self.instances.values().map(|instance| instance.placed.as_ref());
+        let promised = placed().filter_map(|place| Some(&place?.promised));
+        let found = match (judge(placed()), kept(self.instances.len(), promised)) {
+            (Stack::Whole | Stack::Unknown, short @ (Stack::Short { .. } | Stack::Fewer)) => short,
+            (found, _) => found,
+        };
+        self.stack = Some(found);
+        found
     }
 
     fn assess(&mut self) -> Vec<Effect> {

@@ -122,8 +122,8 @@ impl Node {
         let rules = &newest.order.inputs;
         let (mut candidates, mut of) = (Vec::new(), Vec::new());
         for (index, member) in members.iter().enumerate() {
-            for source in member.sources {
-                candidates.push(Candidate { series: member.key, source, fills: &member.order.fills });
+            for (at, source) in member.sources.iter().enumerate() {
+                candidates.push(Candidate { series: member.key, source, fills: member.order.fills_of(at) });
                 of.push(index);
             }
         }
@@ -217,10 +217,20 @@ fn job_of(order: &Order, filled: &[(&str, &Member<'_>, &Source)], now: Timestamp
         let all = member.gathering.digests().into_iter();
         let used: Vec<(Uid, String)> =
             all.filter(|(uid, _)| source.instances.is_empty() || source.instances.contains(uid)).collect();
-        named += &format!(" {slot}={}", member.key.series_instance_uid);
-        reasons.extend(member.order.reasons.iter().map(|reason| format!("{slot}: {reason}")));
+        named += &format!(" {slot}={}{}", member.key.series_instance_uid, JobInput::frames_named(&source.frames));
+        let at = member.sources.iter().position(|other| std::ptr::eq(other, *source)).unwrap_or(0);
+        reasons.extend(member.order.reasons_of(at).iter().map(|reason| format!("{slot}: {reason}")));
         let instances = used.iter().map(|(uid, _)| uid.clone()).collect();
-        inputs.push(JobInput { slot: (*slot).to_owned(), series: member.key.clone(), instances });
+        let (frames, volume) = (source.frames.clone(), source.volume.clone());
+        let last_at = Some(member.gathering.last_at());
+        inputs.push(JobInput {
+            slot: (*slot).to_owned(),
+            series: member.key.clone(),
+            instances,
+            last_at,
+            frames,
+            volume,
+        });
         digests.extend(used);
     }
     let (_, primary, _) = &filled[0];

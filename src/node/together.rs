@@ -42,7 +42,7 @@ fn bring<'a>(members: &[(&'a SeriesKey, &'a Order, &'a [Source])]) -> Option<Tog
     let candidates: Vec<Candidate<'a>> = members
         .iter()
         .flat_map(|(series, order, sources)| {
-            sources.iter().map(|source| Candidate { series, source, fills: &order.fills })
+            sources.iter().enumerate().map(|(at, source)| Candidate { series, source, fills: order.fills_of(at) })
         })
         .collect();
     let outcome = match join(&order.inputs, &candidates) {

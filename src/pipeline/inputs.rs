@@ -37,6 +37,8 @@ pub struct Input {
     pub wait_s: Option<f64>,
     pub picking: Picking,
     pub frame: Frame,
+    /// Images only: what becomes of a series that holds several volumes which fill it.
+    pub volumes: Volumes,
     /// Structures only: the input on whose images they must have been drawn; none for any.
     pub drawn_on: Option<String>,
 }
@@ -116,6 +118,21 @@ pub enum Unit {
 impl Unit {
     /// Every one with its word.
     pub const ALL: [(&'static str, Unit); 2] = [("rescaled", Unit::Rescaled), ("suv_bw", Unit::SuvBw)];
+}
+
+/// What becomes of a series that holds several volumes which fill a slot: phases, echoes, reconstructions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Volumes {
+    /// The pipeline runs on each of them.
+    #[default]
+    Each,
+    /// It does not run: which one is meant is for the operator.
+    One,
+}
+
+impl Volumes {
+    /// Every one with its word.
+    pub const ALL: [(&'static str, Volumes); 2] = [("each", Volumes::Each), ("one", Volumes::One)];
 }
 
 /// Which Frame of Reference a series may have.
@@ -284,6 +301,7 @@ fn parse_input(name: &str, node: &Node, problems: &mut Problems) -> Option<Input
     let slices = fields.optional("slices");
     let geometry = fields.optional("geometry");
     let unit = fields.optional("unit");
+    let volumes = fields.optional("volumes");
     let structures = fields.optional("structures");
     let flag = |node: Option<&Node>, problems: &mut Problems| node.and_then(|node| node.bool(problems));
     let primary = flag(fields.optional("primary"), problems).unwrap_or(false);
@@ -304,9 +322,11 @@ fn parse_input(name: &str, node: &Node, problems: &mut Problems) -> Option<Input
     // Which input is the primary one is known when all are read.
     let drawn_on = drawn_on.and_then(|node| node.text(problems)).unwrap_or(PRIMARY).to_owned();
     let drawn_on = (structures.is_some() && drawn_on != ANY).then_some(drawn_on);
+    let choice = volumes.filter(|_| structures.is_none());
+    let choice = choice.and_then(|node| node.choice(&Volumes::ALL, problems)).unwrap_or_default();
     let wants = match structures {
         Some(list) => {
-            for only in [slices, geometry, unit].into_iter().flatten() {
+            for only in [slices, geometry, unit, volumes].into_iter().flatten() {
                 problems.add_with_cure(only, "a condition on images", "none beside \"structures\"", "remove it");
             }
             Wants::Structures(parse_aliases(list, problems))
@@ -322,7 +342,18 @@ fn parse_input(name: &str, node: &Node, problems: &mut Problems) -> Option<Input
             }
         }
     };
-    Some(Input { name: name.to_owned(), predicate, wants, primary, optional, wait_s, picking, frame, drawn_on })
+    Some(Input {
+        name: name.to_owned(),
+        predicate,
+        wants,
+        primary,
+        optional,
+        wait_s,
+        picking,
+        frame,
+        volumes: choice,
+        drawn_on,
+    })
 }
 
 fn parse_picking<'a>(fields: &mut Fields<'a>, problems: &mut Problems) -> Picking {

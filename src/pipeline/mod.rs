@@ -22,7 +22,7 @@ pub use comparison::{Comparison, OPERATORS, Operand, Operator, ValueKind};
 pub use completeness::{Completeness, CompletenessOverride, OnTimeout};
 pub use definition::{Deliver, Mode, Output, Pipeline, Reference, StructureRule, When, parse_id};
 pub use inputs::{
-    AliasRule, By, Frame, GeometryCondition, Input, Orientation, Pick, Picking, Same, SliceCount, Unit, Wants,
+    AliasRule, By, Frame, GeometryCondition, Input, Orientation, Pick, Picking, Same, SliceCount, Unit, Volumes, Wants,
 };
 pub use model::{Algorithm, Model};
 pub use outputs::{

@@ -14,7 +14,7 @@ use crate::pipeline::{Mode, Pipeline};
 
 pub use file::{FileVerdict, may_take, of_file};
 pub use trace::{Evidence, Trace};
-pub use view::{Arrival, Assembly, InstanceView, SeriesView};
+pub use view::{Arrival, Assembly, InstanceView, Seen, SeriesView, see};
 
 /// What one pipeline says of a series.
 #[derive(Clone, Debug, PartialEq)]

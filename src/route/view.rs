@@ -1,13 +1,16 @@
 //! A series as it is matched: its headers, how it came, and what the assembly makes of it.
 
+use std::collections::BTreeSet;
+
 use dicom_object::InMemDicomObject;
 
-use crate::assemble::{Allowed, SeriesPlan, plan, plan_with};
+use crate::assemble::{Allowed, Refusal, SeriesPlan, VolumeOf, plan_part, plan_with, volumes};
 use crate::dicom::{AeTitle, Instance, Uid};
+use crate::limits::VOLUME_SLICES_MIN;
 use crate::pipeline::Orientation;
 use crate::volume::VolumeGeometry;
 
-/// A series as it is matched.
+/// A series, or one volume of it, as it is matched.
 pub struct SeriesView<'a> {
     /// At least one for anything to match.
     pub instances: Vec<InstanceView<'a>>,
@@ -43,26 +46,76 @@ pub enum Assembly {
     Refused(Vec<String>),
 }
 
-impl<'a> SeriesView<'a> {
-    /// The view of all instances of one series, with its plan where it makes a volume, gaps or not.
-    pub fn of(instances: &'a [Instance], arrivals: Option<&'a [Arrival]>) -> (SeriesView<'a>, Option<SeriesPlan>) {
-        let views = instances.iter();
-        let views = views.map(|one| InstanceView { sop_instance_uid: &one.sop_instance_uid, header: &one.header });
-        let (assembly, plan) = assemble(instances);
-        (SeriesView { instances: views.collect(), arrivals, assembly }, plan)
+/// One volume of a series, or all of a series that makes none.
+pub struct Seen<'a> {
+    pub view: SeriesView<'a>,
+    /// How it becomes a volume, gaps or not.
+    pub plan: Option<SeriesPlan>,
+    /// Its part of the series; `None` for the whole series.
+    pub part: Option<VolumeOf>,
+}
+
+impl Seen<'_> {
+    /// What tells it from the other volumes of its series, for people; empty for the whole series.
+    pub fn label(&self) -> &str {
+        self.part.as_ref().map_or("", |part| part.label.as_str())
     }
 }
 
-/// A stack with gaps is a volume here, because a pipeline may allow gaps; the strict reasons stay for all others.
-fn assemble(instances: &[Instance]) -> (Assembly, Option<SeriesPlan>) {
-    let refusals = match plan(instances) {
-        Ok(plan) => return (volume(&plan.geometry, 0), Some(plan)),
+/// The volumes of a series as they are matched, at least one view. Conditions are asked of the images of a volume, not of
+/// what lies beside it in the series.
+pub fn see<'a>(instances: &'a [Instance], arrivals: Option<&'a [Arrival]>) -> Vec<Seen<'a>> {
+    let refusals = match volumes(instances, Allowed::default()) {
+        Ok(volumes) => return volumes.into_iter().map(|one| seen(instances, arrivals, one)).collect(),
         Err(refusals) => refusals,
     };
-    match plan_with(instances, Allowed { uneven_spacing: true, ..Allowed::default() }) {
-        Ok(plan) => (volume(&plan.geometry, largest_gap(&plan.geometry)), Some(plan)),
-        Err(_) => (Assembly::Refused(refusals.iter().map(ToString::to_string).collect()), None),
+    let plan = plan_with(instances, UNEVEN).ok();
+    let assembly = assembly(plan.as_ref(), &refusals);
+    let instances = match &plan {
+        Some(plan) => views(instances, images_of(plan)),
+        None => views(instances, 0..instances.len()),
+    };
+    vec![Seen { view: SeriesView { instances, arrivals, assembly }, plan, part: None }]
+}
+
+/// A stack with gaps is a volume here, because a pipeline may allow gaps; the strict reasons stay for all others.
+const UNEVEN: Allowed = Allowed { uneven_spacing: true, slices_min: VOLUME_SLICES_MIN };
+
+fn seen<'a>(instances: &'a [Instance], arrivals: Option<&'a [Arrival]>, one: VolumeOf) -> Seen<'a> {
+    let (plan, assembly) = match &one.plan {
+        Ok(plan) => (Some(plan.clone()), volume(&plan.geometry, 0)),
+        Err(refusals) => {
+            let plan = plan_part(instances, &one, UNEVEN).ok();
+            let assembly = assembly(plan.as_ref(), refusals);
+            (plan, assembly)
+        }
+    };
+    let members = match (&plan, one.is_whole()) {
+        (Some(plan), true) => images_of(plan),
+        _ => one.instances.clone(),
+    };
+    let view = SeriesView { instances: views(instances, members), arrivals, assembly };
+    Seen { view, plan, part: (!one.is_whole()).then_some(one) }
+}
+
+fn assembly(plan: Option<&SeriesPlan>, refusals: &[Refusal]) -> Assembly {
+    match plan {
+        Some(plan) => volume(&plan.geometry, largest_gap(&plan.geometry)),
+        None => Assembly::Refused(refusals.iter().map(ToString::to_string).collect()),
     }
+}
+
+/// Indices of the instances that a volume is made of.
+fn images_of(plan: &SeriesPlan) -> Vec<usize> {
+    plan.slices.iter().map(|slice| slice.instance).collect::<BTreeSet<_>>().into_iter().collect()
+}
+
+fn views(instances: &[Instance], members: impl IntoIterator<Item = usize>) -> Vec<InstanceView<'_>> {
+    let view = |index: usize| {
+        let one = &instances[index];
+        InstanceView { sop_instance_uid: &one.sop_instance_uid, header: &one.header }
+    };
+    members.into_iter().map(view).collect()
 }
 
 fn volume(geometry: &VolumeGeometry, largest_gap: usize) -> Assembly {

@@ -49,22 +49,31 @@ pub(super) fn move_away(from: &Path, to: &Path) -> Result<bool, SpoolError> {
     }
 }
 
-/// The files of a folder that were written at a time or later; none of a folder that is not there.
-pub(super) fn files_since(folder: &Path, time: SystemTime) -> Result<Vec<PathBuf>, SpoolError> {
+/// The files of a folder that were written before a time; none of a folder that is not there.
+pub(super) fn files_before(folder: &Path, time: SystemTime) -> Result<Vec<PathBuf>, SpoolError> {
     let failed = |source| SpoolError::io(folder, "reading", source);
     let entries = match fs::read_dir(folder) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         entries => entries.map_err(failed)?,
     };
-    let mut since = Vec::new();
+    let mut before = Vec::new();
     for entry in entries {
         let entry = entry.map_err(failed)?;
         let written = entry.metadata().and_then(|data| data.modified()).map_err(failed)?;
-        if written >= time {
-            since.push(entry.path());
+        if written < time {
+            before.push(entry.path());
         }
     }
-    Ok(since)
+    Ok(before)
+}
+
+/// Makes a file as young as one that was written now, durably.
+pub(super) fn renew(path: &Path) -> Result<(), SpoolError> {
+    let renewed = File::open(path).and_then(|file| {
+        file.set_modified(SystemTime::now())?;
+        file.sync_all()
+    });
+    renewed.map_err(|source| SpoolError::io(path, "renewal", source))
 }
 
 /// Removes a file; that it is gone already is no error.

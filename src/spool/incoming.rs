@@ -3,11 +3,11 @@
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use sha2::{Digest, Sha256};
 
-use super::durable::{remove_if_there, rename_new, sync_folder};
+use super::durable::{remove_if_there, rename_new, renew, sync_folder};
 use super::{Meta, Spool, SpoolError};
 use crate::dicom::{SeriesKey, Uid};
 use crate::limits::FLOOR_CHECK_BYTES;
@@ -126,6 +126,8 @@ impl Incoming {
         let digest = self.digest();
         let synced = self.writer.flush().and_then(|()| self.writer.get_ref().sync_data());
         synced.map_err(|source| SpoolError::io(&self.path, "fdatasync", source))?;
+        let spool = Arc::clone(&self.spool);
+        let _no_removal = spool.removal.read().unwrap_or_else(PoisonError::into_inner);
         let folder = self.spool.make_series_folder(series)?;
         let path = self.spool.instance_path(series, &self.meta.sop_instance_uid);
         if rename_new(&self.path, &path)? {
@@ -134,7 +136,9 @@ impl Incoming {
         }
         let kept = digest_file(&path)?;
         if kept.digest == digest && kept.meta.transfer_syntax_uid == self.meta.transfer_syntax_uid {
-            // Whoever stored it first may have been killed just before this step.
+            // It was acknowledged anew: its age counts from now. Whoever stored it first may have been killed just before
+            // this step.
+            renew(&path)?;
             sync_folder(&folder)?;
             return Ok(Commit::Identical);
         }

@@ -17,14 +17,14 @@ mod durable;
 mod incoming;
 mod meta;
 mod objects;
+mod removal;
 
 use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::SystemTime;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use thiserror::Error;
 
@@ -45,6 +45,9 @@ pub struct Spool {
     quarantined: AtomicUsize,
     /// Series folders whose names are durable, so that their parents need no further fsync.
     known_folders: Mutex<HashSet<SeriesKey>>,
+    /// Held to read while an instance gets its name, to write while a series is removed: an acknowledged instance is
+    /// never in a folder that is on its way out.
+    removal: RwLock<()>,
     _lock: File,
 }
 
@@ -96,6 +99,7 @@ impl Spool {
             next_part: AtomicU64::new(0),
             quarantined: AtomicUsize::new(quarantined),
             known_folders: Mutex::default(),
+            removal: RwLock::new(()),
             _lock: lock,
         }))
     }
@@ -146,39 +150,6 @@ impl Spool {
     /// The file cannot be read, or was not written here.
     pub fn digest(&self, listed: &Listed) -> Result<Digested, SpoolError> {
         incoming::digest_file(&listed.path)
-    }
-
-    /// Removes a series with all its instances, unless one of them was stored since `before`; says whether it is gone. A
-    /// crash in the middle leaves all of it or nothing.
-    ///
-    /// # Errors
-    /// The folder cannot be looked at, moved or removed.
-    pub fn remove_series(&self, series: &SeriesKey, before: SystemTime) -> Result<bool, SpoolError> {
-        let folder = self.series_folder(series);
-        if !durable::files_since(&folder, before)?.is_empty() {
-            return Ok(false);
-        }
-        self.folders().remove(series);
-        let grave = self.root.join("work").join(format!("removed-{}", self.next_number()));
-        if !durable::move_away(&folder, &grave)? {
-            return Ok(true);
-        }
-        // What came between the look and the move was acknowledged: it goes back.
-        let since = durable::files_since(&grave, before)?;
-        if !since.is_empty() {
-            let folder = self.make_series_folder(series)?;
-            for file in &since {
-                durable::rename_new(file, &folder.join(file.file_name().unwrap_or_default()))?;
-            }
-            sync_folder(&folder)?;
-        }
-        if let Some(study) = folder.parent() {
-            sync_folder(study)?;
-            // Fails while other series are there, which is what is wanted.
-            let _ = fs::remove_dir(study);
-        }
-        fs::remove_dir_all(&grave).map_err(|source| SpoolError::io(&grave, "removal", source))?;
-        Ok(since.is_empty())
     }
 
     /// Bytes that are free for an unprivileged writer.

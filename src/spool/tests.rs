@@ -1,6 +1,6 @@
 //! What the storage folder holds after ordinary and extraordinary days.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use super::*;
 use crate::job::JobId;
@@ -125,6 +125,39 @@ fn removes_a_series_and_its_empty_study() {
     assert!(spool.remove_series(&series(), now + hour).expect("nothing to remove"));
     assert_eq!(files(&folder.path().join("instances")), 0);
     assert!(matches!(store(&spool, IMPLICIT, b"again"), Commit::New(_)));
+}
+
+#[test]
+fn what_is_sent_again_while_its_series_is_removed_is_there_when_it_was_acknowledged() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let spool = open(folder.path());
+    let old = SystemTime::UNIX_EPOCH + Duration::from_secs(1);
+    let before = SystemTime::now() - Duration::from_secs(3_600);
+    let path = spool.instance_path(&series(), &uid("1.1.2.3"));
+    let (mut identical, mut new) = (0, 0);
+    for _ in 0..300 {
+        store(&spool, IMPLICIT, b"first");
+        fs::File::open(&path).and_then(|file| file.set_modified(old)).expect("an old file");
+        let sent = std::thread::scope(|scope| {
+            let sender = scope.spawn(|| store(&spool, IMPLICIT, b"first"));
+            spool.remove_series(&series(), before).expect("removed");
+            sender.join().expect("no panic")
+        });
+        match sent {
+            Commit::Identical => identical += 1,
+            Commit::New(_) => new += 1,
+            Commit::Different { .. } => panic!("the same bytes"),
+        }
+        assert!(path.exists(), "acknowledged as {sent:?} and lost");
+    }
+    println!("{identical} came before the removal, {new} after it");
+    assert_eq!(files(&folder.path().join("work")), 0);
+    // Of a series that is sent again in part, the part stays and the rest goes.
+    let other = spool.instance_path(&series(), &uid("1.1.2.4"));
+    fs::copy(&path, &other).expect("a file");
+    fs::File::open(&other).and_then(|file| file.set_modified(old)).expect("an old file");
+    assert!(!spool.remove_series(&series(), before).expect("removed"));
+    assert!(path.exists() && !other.exists());
 }
 
 #[test]

@@ -63,11 +63,11 @@ pub(super) fn read_series<'a>(pipeline: &'a Pipeline, order: &'a WorkOrder) -> R
             series.push(file_series(input, files, image)?);
             continue;
         }
-        let files = files.files.as_slice();
+        let (named, files) = (&files.frames, files.files.as_slice());
         let instances = read_instances(files)?;
         // As strict as the slot: gaps only where it allows them.
         let allowed = Allowed { uneven_spacing: geometry.max_gap > 0, ..Allowed::default() };
-        let plan = assemble::plan_with(&instances, allowed);
+        let plan = assemble::plan_frames(&instances, named, allowed);
         let mut plan =
             plan.map_err(|refusals| BenchError::Series(refusals.iter().map(ToString::to_string).collect()))?;
         if *unit == Unit::SuvBw {

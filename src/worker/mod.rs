@@ -65,7 +65,7 @@ pub struct WorkOrder {
 }
 
 /// The files of one slot.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct InputFiles {
     /// The name in the pipeline; empty for the primary one.
     pub slot: String,
@@ -74,6 +74,12 @@ pub struct InputFiles {
     /// What is known of a file of another format besides what it holds.
     #[serde(default)]
     pub image: Option<ImageOrder>,
+    /// Of multi-frame images that hold several volumes: the numbers (1-based) of the frames that are meant.
+    #[serde(default)]
+    pub frames: BTreeMap<Uid, Vec<u32>>,
+    /// What tells the volume from others of its series, for people; empty for the whole series.
+    #[serde(default)]
+    pub volume: String,
 }
 
 /// An image that is no DICOM series.

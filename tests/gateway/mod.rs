@@ -62,9 +62,19 @@ impl Play {
 
     /// Kills the gateway as a power cut would, and starts it again.
     pub fn kill_and_start(&mut self) {
+        self.stop();
+        self.start_gateway();
+    }
+
+    /// Kills the gateway.
+    pub fn stop(&mut self) {
         let mut child = self.gateway.take().expect("it runs");
         child.kill().expect("killed");
         child.wait().expect("gone");
+    }
+
+    /// Starts it after [`Play::stop`].
+    pub fn start_again(&mut self) {
         self.start_gateway();
     }
 

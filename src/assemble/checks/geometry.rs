@@ -7,12 +7,10 @@ use crate::assemble::format::key;
 use crate::assemble::frame::Frame;
 use crate::assemble::placement::{missing_in, same_orientation};
 use crate::assemble::series::{Series, Stack};
+use crate::assemble::volumes::SAME_SPACING_MM;
 use crate::dicom::Uid;
 use crate::limits::{SLICES_MAX, VOXELS_MAX};
 use crate::volume::dot;
-
-/// Two Pixel Spacings this close are written differently, not measured differently.
-const SAME_SPACING_MM: f64 = 1e-4;
 
 /// Uneven spacing below this is rounding of positions in text.
 const ROUNDING_MM: f64 = 0.01;

@@ -103,6 +103,11 @@ const CHECKS: &[Row] = &[
     ("series.tilt_attribute", Warn, geometry::tilt_attribute, "Gantry/Detector Tilt is not 0; it is not used, because vendors differ in its sign", "0 degrees", "nothing to do: position and orientation of each slice are used"),
 ];
 
+/// The warning about instances that take no part, where there are some.
+pub(super) fn set_aside(series: &Series) -> Vec<Finding> {
+    run(series).1.into_iter().filter(|warning| warning.rule == "series.set_aside").collect()
+}
+
 /// Runs the table: all refusals, all warnings.
 pub(super) fn run(series: &Series) -> (Vec<Refusal>, Vec<Finding>) {
     let mut refusals = Vec::new();

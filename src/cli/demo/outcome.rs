@@ -20,7 +20,7 @@ use crate::output::report::{self, Fact, Report, StructureRow};
 use crate::output::rtstruct::{self, ParsedStructureSet};
 use crate::phantom::Phantom;
 use crate::pipeline::Group;
-use crate::route::{self, SeriesView, Trace};
+use crate::route::{self, Trace};
 use crate::structure::{Color, RoiStyle, RoiType, lookup};
 use crate::volume::{CompactMask, Mask, Volume};
 
@@ -134,8 +134,8 @@ fn voxels(roi: &rtstruct::ParsedRoi, volume: &Volume) -> (RoiStyle, Mask, usize)
 /// The conditions of a pipeline that hold for the images, with what was found.
 fn reasons(images: &[Instance], configuration: &Configuration, pipeline: &str) -> Vec<String> {
     let Some(pipeline) = configuration.pipelines.get(pipeline) else { return Vec::new() };
-    let (view, _) = SeriesView::of(images, None);
-    let verdicts = route::evaluate(&view, [&*pipeline.value]);
+    let seen = route::see(images, None);
+    let verdicts: Vec<_> = seen.iter().flat_map(|one| route::evaluate(&one.view, [&*pipeline.value])).collect();
     let mut lines = Vec::new();
     for verdict in &verdicts {
         // Conditions on the association were asked by the gateway; here there are only files.

@@ -15,7 +15,8 @@ use crate::limits::{
 use crate::output::derived::As;
 use crate::output::seg::Kind;
 use crate::pipeline::{
-    By, DOCUMENT_DESCRIPTION_LENGTH_MAX, Frame, Mode, OUTPUT_KINDS, OnFailure, OnTimeout, Orientation, Pick, Same, Unit,
+    By, DOCUMENT_DESCRIPTION_LENGTH_MAX, Frame, Mode, OUTPUT_KINDS, OnFailure, OnTimeout, Orientation, Pick, Same,
+    Unit, Volumes,
 };
 use crate::structure::RoiType;
 use crate::tls::Clients;
@@ -298,6 +299,7 @@ fn input(key: &str) -> Option<Shape> {
         "frame" => Shape::words(&Frame::ALL),
         "drawn_on" => name(),
         "unit" => Shape::words(&Unit::ALL),
+        "volumes" => Shape::words(&Volumes::ALL),
         "orientation" => Shape::words(&Orientation::ALL),
         "max_gap" => whole(0, SLICES_MAX as u64),
         _ => return None,
