@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
-use super::{Configuration, Peer};
+use super::{Configuration, OnWarning, Peer};
 use crate::deliver::dicom::Destination;
+use crate::dicom::AeTitle;
 use crate::dimse::{Acceptance, Caller};
+use crate::job::VerifyBy;
 use crate::node::{Association, Settings};
 use crate::pipeline::{CompletenessOverride, Mode};
 use crate::receive::Policy;
@@ -26,6 +28,9 @@ impl Configuration {
         let mut acceptance =
             Acceptance { called: self.gateway.ae_titles.clone(), max_pdu: limits.pdu_bytes, ..Acceptance::default() };
         for peer in self.peers.values() {
+            acceptance.may_commit.extend(peer.may.commit.then(|| peer.ae_title.clone()));
+            let asked = peer.verify.is_some_and(|verification| verification.by == VerifyBy::Commitment);
+            acceptance.may_report.extend((asked && peer.may.receive).then(|| peer.ae_title.clone()));
             // Several peers may call with one title (a scanner and its console): what one may, that title may.
             let caller = acceptance
                 .callers
@@ -51,7 +56,26 @@ impl Configuration {
 
     /// Where results for a peer go; `None` for a peer that is not known or may not receive.
     pub fn destination(&self, peer: &str) -> Option<Destination> {
-        let peer: &Peer = self.peers.get(peer).filter(|peer| peer.may.receive)?;
+        self.destination_of(self.peers.get(peer).filter(|peer| peer.may.receive)?)
+    }
+
+    /// Where reports of storage commitment for a title go; `None` when no peer of it may ask for commitment any more.
+    pub fn committing(&self, ae_title: &AeTitle) -> Option<Destination> {
+        self.destination_of(self.peers.values().find(|peer| peer.may.commit && peer.ae_title == *ae_title)?)
+    }
+
+    /// The peers with a title that verify by storage commitment.
+    pub fn reporting(&self, ae_title: &AeTitle) -> Vec<String> {
+        let peers = self.peers.values().filter(|peer| peer.may.receive && peer.ae_title == *ae_title);
+        peers.map(|peer| peer.name.clone()).collect()
+    }
+
+    /// Whether a warning of a peer is as good as success.
+    pub fn takes_warnings(&self, peer: &str) -> bool {
+        self.peers.get(peer).is_none_or(|peer| peer.on_warning == OnWarning::Accept)
+    }
+
+    fn destination_of(&self, peer: &Peer) -> Option<Destination> {
         let address = peer.address.as_ref()?;
         Some(Destination {
             ae_title: peer.ae_title.clone(),
@@ -73,6 +97,7 @@ impl Configuration {
                 (titles, self.completeness(&pipeline.value))
             });
         let retry = self.peers.values().map(|peer| (peer.name.clone(), peer.retry)).collect();
+        let committing = self.peers.values().filter(|peer| peer.may.commit);
         Settings {
             waiting: waiting.collect(),
             waiting_default: self.gateway.complete,
@@ -80,6 +105,8 @@ impl Configuration {
             runs_max: self.gateway.worker.runs_max,
             retry,
             retry_default: super::RETRY_DEFAULT,
+            verify: self.peers.values().filter_map(|peer| Some((peer.name.clone(), peer.verify?))).collect(),
+            commitment_retry: committing.map(|peer| (peer.ae_title.clone(), peer.retry)).collect(),
         }
     }
 

@@ -1,11 +1,11 @@
 //! Decides what an A-ASSOCIATE-RQ is answered (PS3.8 7.1.1, 9.3.3, 9.3.4); it sends nothing and counts nothing.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::net::IpAddr;
 
 use dicom_ul::pdu::{
     AssociationAC, AssociationRQ, PresentationContextProposed, PresentationContextResult,
-    PresentationContextResultReason, UserVariableItem,
+    PresentationContextResultReason, RequestorRoles, UserVariableItem,
 };
 use thiserror::Error;
 
@@ -26,6 +26,10 @@ pub struct Acceptance {
     pub unknown_caller: Option<Caller>,
     /// The longest P-DATA-TF that we take, in bytes of its PDU length field.
     pub max_pdu: u32,
+    /// The callers that may ask us to commit to what they have stored (PS3.4 J).
+    pub may_commit: BTreeSet<AeTitle>,
+    /// The callers that we ask for storage commitment, and that may report to us.
+    pub may_report: BTreeSet<AeTitle>,
 }
 
 /// What one calling AE title may do.
@@ -51,6 +55,9 @@ pub struct Negotiated {
     pub calling: AeTitle,
     pub called: AeTitle,
     pub may_send: bool,
+    /// Whether it may ask for storage commitment, and whether it may report on ours.
+    pub may_commit: bool,
+    pub may_report: bool,
     pub contexts: Vec<Context>,
     /// The longest P-DATA-TF that the peer takes; "no limit" is our own maximum.
     pub peer_max_pdu: u32,
@@ -132,13 +139,19 @@ pub fn negotiate(request: &AssociationRQ, acceptance: &Acceptance, host: IpAddr)
     if request.presentation_contexts.is_empty() {
         return Err(Refusal::Reject(Rejection::NoContext));
     }
-    let results: Vec<_> = request.presentation_contexts.iter().map(choose).collect();
+    let (may_commit, may_report) = (acceptance.may_commit.contains(&calling), acceptance.may_report.contains(&calling));
+    let commits = may_commit || may_report;
+    let results: Vec<_> = request.presentation_contexts.iter().map(|proposed| choose(proposed, commits)).collect();
+    let mut answer = answer(request, results.clone(), acceptance.max_pdu);
+    answer.user_variables.extend(roles(&request.user_variables, may_commit, may_report));
     let contexts = results.iter().zip(&request.presentation_contexts).filter_map(accepted).collect();
     Ok(Negotiated {
         may_send: caller.may_send,
+        may_commit,
+        may_report,
         contexts,
         peer_max_pdu: peer_max_pdu(&request.user_variables),
-        answer: answer(request, results, acceptance.max_pdu),
+        answer,
         calling,
         called,
     })
@@ -155,10 +168,12 @@ fn check_contexts(proposed: &[PresentationContextProposed]) -> Result<(), Refusa
 /// The first of our transfer syntaxes that the requestor offers, not the first of its own (PS3.8 9.3.3.2 leaves the
 /// choice to us): uncompressed before compressed, because it costs no decoding later, lossless before lossy. What
 /// cannot be decoded is not accepted, so that the sender decompresses it or its operator learns of it.
-fn choose(proposed: &PresentationContextProposed) -> PresentationContextResult {
+fn choose(proposed: &PresentationContextProposed, commits: bool) -> PresentationContextResult {
     let offered = |syntax: &str| proposed.transfer_syntaxes.iter().any(|offer| trim(offer) == syntax);
     let abstract_syntax = trim(&proposed.abstract_syntax);
-    let wanted = if abstract_syntax == syntaxes::VERIFICATION {
+    let wanted = if abstract_syntax == syntaxes::VERIFICATION
+        || (abstract_syntax == syntaxes::STORAGE_COMMITMENT && commits)
+    {
         &[syntaxes::EXPLICIT_VR_LITTLE_ENDIAN, syntaxes::IMPLICIT_VR_LITTLE_ENDIAN]
     } else if syntaxes::storage_name(abstract_syntax).is_some() {
         DECODABLE
@@ -169,6 +184,20 @@ fn choose(proposed: &PresentationContextProposed) -> PresentationContextResult {
         Some(syntax) => result(proposed.id, PresentationContextResultReason::Acceptance, Some(syntax)),
         None => result(proposed.id, PresentationContextResultReason::TransferSyntaxesNotSupported, None),
     }
+}
+
+/// The answer to a proposal of roles for storage commitment (PS3.7 D.3.3.4): a requestor that reports is its SCP, one
+/// that asks its SCU. We take back what it may not, and never give what it did not propose. Other classes keep the
+/// default roles when they are not answered.
+fn roles(proposed: &[UserVariableItem], may_commit: bool, may_report: bool) -> Option<UserVariableItem> {
+    let proposed = proposed.iter().find_map(|item| match item {
+        UserVariableItem::ScuScpRoleSelectionSubItem(uid, roles) => {
+            (trim(uid) == syntaxes::STORAGE_COMMITMENT).then_some(*roles)
+        }
+        _ => None,
+    })?;
+    let roles = RequestorRoles { scu: proposed.scu && may_commit, scp: proposed.scp && may_report };
+    Some(UserVariableItem::ScuScpRoleSelectionSubItem(syntaxes::STORAGE_COMMITMENT.to_owned(), roles))
 }
 
 /// A result without acceptance still holds a transfer syntax item, which means nothing (PS3.8 9.3.3.2).
@@ -192,7 +221,7 @@ fn answer(request: &AssociationRQ, results: Vec<PresentationContextResult>, max_
         called_ae_title: request.called_ae_title.clone(),
         application_context_name: syntaxes::APPLICATION_CONTEXT.to_owned(),
         presentation_contexts: results,
-        // Roles, asynchronous operations and extended negotiation stay at their defaults when they are not answered
+        // Other roles, asynchronous operations and extended negotiation stay at their defaults when they are not answered
         // (PS3.7 D.3.3).
         user_variables: user_variables(max_pdu),
     }
@@ -240,8 +269,8 @@ mod tests {
         Acceptance {
             called: vec![title("CONTOURD")],
             callers: [(title("CT01"), known), (title("BOUND"), bound)].into(),
-            unknown_caller: None,
             max_pdu: 65_536,
+            ..Acceptance::default()
         }
     }
 
@@ -311,6 +340,34 @@ mod tests {
         assert_eq!(chosen, [(1, "1.2.840.10008.1.2.1"), (3, "1.2.840.10008.1.2.4.50")]);
         let reasons: Vec<u8> = found.answer.presentation_contexts.iter().map(|r| r.reason.clone() as u8).collect();
         assert_eq!(reasons, [0, 0, 4, 3]);
+    }
+
+    #[test]
+    fn offers_storage_commitment_to_those_who_may_and_answers_roles() {
+        let commitment: [(u8, &str, &[&str]); 1] =
+            [(1, syntaxes::STORAGE_COMMITMENT, &[syntaxes::IMPLICIT_VR_LITTLE_ENDIAN])];
+        let check = |commit: bool, report: bool, proposed: Option<(bool, bool)>| {
+            let mut acceptance = acceptance();
+            acceptance.may_commit.extend(commit.then(|| title("CT01")));
+            acceptance.may_report.extend(report.then(|| title("CT01")));
+            let mut request = request(&commitment);
+            let item = proposed.map(|(scu, scp)| {
+                let uid = format!("{}\0", syntaxes::STORAGE_COMMITMENT);
+                UserVariableItem::ScuScpRoleSelectionSubItem(uid, RequestorRoles { scu, scp })
+            });
+            request.user_variables.extend(item);
+            let found = negotiate(&request, &acceptance, IpAddr::from([127, 0, 0, 1])).expect("accepted");
+            let answered = found.answer.user_variables.iter().find_map(|item| match item {
+                UserVariableItem::ScuScpRoleSelectionSubItem(_, roles) => Some((roles.scu, roles.scp)),
+                _ => None,
+            });
+            (found.contexts.len(), answered)
+        };
+        assert_eq!(check(false, false, None), (0, None), "nobody by default");
+        assert_eq!(check(true, false, None), (1, None));
+        assert_eq!(check(false, true, Some((false, true))), (1, Some((false, true))));
+        assert_eq!(check(true, false, Some((true, true))), (1, Some((true, false))), "only taken back");
+        assert_eq!(check(true, true, Some((true, false))), (1, Some((true, false))), "never given");
     }
 
     #[test]

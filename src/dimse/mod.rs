@@ -5,6 +5,8 @@
 
 mod acceptance;
 mod command;
+pub mod commitment;
+pub mod find;
 mod message;
 mod pdu;
 mod status;
@@ -13,7 +15,7 @@ pub mod syntaxes;
 pub use acceptance::{
     Acceptance, Caller, Context, Negotiated, Refusal, Rejection, negotiate, peer_max_pdu, user_variables,
 };
-pub use command::{Command, CommandError, CommandSet, EchoRequest, Response, StoreRequest};
+pub use command::{Command, CommandError, CommandSet, EchoRequest, NormalizedRequest, Response, StoreRequest};
 pub use message::{MessageError, Part, Reassembly};
 pub use pdu::{
     AbortReason, Pdu, PduError, Pdv, Pdvs, decode_pdu, encode_abort, encode_data, encode_message, encode_pdu,

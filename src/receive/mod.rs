@@ -1,4 +1,4 @@
-//! The Storage and Verification SCP (PS3.4 A, B): listens, keeps the limits, ends in order; what one association
+//! The Storage, Verification and Storage Commitment SCP (PS3.4 A, B, J): listens, keeps the limits, ends in order; what one association
 //! says is in `association`, what becomes of one instance is in `store`.
 
 mod association;
@@ -20,6 +20,7 @@ use crate::dicom::{AeTitle, Instance, SeriesKey};
 use crate::dimse::Acceptance;
 use crate::spool::Spool;
 
+pub use association::{Back, CommitmentAsked, ReportReceived};
 use connections::{Pending, Slots};
 use quiet::Quiet;
 
@@ -67,6 +68,10 @@ pub enum Notice {
         /// The series of which it brought instances, new or known.
         series: Vec<SeriesKey>,
     },
+    /// A peer asks for storage commitment, and waits for the answer.
+    CommitmentAsked(Box<CommitmentAsked>),
+    /// A peer reports on a storage commitment of ours, and waits for the answer.
+    ReportReceived(Box<ReportReceived>),
 }
 
 /// An instance that has just become durable. It holds attributes of the patient, so it derives no `Debug`.

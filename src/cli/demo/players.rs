@@ -98,7 +98,7 @@ pub(super) struct Overview {
 
 impl Overview {
     fn is_final(&self) -> bool {
-        let ended = |job: &Job| matches!(job.state, JobState::Delivered | JobState::Failed { .. });
+        let ended = |job: &Job| job.state.is_final();
         !self.series.is_empty()
             && self.series.iter().all(|series| series.state != SeriesState::Arriving)
             && self.jobs.iter().all(ended)

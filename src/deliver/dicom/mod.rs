@@ -1,6 +1,9 @@
-//! The Storage and Verification SCU (PS3.4 A, B): one association per delivery, one value per PDU.
+//! The Storage and Verification SCU (PS3.4 A, B), and the SCU and SCP that verify what was sent (C, J): one association
+//! per delivery, one value per PDU.
 
 mod association;
+mod commitment;
+mod find;
 mod object;
 
 use std::path::PathBuf;
@@ -10,7 +13,9 @@ use crate::dicom::AeTitle;
 use crate::dimse::syntaxes::{EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN, VERIFICATION};
 use crate::limits::PRESENTATION_CONTEXTS_MAX;
 
-use super::Outcome;
+use super::{Outcome, Warning};
+pub use commitment::{Committed, commit, report};
+pub use find::{Shown, find};
 use association::{Association, Failure, Offer};
 use object::Object;
 
