@@ -225,14 +225,18 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Association<'a, S> {
         let mut killed = self.shared.killed.clone();
         loop {
             let between_messages = !self.reassembly.in_message() && !self.reports.is_waiting();
-            let pdu = tokio::select! {
-                pdu = self.wire.read(self.policy.idle) => pdu.map_err(gone)?,
-                Some(report) = self.reports.next(), if between_messages => {
-                    self.send_report(report).await?;
-                    continue;
-                }
+            let next = tokio::select! {
+                pdu = self.wire.read(self.policy.idle) => Ok(pdu.map_err(gone)?),
+                Some(report) = self.reports.next(), if between_messages => Err(report),
                 _ = killed.wait_for(|killed| *killed) => {
                     return Err(End::Abort(AbortReason::NotSpecified, "the gateway is shutting down".to_owned()));
+                }
+            };
+            let pdu = match next {
+                Ok(pdu) => pdu,
+                Err(report) => {
+                    self.send_report(report).await?;
+                    continue;
                 }
             };
             match pdu {

@@ -62,6 +62,11 @@ impl Gateway {
                     Notice::Stored(stored) => format!("stored {}", stored.instance.sop_instance_uid),
                     Notice::Closed { released: true, .. } => "closed released".to_owned(),
                     Notice::Closed { .. } => "closed".to_owned(),
+                    Notice::CommitmentAsked(asked) => keep(&asked_too, *asked),
+                    Notice::ReportReceived(received) => {
+                        let _ = received.reply.send(Outcome::Accepted);
+                        format!("reported {}", received.report.transaction_uid)
+                    }
                 };
                 told.lock().expect("no panic").push(line);
             }

@@ -12,7 +12,7 @@ use contourd::daemon::LEDGER_FILE;
 use contourd::deliver::Outcome;
 use contourd::deliver::dicom::{Destination, store_each};
 use contourd::dimse::{Acceptance, Caller};
-use contourd::job::{Job, JobState};
+use contourd::job::Job;
 use contourd::ledger::Ledger;
 use contourd::node::SeriesRecord;
 use contourd::output::rtstruct::{self, ParsedStructureSet};
@@ -114,7 +114,7 @@ impl Play {
 
     /// Waits until so many jobs are delivered and none is under way.
     pub fn wait_for_delivered(&self, count: usize) -> Vec<Job> {
-        let done = |job: &Job| job.state == JobState::Delivered;
+        let done = |job: &Job| job.state.is_done();
         self.wait("jobs are not delivered", |jobs, _| jobs.len() >= count && jobs.iter().all(done)).0
     }
 

@@ -19,7 +19,7 @@ use super::show::Show;
 use super::stage::{GATEWAY_AE, PLANNING_AE, SCANNER_AE, Stage};
 use crate::deliver::{Outcome, dicom};
 use crate::dimse::Caller;
-use crate::job::{Job, JobState};
+use crate::job::Job;
 use crate::node::{SeriesRecord, SeriesState};
 use crate::output::rtstruct;
 use crate::receive::{self, Notice, Policy};

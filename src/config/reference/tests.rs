@@ -36,6 +36,7 @@ fn the_keys_are_those_that_the_parsers_know() {
         ("complete", r#"{"complete": {"?": 1}}"#, &gateway),
         ("ae-config/peers/NAME.json", r#"{"?": 1}"#, &peer),
         ("retry", r#"{"retry": {"?": 1}}"#, &peer),
+        ("verify", r#"{"verify": {"?": 1}}"#, &peer),
         ("dialect", r#"{"dialect": {"?": 1}}"#, &peer),
         ("pipelines/ID.json", r#"{"?": 1}"#, &pipeline),
         ("input", r#"{"inputs": {"ct": {"?": 1}}}"#, &pipeline),

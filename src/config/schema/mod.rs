@@ -18,7 +18,7 @@ pub const SCHEMAS: [&str; 4] = ["gateway", "peer", "pipeline", "model"];
 pub fn schema(name: &str) -> Option<String> {
     let (root, definitions) = match name {
         "gateway" => gateway(),
-        "peer" => (table("ae-config/peers/NAME.json").schema(), definitions(["retry", "dialect"].map(table))),
+        "peer" => (table("ae-config/peers/NAME.json").schema(), definitions(["retry", "verify", "dialect"].map(table))),
         "pipeline" => pipeline(),
         "model" => model(),
         _ => return None,
