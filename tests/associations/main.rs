@@ -1,5 +1,6 @@
-//! The receiver against scripted peers on raw sockets: each fault of the catalogue with the answer that it gets.
+//! The receiver and the sender against scripted peers on raw sockets: each fault of the catalogue with the answer that it gets.
 
+mod commitment;
 mod faults;
 mod limits;
 mod ordinary;

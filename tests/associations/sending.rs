@@ -14,7 +14,7 @@ use crate::peer::*;
 
 const EXPLICIT: &str = "1.2.840.10008.1.2.1";
 
-fn destination(port: u16) -> dicom::Destination {
+pub fn destination(port: u16) -> dicom::Destination {
     let title = |text: &str| text.parse().expect("a legal title");
     dicom::Destination {
         ae_title: title("CONTOURD"),
@@ -31,7 +31,7 @@ fn send(port: u16, files: &[PathBuf]) -> Outcome {
     runtime.block_on(dicom::store(&destination(port), files))
 }
 
-fn write_file(folder: &Path, uid: &str, data_set: &[u8]) -> PathBuf {
+pub fn write_file(folder: &Path, uid: &str, data_set: &[u8]) -> PathBuf {
     let parse = |text: &str| text.parse().expect("a legal UID");
     let meta = Meta {
         sop_class_uid: parse(CT),

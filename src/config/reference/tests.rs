@@ -28,7 +28,7 @@ fn the_keys_are_those_that_the_parsers_know() {
     let gateway = |node: &Node, problems: &mut Problems| drop(Gateway::parse(node, problems));
     let peer = |node: &Node, problems: &mut Problems| drop(Peer::parse("p", node, problems));
     let pipeline = |node: &Node, problems: &mut Problems| drop(Pipeline::parse(node, problems));
-    let cases: [(&str, &str, &dyn Fn(&Node, &mut Problems)); 20] = [
+    let cases: [(&str, &str, &dyn Fn(&Node, &mut Problems)); 21] = [
         ("ae-config/gateway.json", r#"{"?": 1}"#, &gateway),
         ("storage", r#"{"storage": {"?": 1}}"#, &gateway),
         ("limits", r#"{"limits": {"?": 1}}"#, &gateway),
