@@ -362,7 +362,8 @@ mod tests {
     #[test]
     fn table_of_states_and_events() {
         let failed = JobState::Failed { cause: "c".to_owned() };
-        let states = [JobState::Queued, JobState::Running, JobState::Delivering, JobState::Sent, JobState::Delivered, failed];
+        let states =
+            [JobState::Queued, JobState::Running, JobState::Delivering, JobState::Sent, JobState::Delivered, failed];
         let mut table = String::new();
         for state in states {
             for event in events() {

@@ -33,9 +33,8 @@ fn peer(folder: &Path, name: &str, text: &str) {
 
 fn tps(folder: &Path, port: u16, more: &str) {
     let retry = r#""retry": {"initial_s": 0.5, "max_s": 1, "max_age_h": 1}"#;
-    let text = format!(
-        r#"{{"ae_title": "TPS", "host": "127.0.0.1", "port": {port}, "may": ["receive"], {retry}, {more}}}"#
-    );
+    let text =
+        format!(r#"{{"ae_title": "TPS", "host": "127.0.0.1", "port": {port}, "may": ["receive"], {retry}, {more}}}"#);
     peer(folder, "tps", &text);
 }
 
@@ -105,7 +104,10 @@ fn commits_to_what_is_durable_and_reports_after_a_kill() {
     let Committed::Reported(told) = told else { panic!("found {told:?}\n{}", play.describe()) };
     assert_eq!((told.committed.len(), told.failed.len()), (sent.len(), 1));
     assert_eq!(told.failed[0].reason, FailureReason::NO_SUCH_OBJECT_INSTANCE);
-    assert_eq!(kept_back[0].file_stem().and_then(|name| name.to_str()), Some(told.failed[0].reference.sop_instance_uid.as_str()));
+    assert_eq!(
+        kept_back[0].file_stem().and_then(|name| name.to_str()),
+        Some(told.failed[0].reference.sop_instance_uid.as_str())
+    );
     // Again the same: again the same answer. Other instances under its UID: refused.
     let again = play.runtime().block_on(commit(&gateway, &images, &uid("1.9.1")));
     assert_eq!(again, Committed::Reported(told));
@@ -164,9 +166,8 @@ fn a_delivery_is_delivered_when_the_destination_has_committed_to_it() {
     let mut play = Play::start_with(&[("basic", BASIC)], |folder, port| tps(folder, port, verify));
     play.send(&write_series(&play.path("images"), &thorax(), &Identity::of(&thorax())));
     let first = play.asked();
-    let (jobs, _) = play.wait("not sent", |jobs, _| {
-        jobs.iter().any(|job| matches!(job.deliveries[0].state, DeliveryState::Sent(_)))
-    });
+    let (jobs, _) = play
+        .wait("not sent", |jobs, _| jobs.iter().any(|job| matches!(job.deliveries[0].state, DeliveryState::Sent(_))));
     assert_eq!(jobs[0].state, JobState::Delivering, "sent is not delivered");
     // The gateway forgets nothing of it when it is killed. The destination says that it has lost the object.
     play.kill_and_start();

@@ -19,12 +19,8 @@ use crate::dimse::Outcome;
 use crate::dimse::commitment::{FailureReason, Reference};
 use crate::job::JobId;
 use crate::ledger::Ledger;
-use crate::limits::{
-    COMMITMENT_CHECKS_MAX, COMMITMENT_REPORT_ANSWER_S, COMMITMENT_REPORT_DELAY_MS, DELIVERY_S_MAX,
-};
-use crate::node::{
-    Answer, Commitment, CommitmentAsked, CommitmentKey, Confirmation, Event, Looked, Question,
-};
+use crate::limits::{COMMITMENT_CHECKS_MAX, COMMITMENT_REPORT_ANSWER_S, COMMITMENT_REPORT_DELAY_MS, DELIVERY_S_MAX};
+use crate::node::{Answer, Commitment, CommitmentAsked, CommitmentKey, Confirmation, Event, Looked, Question};
 use crate::receive::{self, Back};
 use crate::spool::{Listed, Spool};
 

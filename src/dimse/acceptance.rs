@@ -171,15 +171,14 @@ fn check_contexts(proposed: &[PresentationContextProposed]) -> Result<(), Refusa
 fn choose(proposed: &PresentationContextProposed, commits: bool) -> PresentationContextResult {
     let offered = |syntax: &str| proposed.transfer_syntaxes.iter().any(|offer| trim(offer) == syntax);
     let abstract_syntax = trim(&proposed.abstract_syntax);
-    let wanted = if abstract_syntax == syntaxes::VERIFICATION
-        || (abstract_syntax == syntaxes::STORAGE_COMMITMENT && commits)
-    {
-        &[syntaxes::EXPLICIT_VR_LITTLE_ENDIAN, syntaxes::IMPLICIT_VR_LITTLE_ENDIAN]
-    } else if syntaxes::storage_name(abstract_syntax).is_some() {
-        DECODABLE
-    } else {
-        return result(proposed.id, PresentationContextResultReason::AbstractSyntaxNotSupported, None);
-    };
+    let wanted =
+        if abstract_syntax == syntaxes::VERIFICATION || (abstract_syntax == syntaxes::STORAGE_COMMITMENT && commits) {
+            &[syntaxes::EXPLICIT_VR_LITTLE_ENDIAN, syntaxes::IMPLICIT_VR_LITTLE_ENDIAN]
+        } else if syntaxes::storage_name(abstract_syntax).is_some() {
+            DECODABLE
+        } else {
+            return result(proposed.id, PresentationContextResultReason::AbstractSyntaxNotSupported, None);
+        };
     match wanted.iter().find(|syntax| offered(syntax)) {
         Some(syntax) => result(proposed.id, PresentationContextResultReason::Acceptance, Some(syntax)),
         None => result(proposed.id, PresentationContextResultReason::TransferSyntaxesNotSupported, None),

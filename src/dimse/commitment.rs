@@ -243,8 +243,7 @@ mod tests {
 
     #[test]
     fn reads_back_what_it_writes_in_both_encodings() {
-        let request =
-            CommitmentRequest { transaction_uid: uid("1.9"), references: vec![reference(1), reference(22)] };
+        let request = CommitmentRequest { transaction_uid: uid("1.9"), references: vec![reference(1), reference(22)] };
         let failed = vec![Failed { reference: reference(3), reason: FailureReason::NO_SUCH_OBJECT_INSTANCE }];
         let report = CommitmentReport { transaction_uid: uid("1.9"), committed: vec![reference(1)], failed };
         assert_eq!(report.event_type(), FAILURES_EXIST);

@@ -186,13 +186,9 @@ mod tests {
     #[test]
     fn own_trouble_is_transient_and_bad_content_is_not() {
         for outcome in Outcome::ALL.into_iter().filter(|outcome| !outcome.is_success()) {
-            let ours = [
-                Outcome::OutOfResources,
-                Outcome::TooLarge,
-                Outcome::ResourceLimitation,
-                Outcome::ProcessingFailure,
-            ]
-            .contains(&outcome);
+            let ours =
+                [Outcome::OutOfResources, Outcome::TooLarge, Outcome::ResourceLimitation, Outcome::ProcessingFailure]
+                    .contains(&outcome);
             assert_eq!(outcome.status().0.is_transient(), ours, "{outcome:?}");
         }
     }

@@ -238,13 +238,8 @@ mod tests {
         let mut table = String::new();
         for state in &states {
             for event in &events {
-                let delivery = Delivery {
-                    to: text(),
-                    state: state.clone(),
-                    attempts: 3,
-                    last_reason: String::new(),
-                    since: now,
-                };
+                let delivery =
+                    Delivery { to: text(), state: state.clone(), attempts: 3, last_reason: String::new(), since: now };
                 let after = delivery.after(event, now).map(|d| format!("{} {}", d.state.name(), d.attempts));
                 let after = after.unwrap_or_else(|| "-".to_owned());
                 table += &format!("{:10} + {:12} -> {after}\n", state.name(), event.name());

@@ -66,7 +66,10 @@ mod tests {
             peer: "CT".parse().expect("a title"),
             called: "CONTOURD".parse().expect("a title"),
             transaction_uid: uid(transaction),
-            references: vec![Reference { sop_class_uid: uid("1.2.840.10008.5.1.4.1.1.2"), sop_instance_uid: uid("1.4") }],
+            references: vec![Reference {
+                sop_class_uid: uid("1.2.840.10008.5.1.4.1.1.2"),
+                sop_instance_uid: uid("1.4"),
+            }],
             asked_at: at,
             state,
             attempts: 2,

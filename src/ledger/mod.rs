@@ -349,7 +349,8 @@ fn write_job(transaction: &Transaction<'_>, job: &Job) -> rusqlite::Result<()> {
     })?;
     let sql = "INSERT OR REPLACE INTO delivery (job, destination, state, attempts, reason) VALUES (?1, ?2, ?3, ?4, ?5)";
     for delivery in &job.deliveries {
-        let values = params![job.id.as_str(), delivery.to, delivery.state.name(), delivery.attempts, delivery.last_reason];
+        let values =
+            params![job.id.as_str(), delivery.to, delivery.state.name(), delivery.attempts, delivery.last_reason];
         transaction.prepare_cached(sql)?.execute(values)?;
     }
     Ok(())

@@ -1,7 +1,8 @@
 //! The tables of the ledger, one migration a version. A migration that was released is never changed.
 
 /// `user_version` N means that the first N entries have been applied.
-pub(super) const MIGRATIONS: &[&str] = &["
+pub(super) const MIGRATIONS: &[&str] = &[
+    "
 CREATE TABLE instance (
     study TEXT NOT NULL,
     series TEXT NOT NULL,
@@ -56,7 +57,8 @@ CREATE TABLE request (
     sequence INTEGER PRIMARY KEY,
     job TEXT NOT NULL
 );
-", "
+",
+    "
 -- Storage commitment names an instance by its SOP Instance UID alone.
 CREATE INDEX instance_by_sop ON instance (sop);
 
@@ -74,4 +76,5 @@ CREATE INDEX commitment_by_time ON commitment (asked_at);
 UPDATE delivery SET state = 'sent' WHERE state = 'done';
 UPDATE job SET state = 'sent', document = json_set(document, '$.state', 'sent')
     WHERE state = 'delivered' AND id IN (SELECT job FROM delivery);
-"];
+",
+];

@@ -160,7 +160,12 @@ impl Node {
 
     /// Takes what was found, in the order of the references. A series that was removed meanwhile is not committed; the
     /// others are kept for as long as the site keeps what it has committed.
-    pub(super) fn commitment_checked(&mut self, key: &CommitmentKey, looked: Vec<Looked>, now: Timestamp) -> Vec<Effect> {
+    pub(super) fn commitment_checked(
+        &mut self,
+        key: &CommitmentKey,
+        looked: Vec<Looked>,
+        now: Timestamp,
+    ) -> Vec<Effect> {
         self.checking.remove(key);
         let Some(commitment) = self.commitments.get_mut(key) else { return Vec::new() };
         if commitment.state != CommitmentState::Asked || looked.len() != commitment.references.len() {

@@ -347,7 +347,8 @@ fn a_report_that_does_not_come_is_no_delivery_and_a_restart_gives_it_time() {
     let recorded = node.jobs().next().expect("the job").clone();
     assert!(told(&node.handle(Event::Tick, at(60))).is_empty());
     assert_eq!(told(&node.handle(Event::Tick, at(63))), ["record pending"]);
-    let (mut node, effects) = Node::restore(settings(), Restored { jobs: vec![recorded], ..Restored::default() }, at(500));
+    let (mut node, effects) =
+        Node::restore(settings(), Restored { jobs: vec![recorded], ..Restored::default() }, at(500));
     assert!(told(&effects).is_empty(), "it could not report while we were away");
     let known = transaction(&node, &job);
     let event = Event::ReportReceived { token: 1, peers: vec!["vna".to_owned()], report: report(&known, false) };

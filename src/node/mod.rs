@@ -23,9 +23,7 @@ use serde::{Deserialize, Serialize};
 use crate::dicom::{AeTitle, SeriesKey, Uid};
 use crate::dimse::Outcome;
 use crate::dimse::commitment::{CommitmentReport, Reference};
-use crate::job::{
-    Delivery, DeliveryState, Job, JobEvent, JobId, JobInput, JobState, RetryPolicy, Run, Verification,
-};
+use crate::job::{Delivery, DeliveryState, Job, JobEvent, JobId, JobInput, JobState, RetryPolicy, Run, Verification};
 use crate::pipeline::Completeness;
 use crate::route::Arrival;
 

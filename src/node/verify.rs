@@ -122,10 +122,7 @@ impl Node {
     ) -> Vec<Effect> {
         let reply = |outcome| Effect::Reply { token, outcome };
         let is_of = |delivery: &&Delivery| {
-            let sent = match &delivery.state {
-                DeliveryState::Sent(sent) => sent,
-                _ => return false,
-            };
+            let DeliveryState::Sent(sent) = &delivery.state else { return false };
             sent.transaction.as_ref() == Some(&report.transaction_uid) && peers.contains(&delivery.to)
         };
         let found = self.jobs.values().find_map(|job| Some((job, job.deliveries.iter().find(is_of)?)));

@@ -164,7 +164,8 @@ fn only_those_who_may_ask_or_report() {
     let mut reporter = associated(&gateway, "LOOK");
     reporter.send(&action(COMMITMENT, INSTANCE, 1, &asks("1.9.1", &["1.4.1"])));
     assert_eq!(reporter.answer(), Answer::Status(0x0124));
-    let report = CommitmentReport { transaction_uid: uid("1.9.2"), committed: vec![reference("1.4.1")], failed: vec![] };
+    let report =
+        CommitmentReport { transaction_uid: uid("1.9.2"), committed: vec![reference("1.4.1")], failed: vec![] };
     let event = |kind: u16| {
         let command = command(&[
             (0x0002, text(COMMITMENT)),
@@ -222,7 +223,10 @@ fn our_own_two_sides_understand_each_other() {
     // The report on an association of its own, with the roles exchanged: allowed to one title, refused to another.
     let other = dicom::Destination { calling_ae: "LOOK".parse().expect("a title"), ..to.clone() };
     assert!(matches!(block_on(report(&other, &report_of("1.9.7"))), deliver::Outcome::Delivered { .. }));
-    assert!(matches!(block_on(report(&to, &report_of("1.9.8"))), deliver::Outcome::Refused { status: Some(0x0124), .. }));
+    assert!(matches!(
+        block_on(report(&to, &report_of("1.9.8"))),
+        deliver::Outcome::Refused { status: Some(0x0124), .. }
+    ));
     gateway.told(&["asked 1.9.5", "reported 1.9.7"]);
 }
 
@@ -234,5 +238,8 @@ fn a_destination_without_the_service_is_not_asked_again() {
     let shown = block_on(find(&to, &files(&folder)));
     assert!(matches!(shown, Shown::Unknown(deliver::Outcome::Refused { status: Some(0x0122), .. })), "{shown:?}");
     let committed = block_on(commit(&to, &files(&folder), &uid("1.9.5")));
-    assert!(matches!(committed, Committed::Not(deliver::Outcome::Refused { status: Some(0x0122), .. })), "{committed:?}");
+    assert!(
+        matches!(committed, Committed::Not(deliver::Outcome::Refused { status: Some(0x0122), .. })),
+        "{committed:?}"
+    );
 }

@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::config::{OnWarning, VERIFY_WORDS, dialect};
 use crate::config::reference::{Object, objects};
+use crate::config::{OnWarning, VERIFY_WORDS, dialect};
 use crate::contour::Holes;
 use crate::document::{Key, Shape, Table};
 use crate::limits::{

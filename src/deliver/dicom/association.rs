@@ -83,7 +83,7 @@ impl Offer {
     }
 
     /// The same with the roles exchanged.
-    pub(super) fn as_scp(self) -> Offer {
+    pub(super) fn reversed(self) -> Offer {
         Offer { as_scp: true, ..self }
     }
 }

@@ -33,10 +33,8 @@ pub async fn commit(destination: &Destination, paths: &[PathBuf], transaction_ui
     let mut references = Vec::new();
     for path in paths {
         match Object::open(path).await {
-            Ok(object) => references.push(Reference {
-                sop_class_uid: object.sop_class_uid,
-                sop_instance_uid: object.sop_instance_uid,
-            }),
+            Ok(object) => references
+                .push(Reference { sop_class_uid: object.sop_class_uid, sop_instance_uid: object.sop_instance_uid }),
             Err(error) => return Committed::Not(Outcome::Refused { reason: error.to_string(), status: None }),
         }
     }
@@ -54,7 +52,7 @@ pub async fn commit(destination: &Destination, paths: &[PathBuf], transaction_ui
 
 /// Tells a peer what we have committed to, on an association on which we are SCP.
 pub async fn report(destination: &Destination, report: &CommitmentReport) -> Outcome {
-    let offers = offers().map(Offer::as_scp);
+    let offers = offers().map(Offer::reversed);
     let told: Result<Outcome, Failure> = async {
         let mut association = Association::open(destination, &offers).await?;
         let outcome = association.tell(report).await?;

@@ -40,7 +40,8 @@ pub async fn find(destination: &Destination, paths: &[PathBuf]) -> Shown {
         let mut shown = Shown::All;
         for object in &objects {
             let Some(series) = &object.series else {
-                let reason = format!("{} names no study and series, so that nobody can be asked", object.path.display());
+                let reason =
+                    format!("{} names no study and series, so that nobody can be asked", object.path.display());
                 return Ok(Shown::Unknown(Outcome::Refused { reason, status: None }));
             };
             shown = association.find(series, &object.sop_instance_uid).await?;
@@ -87,7 +88,8 @@ impl Association<'_> {
                 }
                 status => {
                     let comment = &response.comment;
-                    let reason = format!("the C-FIND was answered with status {status} {comment}").trim_end().to_owned();
+                    let reason =
+                        format!("the C-FIND was answered with status {status} {comment}").trim_end().to_owned();
                     let status_code = Some(status.0);
                     return Ok(Shown::Unknown(if status.is_transient() {
                         Outcome::Retry { reason, status: status_code }

@@ -14,9 +14,9 @@ use crate::dimse::syntaxes::{EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIA
 use crate::limits::PRESENTATION_CONTEXTS_MAX;
 
 use super::{Outcome, Warning};
+use association::{Association, Failure, Offer};
 pub use commitment::{Committed, commit, report};
 pub use find::{Shown, find};
-use association::{Association, Failure, Offer};
 use object::Object;
 
 /// A Storage SCP.

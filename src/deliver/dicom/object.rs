@@ -68,10 +68,8 @@ impl Object {
             let sop_instance_uid = uid(Tag(0x0008, 0x0018), "SOP Instance UID")?;
             let study = uid(Tag(0x0020, 0x000D), "Study Instance UID").ok();
             let series = study.zip(uid(Tag(0x0020, 0x000E), "Series Instance UID").ok());
-            let series = series.map(|(study_instance_uid, series_instance_uid)| SeriesKey {
-                study_instance_uid,
-                series_instance_uid,
-            });
+            let series = series
+                .map(|(study_instance_uid, series_instance_uid)| SeriesKey { study_instance_uid, series_instance_uid });
             Ok((sop_class_uid, sop_instance_uid, series, part10.transfer_syntax_uid, part10.data_set_offset))
         });
         let (sop_class_uid, sop_instance_uid, series, transfer_syntax_uid, data_set_offset) =

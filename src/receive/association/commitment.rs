@@ -11,9 +11,7 @@ use crate::dicom::{AeTitle, Uid};
 use crate::dimse::commitment::{
     ALL_COMMITTED, CommitmentError, CommitmentReport, CommitmentRequest, FAILURES_EXIST, REQUEST_ACTION,
 };
-use crate::dimse::{
-    AbortReason, CommandSet, NormalizedRequest, Outcome, Response, Status, encode_message, syntaxes,
-};
+use crate::dimse::{AbortReason, CommandSet, NormalizedRequest, Outcome, Response, Status, encode_message, syntaxes};
 use crate::limits::COMMITMENT_BYTES_MAX;
 use crate::receive::Notice;
 
@@ -135,7 +133,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Association<'_, S> {
         let is = |uid: &Result<Uid, _>, expected: &str| uid.as_ref().is_ok_and(|uid: &Uid| uid.as_str() == expected);
         let context = self.negotiated.context(context_id);
         if context.is_none_or(|context| context.abstract_syntax != syntaxes::STORAGE_COMMITMENT) {
-            return Err((Outcome::UnrecognizedOperation, "found it in another context than that of storage commitment"));
+            return Err((
+                Outcome::UnrecognizedOperation,
+                "found it in another context than that of storage commitment",
+            ));
         }
         if !is(&request.sop_class_uid, syntaxes::STORAGE_COMMITMENT) {
             return Err((Outcome::NoSuchSopClass, "found another SOP class than storage commitment"));
