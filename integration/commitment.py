@@ -148,8 +148,8 @@ def asked_by_pynetdicom(work):
 class Archive:
     """A destination of pynetdicom that takes everything, and keeps it or says that it has lost it."""
 
-    def __init__(self, port, gateway_port):
-        self.port, self.gateway_port = port, gateway_port
+    def __init__(self, port, gateway_port, warn=0):
+        self.port, self.gateway_port, self.warn = port, gateway_port, warn
         self.stored, self.asked, self.lose, self.hide = [], [], 1, 2
         self.entity = AE("ARCHIVE")
         self.entity.supported_contexts = StoragePresentationContexts
@@ -160,7 +160,8 @@ class Archive:
 
     def store(self, event):
         self.stored.append(event.request.AffectedSOPInstanceUID)
-        return 0x0000
+        self.warn -= 1
+        return 0xB000 if self.warn >= 0 else 0x0000
 
     def action(self, event):
         self.asked.append(event.action_information)
@@ -215,17 +216,18 @@ def dcmqrscp(work, port, gateway):
 
 def verified(work):
     print("\ndeliveries that are verified", flush=True)
-    ports = {name: free_port() for name in ("orthanc", "http", "archive", "qrscp", "storescp")}
+    ports = {name: free_port() for name in ("orthanc", "http", "archive", "qrscp", "storescp", "warner")}
     receivers = {"orthanc": ("ORTHANC", ports["orthanc"]), "orthanc-find": ("ORTHANC", ports["orthanc"]),
                  "archive": ("ARCHIVE", ports["archive"]), "archive-find": ("ARCHIVE", ports["archive"]),
-                 "qrscp": ("QRSCP", ports["qrscp"]), "storescp": ("TPS", ports["storescp"])}
+                 "qrscp": ("QRSCP", ports["qrscp"]), "storescp": ("TPS", ports["storescp"]),
+                 "warner": ("ARCHIVE", ports["warner"])}
     gateway = Gateway(work / "scu", receivers)
     retry = {"initial_s": 1, "multiplier": 2, "max_s": 4, "max_age_h": 1}
     for name, (title, port) in receivers.items():
         verify = "commitment" if name in ("orthanc", "archive") else "find"
         may = ["receive", "send", "commit"] if name == "orthanc" else ["receive"]
-        gateway.peer(name, {"ae_title": title, "host": "127.0.0.1", "port": port, "may": may,
-                            "retry": retry, "verify": verify})
+        how = {"on_warning": "retry"} if name == "warner" else {"verify": verify}
+        gateway.peer(name, {"ae_title": title, "host": "127.0.0.1", "port": port, "may": may, "retry": retry, **how})
     (gateway.folder / "ae-config/peers/orthanc-in.json").unlink()
     config = peers.orthanc_config(work / "orthanc", ports["orthanc"], ports["http"], gateway.port)
     orthanc = start("Orthanc", ["Orthanc", config], work / "orthanc.log")
@@ -235,6 +237,7 @@ def verified(work):
     wait_port(ports["storescp"], scp, work / "storescp.log")
     find = dcmqrscp(work, ports["qrscp"], gateway.port)
     archive = Archive(ports["archive"], gateway.port)
+    warner = Archive(ports["warner"], gateway.port, warn=1)
     gateway.serve()
 
     # Orthanc sends a series and asks for commitment; it deletes nothing here.
@@ -253,7 +256,7 @@ def verified(work):
     told = json.loads(rest(ports["http"], path))
     check(told["Status"] == "Failure" and told["Failures"][0]["Status"] == 0x0112, f"an instance that is not here: {told['Failures']}")
 
-    # One job, six destinations.
+    # One job, seven destinations.
     check(wait_for(lambda: archive.asked), "the archive is asked for commitment")
     told = archive.report()
     check(told == (True, 0), f"the archive reports as SCP that it has lost it: {told}")
@@ -275,13 +278,15 @@ def verified(work):
     states = {delivery["to"]: (delivery["state"], delivery["attempts"]) for delivery in job()["deliveries"]}
     proof = {name: state.get("done", {}).get("proof") for name, (state, _) in states.items()}
     expected = {"orthanc": "committed", "orthanc-find": "found", "archive": "committed", "archive-find": "found",
-                "qrscp": "found", "storescp": None}
+                "qrscp": "found", "storescp": None, "warner": "answered"}
     check(proof == expected, f"each is delivered with its proof: {proof}")
     check(states["archive"][1] == 2, "the archive was sent it twice")
+    check(states["warner"][1] == 2 and len(warner.stored) == 2, "a warning was not taken for success where the site says so")
     reason = states["storescp"][0].get("refused", {}).get("reason", "")
     check("does not offer C-FIND" in reason, f"storescp is parked with the cause: {reason}")
     check("storescp: sent, but it cannot be verified" in gateway.command("jobs")[1], "and `contourd jobs` tells it")
     archive.server.shutdown()
+    warner.server.shutdown()
     for process in (gateway.process, orthanc, scp, find):
         stop(process)
     check("PHANTOM" not in gateway.log.read_text(), "no patient in the log")

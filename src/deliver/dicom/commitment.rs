@@ -17,6 +17,9 @@ use crate::dimse::syntaxes::{
 use crate::dimse::{Command, CommandSet, Outcome as Answer, Response};
 use crate::limits::{COMMITMENT_BYTES_MAX, COMMITMENT_SAME_ASSOCIATION_S};
 
+/// Status of a transaction that was asked for before, from peers that have one for it (PS3.3 C.14.1.1).
+const DUPLICATE_TRANSACTION: u16 = 0x0131;
+
 /// What a destination says to a request for commitment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Committed {
@@ -106,6 +109,10 @@ impl Association<'_> {
             let message = self.message(self.response_timeout(), COMMITMENT_BYTES_MAX).await?;
             match &message.command {
                 Command::Response(response) if response.field == 0x8130 && response.message_id == message_id => {
+                    // It knows the transaction: a crash came between our request and its record.
+                    if response.status.0 == DUPLICATE_TRANSACTION {
+                        break;
+                    }
                     match judge(response, "the request for storage commitment") {
                         Outcome::Delivered { .. } => break,
                         refused => return Ok(Committed::Not(refused)),
