@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Real associations between contourd and foreign programs (DCMTK, Orthanc), good and bad input; see peers.py. Then the same
-# by TLS; see tls.py, which needs openssl.
+# Real associations between contourd and foreign programs: DCMTK and Orthanc, good and bad input (peers.py); the same by TLS
+# (tls.py, which needs openssl); DCMTK, Orthanc and pynetdicom, storage commitment and verified delivery (commitment.py).
 #
 #   integration/peers.sh [FOLDER...]     folders with CT series of your own, besides the synthetic one
 #
@@ -26,4 +26,9 @@ export TCP_NODELAY=1
 export PATH="$PATH:/usr/sbin"
 export PYTHONDONTWRITEBYTECODE=1
 python3 "$root/integration/peers.py" "$@"
-exec python3 "$root/integration/tls.py"
+python3 "$root/integration/tls.py"
+# Storage commitment and C-FIND: DCMTK has only a part of them, so that pynetdicom stands beside it.
+venv=$root/target/peers-venv
+[ -x "$venv/bin/python" ] || python3 -m venv "$venv"
+"$venv/bin/pip" install --quiet --disable-pip-version-check pynetdicom==3.0.4 pydicom==3.0.2
+exec "$venv/bin/python" "$root/integration/commitment.py"

@@ -1,11 +1,12 @@
 //! The life of a job: its states, what may happen in each, and what follows; it stores and sends nothing.
 //!
 //! ```text
-//! Queued -> Running -> Delivering -> Delivered
+//! Queued -> Running -> Delivering -> Delivered, Sent
 //!    ^        |  |          |
 //!    +--lost--+  +-> Failed <+      an operator's retry leads from Failed back to Queued or Delivering
 //! ```
 
+mod delivery;
 mod input;
 mod name;
 
@@ -16,8 +17,9 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::dicom::{SeriesKey, Uid};
-use crate::limits::LOST_WORKER_WAIT_S;
+use crate::limits::{LOST_WORKER_WAIT_S, REPORT_GRACE_S};
 pub use crate::output::run::{DialectOf, ProducedObject, Run, Stage, StructureResult};
+pub use delivery::{Delivery, DeliveryState, Proof, RetryPolicy, Unverified, Verification, VerifyBy};
 pub use input::JobInput;
 pub use name::JobId;
 
@@ -31,7 +33,10 @@ pub enum JobState {
     Running,
     /// Its objects are durable; some destination has not answered for good.
     Delivering,
-    /// Every destination has every object.
+    /// Every destination has answered with success for every object. Not every one of them was asked afterwards whether
+    /// it has them, because its file asks for no verification.
+    Sent,
+    /// Every destination has every object, and has confirmed it.
     Delivered,
     /// Nothing more happens by itself; the cause is for the operator.
     Failed { cause: String },
@@ -44,62 +49,20 @@ impl JobState {
             JobState::Queued => "queued",
             JobState::Running => "running",
             JobState::Delivering => "delivering",
+            JobState::Sent => "sent",
             JobState::Delivered => "delivered",
             JobState::Failed { .. } => "failed",
         }
     }
-}
 
-/// Where the delivery to one destination stands.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum DeliveryState {
-    /// To be sent at or after this time.
-    Pending { not_before: Timestamp },
-    /// The destination has answered with success for every object.
-    Done { at: Timestamp },
-    /// Refused for good, or too old; the reason is for the operator.
-    Refused { reason: String },
-}
-
-/// One destination of a job.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Delivery {
-    /// Name of the peer.
-    pub to: String,
-    pub state: DeliveryState,
-    /// How many times it was tried.
-    pub attempts: u32,
-    /// What the last unsuccessful attempt met; empty when there was none.
-    pub last_reason: String,
-    /// When the objects were first due; the age of a delivery counts from here.
-    pub since: Timestamp,
-}
-
-/// When a delivery that failed is tried again.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct RetryPolicy {
-    /// Wait after the first failure.
-    pub initial_s: f64,
-    /// Each further wait is this many times the one before.
-    pub multiplier: f64,
-    /// No wait is longer.
-    pub max_s: f64,
-    /// A delivery older than this is given up and waits for an operator.
-    pub max_age_s: f64,
-}
-
-impl RetryPolicy {
-    /// The wait after `attempts` failures (at least one).
-    pub fn wait(&self, attempts: u32) -> SignedDuration {
-        let exponent = attempts.saturating_sub(1).min(64) as i32;
-        let wait_s = (self.initial_s * self.multiplier.powi(exponent)).min(self.max_s);
-        SignedDuration::from_millis((wait_s * 1000.0) as i64)
+    /// Whether every destination has what it shall have, as far as it can be known by what the site asks for.
+    pub fn is_done(&self) -> bool {
+        matches!(self, JobState::Sent | JobState::Delivered)
     }
 
-    /// Whether a delivery that is due since `since` has become too old at `now`.
-    pub fn too_old(&self, since: Timestamp, now: Timestamp) -> bool {
-        now.duration_since(since).as_secs_f64() > self.max_age_s
+    /// Whether nothing more happens by itself.
+    pub fn is_final(&self) -> bool {
+        self.is_done() || matches!(self, JobState::Failed { .. })
     }
 }
 
@@ -161,9 +124,16 @@ pub enum JobEvent {
     /// It was found running at the start: the process was killed, or the machine went down, maybe by this very job. The
     /// run stays counted, as one that lost its worker, or such a job would take the machine down at every start.
     Interrupted,
-    /// A destination has everything.
-    Sent { to: String },
-    /// A destination could not be reached or asked to come again.
+    /// A destination has answered with success, and that is all that is asked of it. Warnings are in the remark.
+    Sent { to: String, remark: String },
+    /// A destination has answered with success, and is to be asked whether it has everything: by storage commitment in
+    /// this transaction, or by C-FIND.
+    Unverified { to: String, remark: String, transaction: Option<Uid> },
+    /// It was asked and has not said yes: it does not show everything yet, could not be reached, or owes its report.
+    Asked { to: String, reason: String, ask_at: Timestamp, awaits_report: bool },
+    /// It has everything, and says so.
+    Verified { to: String, proof: Proof },
+    /// A destination could not be reached, asked to come again, or has not what it was sent.
     SendFailed { to: String, reason: String, not_before: Timestamp },
     /// A destination refused for good, or the delivery is too old.
     SendRefused { to: String, reason: String },
@@ -172,6 +142,19 @@ pub enum JobEvent {
 }
 
 impl JobEvent {
+    /// The peer that a delivery's event is about.
+    fn to(&self) -> Option<&str> {
+        match self {
+            JobEvent::Sent { to, .. }
+            | JobEvent::Unverified { to, .. }
+            | JobEvent::Asked { to, .. }
+            | JobEvent::Verified { to, .. }
+            | JobEvent::SendFailed { to, .. }
+            | JobEvent::SendRefused { to, .. } => Some(to),
+            _ => None,
+        }
+    }
+
     fn name(&self) -> &'static str {
         match self {
             JobEvent::Started => "started",
@@ -181,6 +164,9 @@ impl JobEvent {
             JobEvent::Stopped => "stopped",
             JobEvent::Interrupted => "interrupted",
             JobEvent::Sent { .. } => "sent",
+            JobEvent::Unverified { .. } => "unverified",
+            JobEvent::Asked { .. } => "asked",
+            JobEvent::Verified { .. } => "verified",
             JobEvent::SendFailed { .. } => "send failed",
             JobEvent::SendRefused { .. } => "send refused",
             JobEvent::Retried { .. } => "retried",
@@ -203,6 +189,7 @@ impl Job {
     /// # Errors
     /// [`OutOfPlace`] when the event has no meaning in this state; the job is unchanged then.
     pub fn apply(&mut self, event: &JobEvent, runs_max: u32, now: Timestamp) -> Result<(), OutOfPlace> {
+        let answered = self.state == JobState::Delivering && self.answer(event, now);
         let state = match (&self.state, event) {
             (JobState::Queued, JobEvent::Started) => {
                 (self.runs, self.started_at) = (self.runs + 1, Some(now));
@@ -225,13 +212,7 @@ impl Job {
                 self.runs -= 1;
                 JobState::Queued
             }
-            (
-                JobState::Delivering,
-                JobEvent::Sent { .. } | JobEvent::SendFailed { .. } | JobEvent::SendRefused { .. },
-            ) => {
-                self.answer(event, now);
-                JobState::Delivering
-            }
+            (JobState::Delivering, _) if answered => JobState::Delivering,
             (JobState::Failed { .. }, JobEvent::Retried { objects }) => {
                 self.runs = 0;
                 self.not_before = now;
@@ -269,32 +250,28 @@ impl Job {
         vec![JobInput::of_primary(&self.series, &self.instances)]
     }
 
-    fn answer(&mut self, event: &JobEvent, now: Timestamp) {
-        let (name, state, reason) = match event {
-            JobEvent::Sent { to } => (to, DeliveryState::Done { at: now }, ""),
-            JobEvent::SendFailed { to, reason, not_before } => {
-                (to, DeliveryState::Pending { not_before: *not_before }, reason.as_str())
-            }
-            JobEvent::SendRefused { to, reason } => {
-                (to, DeliveryState::Refused { reason: reason.clone() }, reason.as_str())
-            }
-            _ => return,
-        };
-        let open = |d: &&mut Delivery| d.to == *name && matches!(d.state, DeliveryState::Pending { .. });
-        if let Some(delivery) = self.deliveries.iter_mut().find(open) {
-            delivery.state = state;
-            delivery.attempts += 1;
-            delivery.last_reason = reason.to_owned();
-        }
+    /// Applies the event of a delivery; whether it meant anything there.
+    fn answer(&mut self, event: &JobEvent, now: Timestamp) -> bool {
+        let Some(to) = event.to() else { return false };
+        let Some(delivery) = self.deliveries.iter_mut().find(|delivery| delivery.to == to) else { return false };
+        let Some(after) = delivery.after(event, now) else { return false };
+        *delivery = after;
+        true
     }
 
     /// Counts the age of open deliveries from now: the gateway's own absence is not the destination's.
     pub fn forgive_downtime(&mut self, now: Timestamp) {
         for delivery in &mut self.deliveries {
-            if let DeliveryState::Pending { not_before } = &mut delivery.state {
-                *not_before = (*not_before).min(now);
-                delivery.since = now;
+            match &mut delivery.state {
+                DeliveryState::Pending { not_before } => *not_before = (*not_before).min(now),
+                DeliveryState::Sent(sent) if sent.awaits_report => {
+                    let grace = SignedDuration::from_secs(REPORT_GRACE_S);
+                    sent.ask_at = sent.ask_at.max(now.checked_add(grace).unwrap_or(Timestamp::MAX));
+                }
+                DeliveryState::Sent(sent) => sent.ask_at = sent.ask_at.min(now),
+                DeliveryState::Done { .. } | DeliveryState::Refused { .. } => continue,
             }
+            delivery.since = now;
         }
     }
 
@@ -307,10 +284,9 @@ impl Job {
         }
     }
 
-    /// A delivering job is settled when no delivery is pending.
+    /// A delivering job is settled when no delivery is open.
     fn settled(&self, state: JobState) -> JobState {
-        let pending = |d: &Delivery| matches!(d.state, DeliveryState::Pending { .. });
-        if state != JobState::Delivering || self.deliveries.iter().any(pending) {
+        if state != JobState::Delivering || self.deliveries.iter().any(|d| d.state.is_open()) {
             return state;
         }
         let refused = self.deliveries.iter().filter_map(|d| match &d.state {
@@ -318,10 +294,13 @@ impl Job {
             _ => None,
         });
         let refused: Vec<String> = refused.collect();
-        if refused.is_empty() {
-            JobState::Delivered
-        } else {
+        let only_sent = |d: &Delivery| matches!(d.state, DeliveryState::Done { proof: Proof::Answered, .. });
+        if !refused.is_empty() {
             JobState::Failed { cause: format!("not delivered to {}", refused.join("; ")) }
+        } else if self.deliveries.iter().any(only_sent) {
+            JobState::Sent
+        } else {
+            JobState::Delivered
         }
     }
 }
@@ -375,7 +354,8 @@ mod tests {
             JobEvent::WorkerLost { cause: cause.clone() },
             JobEvent::Stopped,
             JobEvent::Interrupted,
-            JobEvent::Sent { to: to.clone() },
+            JobEvent::Sent { to: to.clone(), remark: String::new() },
+            JobEvent::Unverified { to: to.clone(), remark: String::new(), transaction: None },
             JobEvent::SendFailed { to: to.clone(), reason: cause.clone(), not_before: Timestamp::UNIX_EPOCH },
             JobEvent::SendRefused { to, reason: cause },
             JobEvent::Retried { objects: true },
@@ -385,7 +365,8 @@ mod tests {
     #[test]
     fn table_of_states_and_events() {
         let failed = JobState::Failed { cause: "c".to_owned() };
-        let states = [JobState::Queued, JobState::Running, JobState::Delivering, JobState::Delivered, failed];
+        let states =
+            [JobState::Queued, JobState::Running, JobState::Delivering, JobState::Sent, JobState::Delivered, failed];
         let mut table = String::new();
         for state in states {
             for event in events() {
@@ -406,6 +387,7 @@ queued     + worker lost  -> -
 queued     + stopped      -> -
 queued     + interrupted  -> -
 queued     + sent         -> -
+queued     + unverified   -> -
 queued     + send failed  -> -
 queued     + send refused -> -
 queued     + retried      -> -
@@ -416,6 +398,7 @@ running    + worker lost  -> queued
 running    + stopped      -> queued
 running    + interrupted  -> queued
 running    + sent         -> -
+running    + unverified   -> -
 running    + send failed  -> -
 running    + send refused -> -
 running    + retried      -> -
@@ -426,9 +409,21 @@ delivering + worker lost  -> -
 delivering + stopped      -> -
 delivering + interrupted  -> -
 delivering + sent         -> delivering
+delivering + unverified   -> delivering
 delivering + send failed  -> delivering
 delivering + send refused -> delivering
 delivering + retried      -> -
+sent       + started      -> -
+sent       + produced     -> -
+sent       + run failed   -> -
+sent       + worker lost  -> -
+sent       + stopped      -> -
+sent       + interrupted  -> -
+sent       + sent         -> -
+sent       + unverified   -> -
+sent       + send failed  -> -
+sent       + send refused -> -
+sent       + retried      -> -
 delivered  + started      -> -
 delivered  + produced     -> -
 delivered  + run failed   -> -
@@ -436,6 +431,7 @@ delivered  + worker lost  -> -
 delivered  + stopped      -> -
 delivered  + interrupted  -> -
 delivered  + sent         -> -
+delivered  + unverified   -> -
 delivered  + send failed  -> -
 delivered  + send refused -> -
 delivered  + retried      -> -
@@ -446,6 +442,7 @@ failed     + worker lost  -> -
 failed     + stopped      -> -
 failed     + interrupted  -> -
 failed     + sent         -> -
+failed     + unverified   -> -
 failed     + send failed  -> -
 failed     + send refused -> -
 failed     + retried      -> delivering
@@ -466,24 +463,30 @@ failed     + retried      -> delivering
     }
 
     #[test]
-    fn is_delivered_when_the_last_destination_has_it_and_failed_when_one_refused() {
+    fn is_sent_delivered_or_failed_when_the_last_destination_is_done() {
+        let to = |name: &str| name.to_owned();
         let send = |job: &mut Job, event| job.apply(&event, 3, Timestamp::UNIX_EPOCH).expect("a delivering job");
-        let mut good = job(JobState::Delivering, 1);
-        send(&mut good, JobEvent::Sent { to: "tps".to_owned() });
-        assert_eq!(good.state, JobState::Delivering);
-        send(&mut good, JobEvent::Sent { to: "pacs".to_owned() });
-        assert_eq!(good.state, JobState::Delivered);
+        let sent = |name: &str| JobEvent::Sent { to: to(name), remark: String::new() };
+        let mut plain = job(JobState::Delivering, 1);
+        send(&mut plain, sent("tps"));
+        assert_eq!(plain.state, JobState::Delivering);
+        send(&mut plain, sent("pacs"));
+        assert_eq!(plain.state, JobState::Sent, "nobody was asked whether it has them");
+
+        let mut verified = job(JobState::Delivering, 1);
+        for name in ["tps", "pacs"] {
+            send(&mut verified, JobEvent::Unverified { to: to(name), remark: String::new(), transaction: None });
+            assert_eq!(verified.state, JobState::Delivering);
+            send(&mut verified, JobEvent::Verified { to: to(name), proof: Proof::Found });
+        }
+        assert_eq!(verified.state, JobState::Delivered);
+        let late = JobEvent::Verified { to: to("tps"), proof: Proof::Found };
+        assert!(verified.apply(&late, 3, Timestamp::UNIX_EPOCH).is_err(), "a repeated answer means nothing");
 
         let mut bad = job(JobState::Delivering, 1);
-        send(&mut bad, JobEvent::SendRefused { to: "tps".to_owned(), reason: "no".to_owned() });
-        send(&mut bad, JobEvent::Sent { to: "pacs".to_owned() });
+        send(&mut bad, JobEvent::SendRefused { to: to("tps"), reason: "no".to_owned() });
+        send(&mut bad, sent("pacs"));
         assert_eq!(bad.state, JobState::Failed { cause: "not delivered to tps: no".to_owned() });
-    }
-
-    #[test]
-    fn waits_grow_to_their_maximum() {
-        let policy = RetryPolicy { initial_s: 2.0, multiplier: 3.0, max_s: 10.0, max_age_s: 60.0 };
-        assert_eq!([1, 2, 3, 400].map(|n| policy.wait(n).as_secs()), [2, 6, 10, 10]);
     }
 
     #[test]

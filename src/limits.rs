@@ -372,3 +372,43 @@ pub const DVH_POINTS_MAX: usize = 100_000;
 /// Different values of an image that are counted at once for the figures of a structure: more than a CT or MR has, so that
 /// it is gone through once; an image of real numbers is gone through again for each million of them (some 30 MB).
 pub const VALUES_HELD_MAX: usize = 1 << 20;
+/// Most references in one storage commitment transaction: a whole-body study in thin slices has some thousands.
+pub const COMMITMENT_REFERENCES_MAX: usize = 20_000;
+
+/// Longest data set of a storage commitment: as many references as are allowed, each with two UIDs of 64 characters.
+pub const COMMITMENT_BYTES_MAX: usize = COMMITMENT_REFERENCES_MAX * 176 + 4_096;
+
+/// Most storage commitments that are not reported yet; beyond it resource limitation is answered, and the peer asks again.
+pub const COMMITMENTS_OPEN_MAX: usize = 256;
+
+/// Most references of all of them, which the node holds in memory: about 50 MB.
+pub const COMMITMENT_REFERENCES_OPEN_MAX: usize = 200_000;
+
+/// Before a report goes out on the association that asked for it: a peer that releases at once wants it on another, and
+/// a report that crosses its release confuses some.
+pub const COMMITMENT_REPORT_DELAY_MS: u64 = 300;
+
+/// For the peer to answer a report on the association that asked for it; after that another one is opened.
+pub const COMMITMENT_REPORT_ANSWER_S: u64 = 30;
+
+/// How long our own request for commitment waits for the report on its association; most peers open another one.
+pub const COMMITMENT_SAME_ASSOCIATION_S: u64 = 5;
+
+/// Storage commitments that are checked at the same time: each reads its instances from disk.
+pub const COMMITMENT_CHECKS_MAX: usize = 2;
+
+/// Verdicts of storage commitment that are remembered, so that a report which is repeated is answered with success.
+pub const COMMITMENT_VERDICTS_KEPT: usize = 1_024;
+
+/// Most pending answers to a C-FIND that asks for one instance. More than one is the peer's confusion.
+pub const FIND_ANSWERS_MAX: usize = 64;
+
+/// Longest answer to a C-FIND for one instance.
+pub const FIND_ANSWER_BYTES_MAX: usize = 1 << 20;
+
+/// First and longest wait between two looks for instances that the destination does not show yet, in seconds. Archives
+/// file what they have acknowledged within seconds to minutes.
+pub const FIND_AGAIN_S: (f64, f64) = (2.0, 60.0);
+
+/// After a restart, for reports that the destination could not bring while the gateway was away, in seconds.
+pub const REPORT_GRACE_S: i64 = 300;

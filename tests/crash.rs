@@ -15,7 +15,6 @@ use contourd::deliver::Outcome;
 use contourd::deliver::dicom::{Destination, store_each};
 use contourd::dicom::Uid;
 use contourd::dimse::{Acceptance, Caller};
-use contourd::job::JobState;
 use contourd::ledger::Ledger;
 use contourd::node::SeriesState;
 use contourd::output::rtstruct;
@@ -236,7 +235,7 @@ fn wait_for_rest(folder: &Path, acknowledged: &Mutex<BTreeSet<Uid>>, count: usiz
         let (Ok(series), Ok(jobs)) = (ledger.series(1_000), ledger.jobs(1_000)) else { continue };
         let all = series.len() == SENDERS * SERIES_EACH && jobs.len() >= series.len();
         let matched = series.iter().all(|series| series.state == SeriesState::Matched);
-        if all && matched && jobs.iter().all(|job| job.state == JobState::Delivered) {
+        if all && matched && jobs.iter().all(|job| job.state.is_done()) {
             return true;
         }
     }

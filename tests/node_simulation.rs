@@ -6,10 +6,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use contourd::dicom::{SeriesKey, Uid};
-use contourd::job::{Job, JobId, JobState, RetryPolicy};
+use contourd::dimse::commitment::{CommitmentReport, Failed, FailureReason, Reference};
+use contourd::job::{Job, JobId, JobState, RetryPolicy, Verification, VerifyBy};
 use contourd::node::{
-    Answer, Assessment, Effect, Event, InputRules, Node, Order, Placed, Record, Restored, SeriesRecord, Settings,
-    SlotRule, Source, Stored,
+    Answer, Assessment, Confirmation, Effect, Event, InputRules, Node, Order, Placed, Question, Record, Restored,
+    SeriesRecord, Settings, SlotRule, Source, Stored,
 };
 use contourd::pipeline::{Completeness, Frame, OnTimeout, Picking, Same};
 use fastrand::Rng;
@@ -56,7 +57,7 @@ impl Ledger {
             }
             Record::Series(series) => drop(self.series.insert(series.series.clone(), series)),
             Record::Job(job) => drop(self.jobs.insert(job.id.clone(), *job)),
-            Record::Removing(_) | Record::Removed(_) | Record::History { .. } => {}
+            Record::Removing(_) | Record::Removed(_) | Record::History { .. } | Record::Commitment(_) => {}
         }
     }
 }
@@ -190,7 +191,11 @@ impl World {
                 }
                 Effect::Infer { job } => self.infer(&job),
                 Effect::Send { job, to, .. } => self.deliver(job, to),
-                Effect::Remove(_) => unreachable!("nothing expires in these lives"),
+                Effect::Verify { job, to, question, .. } => self.verify(job, to, question),
+                Effect::Reply { .. } => {}
+                Effect::Remove(_) | Effect::Check { .. } | Effect::Report { .. } => {
+                    unreachable!("nothing expires in these lives, and nobody asks for a commitment")
+                }
             }
             if self.rng.u64(0..1000) < self.crash {
                 return self.crash();
@@ -242,10 +247,43 @@ impl World {
                 let objects = self.objects[&job].clone();
                 let before = self.received.get_mut(to).expect("a destination").insert(job.clone(), objects.clone());
                 assert!(before.is_none_or(|before| before == objects), "a retry sends the same objects");
-                Answer::Sent
+                Answer::Sent { remark: String::new() }
             }
         };
         self.answers.push(Event::Answered { job, to: to.to_owned(), answer });
+    }
+
+    /// What was sent is lost at the destination now and then, questions and reports as well; a destination never says
+    /// that it has what it has not.
+    fn verify(&mut self, job: JobId, to: String, question: Question) {
+        assert!(self.ledger.jobs.contains_key(&job), "recorded before it is asked");
+        if self.rng.u64(0..1000) < self.crash {
+            let at = DESTINATIONS.iter().find(|name| **name == to).expect("a known destination");
+            self.received.get_mut(at).expect("a destination").remove(&job);
+        }
+        let has = self.received[to.as_str()].contains_key(&job);
+        let reason = "not there".to_owned();
+        let said = match (&question, self.rng.u8(0..4)) {
+            (_, 0) => Confirmation::Again { reason },
+            (Question::Find, _) if has => Confirmation::Has,
+            (Question::Find, _) => Confirmation::HasNot { reason },
+            (Question::Commit { transaction }, report) => {
+                if report > 1 || self.crash == 0 {
+                    self.report(transaction.clone(), &to, has);
+                }
+                Confirmation::Owes
+            }
+        };
+        self.answers.push(Event::Confirmed { job, to, question, said });
+    }
+
+    fn report(&mut self, transaction_uid: Uid, to: &str, has: bool) {
+        let class = "1.2.840.10008.5.1.4.1.1.481.3".parse().expect("a UID");
+        let object = Reference { sop_class_uid: class, sop_instance_uid: "1.7".parse().expect("a UID") };
+        let failed = Failed { reference: object.clone(), reason: FailureReason::NO_SUCH_OBJECT_INSTANCE };
+        let (committed, failed) = if has { (vec![object], vec![]) } else { (vec![], vec![failed]) };
+        let report = Box::new(CommitmentReport { transaction_uid, committed, failed });
+        self.answers.push(Event::ReportReceived { token: 0, peers: vec![to.to_owned()], report });
     }
 
     /// The process is told to end, and does so in order.
@@ -263,12 +301,13 @@ impl World {
     fn crash(&mut self) {
         self.crashes += 1;
         self.answers.clear();
-        let finished = |job: &&Job| matches!(job.state, JobState::Delivered | JobState::Failed { .. });
+        let finished = |job: &&Job| job.state.is_final();
         let restored = Restored {
             instances: self.ledger.instances.values().cloned().collect(),
             series: self.ledger.series.values().cloned().collect(),
             jobs: self.ledger.jobs.values().filter(|job| !finished(job)).cloned().collect(),
             known: self.ledger.jobs.keys().cloned().collect(),
+            commitments: Vec::new(),
         };
         let (node, effects) = Node::restore(settings(), restored, self.now);
         self.node = node;
@@ -335,7 +374,7 @@ impl World {
             assert!(self.ledger.jobs.values().all(|job| job.pipeline == "alone"), "seed {seed}: half a pair ran");
             assert!(self.ledger.series.values().all(|series| series.note == "pair: waits for second"));
         }
-        assert!(self.ledger.jobs.values().all(|job| job.state == JobState::Delivered), "seed {seed}");
+        assert!(self.ledger.jobs.values().all(|job| job.state == JobState::Delivered), "seed {seed}: all are verified");
     }
 }
 
@@ -369,7 +408,20 @@ fn settings() -> Settings {
     };
     let retry_default = RetryPolicy { initial_s: 1.0, multiplier: 2.0, max_s: 30.0, max_age_s: 1e9 };
     let (waiting, retry) = (Vec::new(), BTreeMap::new());
-    Settings { waiting, waiting_default, workers: 2, runs_max: 3, retry, retry_default }
+    let verify = [
+        ("tps".to_owned(), Verification { by: VerifyBy::Find, within_s: 10.0 }),
+        ("pacs".to_owned(), Verification { by: VerifyBy::Commitment, within_s: 60.0 }),
+    ];
+    Settings {
+        waiting,
+        waiting_default,
+        workers: 2,
+        runs_max: 3,
+        retry,
+        retry_default,
+        verify: verify.into(),
+        commitment_retry: BTreeMap::new(),
+    }
 }
 
 /// Up to three series of four to nine slices, interleaved in any order.

@@ -65,6 +65,8 @@ fn settings() -> Settings {
         runs_max: 3,
         retry: Default::default(),
         retry_default,
+        verify: Default::default(),
+        commitment_retry: Default::default(),
     }
 }
 
@@ -120,7 +122,7 @@ fn life(node: &mut Node, ledger: &mut Ledger, begin_s: i64) -> Vec<Job> {
                 jobs.push(*job.clone());
                 Event::Produced { job: job.id, run: Box::default() }
             }
-            Effect::Send { job, to, .. } => Event::Answered { job, to, answer: Answer::Sent },
+            Effect::Send { job, to, .. } => Event::Answered { job, to, answer: Answer::Sent { remark: String::new() } },
             Effect::Assess { .. } | Effect::Remove(_) => panic!("not now"),
         };
         effects.extend(node.handle(answer, at(second)));
@@ -139,7 +141,7 @@ fn what_goes_is_recorded_before_it_is_removed_and_its_jobs_are_made_again() {
     assert_eq!(used, [uids([0, 1]), uids([2, 3])], "a job for each volume, of its images");
     assert_eq!(jobs[0].waited_s(), Some(61.0), "from the last image to the begin of the run");
     let before = Timestamp::from_second(10_000).expect("in range");
-    let effects = node.handle(Event::Expire { before }, before);
+    let effects = node.handle(Event::Expire { before, committed_before: None }, before);
     let removal = match effects.as_slice() {
         [Effect::Record(Record::Removing(recorded)), Effect::Record(Record::History { .. }), Effect::Remove(asked)] => {
             assert_eq!(recorded, asked);
@@ -164,7 +166,10 @@ fn what_goes_is_recorded_before_it_is_removed_and_its_jobs_are_made_again() {
     assert_eq!(ledger.removals().expect("reads"), []);
     for node in [&mut node, &mut again] {
         assert_eq!(ids(&life(node, &mut ledger, 20_000)), ids(&jobs), "made again, whether it crashed or not");
-        node.handle(Event::Expire { before: Timestamp::from_second(90_000).expect("in range") }, before);
+        node.handle(
+            Event::Expire { before: Timestamp::from_second(90_000).expect("in range"), committed_before: None },
+            before,
+        );
     }
     assert_eq!(ledger.restore().expect("restores").known.len(), 2, "and known again");
 }

@@ -67,6 +67,10 @@ fn note(job: &Job) -> String {
             let waiting: Vec<String> = reasons().map(|d| format!("{}: {}", d.to, d.last_reason)).collect();
             waiting.join("; ")
         }
+        JobState::Sent => {
+            let only_sent = job.deliveries.iter().filter(|d| d.state.name() == "sent").map(|d| d.to.as_str());
+            format!("not verified at {}", only_sent.collect::<Vec<_>>().join(", "))
+        }
         _ => String::new(),
     }
 }

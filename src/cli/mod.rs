@@ -1,6 +1,7 @@
 //! The commands of `contourd`, one file each; it parses arguments, sets up the log and maps results to exit codes.
 
 mod check;
+mod commitments;
 mod compare;
 mod demo;
 mod discover;
@@ -54,6 +55,7 @@ struct CommandLine {
 #[derive(Debug, Subcommand)]
 enum Command {
     Check(check::CheckArgs),
+    Commitments(commitments::CommitmentsArgs),
     Compare(compare::CompareArgs),
     Demo(demo::DemoArgs),
     Dvh(dvh::DvhArgs),
@@ -90,6 +92,7 @@ pub fn main() -> ExitCode {
 fn dispatch(command: Command) -> anyhow::Result<u8> {
     match command {
         Command::Check(args) => args.run(),
+        Command::Commitments(args) => args.run(),
         Command::Compare(args) => args.run(),
         Command::Demo(args) => args.run(),
         Command::Dvh(args) => args.run(),

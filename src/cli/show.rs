@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::check::ConfigArgs;
 use super::{EXIT_OK, find_job, open_ledger};
-use crate::job::{DeliveryState, Job, JobState, Run};
+use crate::job::{DeliveryState, Job, JobState, Proof, Run};
 use crate::ledger::HistoryLine;
 use crate::node::SeriesRecord;
 
@@ -69,7 +69,17 @@ fn page(job: &Job, series: Option<&SeriesRecord>, history: &[HistoryLine]) -> St
             DeliveryState::Pending { not_before } => {
                 writeln!(text, "  {}: pending, not before {not_before:.0} {}", delivery.to, delivery.last_reason)
             }
-            DeliveryState::Done { at } => writeln!(text, "  {}: delivered {at:.0}", delivery.to),
+            DeliveryState::Sent(sent) => {
+                writeln!(text, "  {}: sent {:.0}, not verified; {}", delivery.to, sent.at, delivery.last_reason)
+            }
+            DeliveryState::Done { at, proof } => {
+                let proof = match proof {
+                    Proof::Answered => "sent, not verified (its file asks for no verification)",
+                    Proof::Found => "delivered, it shows everything (C-FIND)",
+                    Proof::Committed => "delivered, it has committed to keep everything",
+                };
+                writeln!(text, "  {}: {proof} {at:.0} {}", delivery.to, delivery.last_reason)
+            }
             DeliveryState::Refused { reason } => writeln!(text, "  {}: ended: {reason}", delivery.to),
         };
     }

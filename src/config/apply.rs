@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
-use super::{Configuration, Peer};
+use super::{Configuration, OnWarning, Peer};
 use crate::deliver::dicom::Destination;
+use crate::dicom::AeTitle;
 use crate::dimse::{Acceptance, Caller};
+use crate::job::VerifyBy;
 use crate::node::{Association, Settings};
 use crate::pipeline::{CompletenessOverride, Mode};
 use crate::receive::Policy;
@@ -26,6 +28,7 @@ impl Configuration {
         let mut acceptance =
             Acceptance { called: self.gateway.ae_titles.clone(), max_pdu: limits.pdu_bytes, ..Acceptance::default() };
         for peer in self.peers.values() {
+            let asked = peer.verify.is_some_and(|verification| verification.by == VerifyBy::Commitment);
             // Several peers may call with one title (a scanner and its console).
             acceptance.callers.entry(peer.ae_title.clone()).or_default().push(Caller {
                 name: peer.name.clone(),
@@ -33,6 +36,8 @@ impl Configuration {
                 certificate: peer.certificate.clone(),
                 associations_max: peer.associations,
                 may_send: peer.may.send,
+                may_commit: peer.may.commit,
+                may_report: asked && peer.may.receive,
             });
         }
         Policy {
@@ -49,8 +54,23 @@ impl Configuration {
 
     /// Where results for a peer go; `None` for a peer that is not known or may not receive.
     pub fn destination(&self, peer: &str) -> Option<Destination> {
-        let peer: &Peer = self.peers.get(peer).filter(|peer| peer.may.receive)?;
-        self.called(peer)
+        self.called(self.peers.get(peer).filter(|peer| peer.may.receive)?)
+    }
+
+    /// Where reports of storage commitment for a title go; `None` when no peer of it may ask for commitment any more.
+    pub fn committing(&self, ae_title: &AeTitle) -> Option<Destination> {
+        self.called(self.peers.values().find(|peer| peer.may.commit && peer.ae_title == *ae_title)?)
+    }
+
+    /// The peers with a title that verify by storage commitment.
+    pub fn reporting(&self, ae_title: &AeTitle) -> Vec<String> {
+        let peers = self.peers.values().filter(|peer| peer.may.receive && peer.ae_title == *ae_title);
+        peers.map(|peer| peer.name.clone()).collect()
+    }
+
+    /// Whether a warning of a peer is as good as success.
+    pub fn takes_warnings(&self, peer: &str) -> bool {
+        self.peers.get(peer).is_none_or(|peer| peer.on_warning == OnWarning::Accept)
     }
 
     /// How a peer is called; `None` for one without an address.
@@ -82,6 +102,7 @@ impl Configuration {
                 (titles, self.completeness(&pipeline.value))
             });
         let retry = self.peers.values().map(|peer| (peer.name.clone(), peer.retry)).collect();
+        let committing = self.peers.values().filter(|peer| peer.may.commit);
         Settings {
             waiting: waiting.collect(),
             waiting_default: self.gateway.complete,
@@ -89,6 +110,8 @@ impl Configuration {
             runs_max: self.gateway.worker.runs_max,
             retry,
             retry_default: super::RETRY_DEFAULT,
+            verify: self.peers.values().filter_map(|peer| Some((peer.name.clone(), peer.verify?))).collect(),
+            commitment_retry: committing.map(|peer| (peer.ae_title.clone(), peer.retry)).collect(),
         }
     }
 

@@ -30,6 +30,9 @@ pub struct Gateway {
     pub worker: WorkerSettings,
     /// How long received images and results are kept after the last job of their series has ended.
     pub retention_days: f64,
+    /// How long a series is kept of which something was committed to a peer, from the commitment on; `None` for ever:
+    /// the peer may have deleted its own.
+    pub committed_days: Option<f64>,
 }
 
 /// What a peer may take of us.
@@ -116,7 +119,7 @@ impl Gateway {
         let worker = fields.optional("worker");
         let worker = worker.map_or(Some(WorkerSettings::default()), |node| parse_worker(node, problems));
         let retention = fields.optional("retention");
-        let retention_days = retention.map_or(Some(RETENTION_DAYS), |node| parse_retention(node, problems));
+        let retention = retention.map_or(Some((RETENTION_DAYS, None)), |node| parse_retention(node, problems));
         fields.finish(problems);
         if let (Some(Some(port)), Some(Some(tls))) = (port, &tls)
             && port == tls.port
@@ -127,6 +130,7 @@ impl Gateway {
             return None;
         }
         let (storage_folder, free_floor_mb) = storage?;
+        let (retention_days, committed_days) = retention?;
         Some(Gateway {
             ae_titles: ae_titles?,
             bind: bind.unwrap_or(Some(IpAddr::V4(Ipv4Addr::UNSPECIFIED)))?,
@@ -137,7 +141,8 @@ impl Gateway {
             limits: limits?,
             complete: complete.unwrap_or(Some(CompletenessOverride::default()))?.over(&Completeness::default()),
             worker: worker?,
-            retention_days: retention_days?,
+            retention_days,
+            committed_days,
         })
     }
 }
@@ -222,11 +227,13 @@ fn parse_worker(node: &Node, problems: &mut Problems) -> Option<WorkerSettings> 
     })
 }
 
-fn parse_retention(node: &Node, problems: &mut Problems) -> Option<f64> {
+fn parse_retention(node: &Node, problems: &mut Problems) -> Option<(f64, Option<f64>)> {
     let mut fields = node.object(problems)?;
     let days = fields.required("days", problems).and_then(|days| days.number(0.0, 36_525.0, problems));
+    let committed = fields.optional("committed_days").map(|days| days.number(0.0, 36_525.0, problems));
     fields.finish(problems);
-    days
+    let committed = committed.map_or(Some(None), |days| days.map(Some));
+    days.zip(committed)
 }
 
 /// An optional whole number between two bounds; the default when it is absent (or bad, which is a problem).

@@ -26,7 +26,7 @@ use crate::pipeline::{Completeness, Mode, Model, Pipeline};
 pub use gateway::{Gateway, Limits, WorkerSettings};
 pub use loader::Loader;
 pub use models_reference::{EXAMPLES, models_reference};
-pub use peer::{Address, May, Peer, RETRY_DEFAULT};
+pub use peer::{Address, May, OnWarning, Peer, RETRY_DEFAULT, VERIFY_WORDS};
 pub use reference::reference;
 pub use schema::{SCHEMAS, schema};
 pub use tls::{GatewayTls, PeerTls, Tls};

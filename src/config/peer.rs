@@ -3,7 +3,7 @@
 use crate::dicom::AeTitle;
 use crate::dimse::{CertificateRule, Network};
 use crate::document::{Node, Problems, Value};
-use crate::job::RetryPolicy;
+use crate::job::{RetryPolicy, Verification, VerifyBy};
 use crate::limits::{HOST_LENGTH_MAX, SETTING_COUNT_MAX, WAIT_S_MAX};
 use crate::output::rtstruct::Dialect;
 
@@ -29,7 +29,29 @@ pub struct Peer {
     pub may: May,
     pub dialect: Dialect,
     pub retry: RetryPolicy,
+    /// How it is asked whether it has what it was sent; `None` where its success is enough.
+    pub verify: Option<Verification>,
+    pub on_warning: OnWarning,
 }
+
+/// What a warning of the destination means (Bxxx: it has changed or left out something, PS3.4 B.2.3).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnWarning {
+    /// It has the object.
+    #[default]
+    Accept,
+    /// It is to take the object as it is: sent again by the retry policy, in the end parked.
+    Retry,
+}
+
+impl OnWarning {
+    /// Every word.
+    pub const ALL: [(&'static str, OnWarning); 2] = [("accept", OnWarning::Accept), ("retry", OnWarning::Retry)];
+}
+
+/// The words of `verify`.
+pub const VERIFY_WORDS: [(&str, Option<VerifyBy>); 3] =
+    [("none", None), ("find", Some(VerifyBy::Find)), ("commitment", Some(VerifyBy::Commitment))];
 
 /// Where a node listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,6 +70,8 @@ pub struct May {
     pub receive: bool,
     /// Ask what we have.
     pub query: bool,
+    /// Ask us to commit to what we have (storage commitment), and then delete its own.
+    pub commit: bool,
 }
 
 /// What happens when the file does not say: soon again, then every quarter of an hour, for three days, so that a
@@ -72,6 +96,8 @@ impl Peer {
         let may = fields.required("may", problems).and_then(|may| parse_may(may, problems));
         let dialect = fields.optional("dialect").map(|dialect| parse_dialect(dialect, problems));
         let retry = fields.optional("retry").map_or(Some(RETRY_DEFAULT), |retry| parse_retry(retry, problems));
+        let verify = fields.optional("verify").map_or(Some(None), |verify| parse_verify(verify, problems));
+        let on_warning = fields.optional("on_warning").map(|word| word.choice(&OnWarning::ALL, problems));
         fields.finish(problems);
         if let Some(tls) = tls
             && host.is_none()
@@ -80,15 +106,34 @@ impl Peer {
         }
         let tls = tls.and_then(|tls| PeerTls::parse(tls, problems));
         let address = host.zip(port).map(|(host, port)| Address { host, port });
-        if may.is_some_and(|may| may.receive) && address.is_none() && problems.count() == before {
-            problems.add(node, "no \"host\" and \"port\"", "both for a peer that may receive");
+        if let Some(may) = may.filter(|_| address.is_none() && problems.count() == before) {
+            let expected = match may {
+                May { receive: true, .. } => Some("both for a peer that may receive"),
+                May { commit: true, .. } => Some("both for a peer that may commit: our report goes there"),
+                _ => None,
+            };
+            if let Some(expected) = expected {
+                problems.add(node, "no \"host\" and \"port\"", expected);
+            }
         }
         if problems.count() > before {
             return None;
         }
         let dialect = dialect.unwrap_or_else(|| Some(Dialect::default()))?;
-        let (name, ae_title, may, retry) = (name.to_owned(), ae_title?, may?, retry?);
-        Some(Peer { name, ae_title, from, certificate, associations, address, tls, may, dialect, retry })
+        Some(Peer {
+            name: name.to_owned(),
+            ae_title: ae_title?,
+            from,
+            certificate,
+            associations,
+            address,
+            tls,
+            may: may?,
+            dialect,
+            retry: retry?,
+            verify: verify?,
+            on_warning: on_warning.unwrap_or_else(|| Some(OnWarning::default()))?,
+        })
     }
 }
 
@@ -119,14 +164,17 @@ fn parse_may(node: &Node, problems: &mut Problems) -> Option<May> {
         Send,
         Receive,
         Query,
+        Commit,
     }
-    let words = [("send", Right::Send), ("receive", Right::Receive), ("query", Right::Query)];
+    let words =
+        [("send", Right::Send), ("receive", Right::Receive), ("query", Right::Query), ("commit", Right::Commit)];
     let mut may = May::default();
     for item in node.array(problems)? {
         match item.choice(&words, problems) {
             Some(Right::Send) => may.send = true,
             Some(Right::Receive) => may.receive = true,
             Some(Right::Query) => may.query = true,
+            Some(Right::Commit) => may.commit = true,
             None => {}
         }
     }
@@ -134,6 +182,20 @@ fn parse_may(node: &Node, problems: &mut Problems) -> Option<May> {
         problems.add_with_cure(node, "an empty list", "what the peer may do", "remove the file to forget the peer");
     }
     Some(may)
+}
+
+/// A word, or an object with `by` and `within_s`. `None` when anything is wrong.
+fn parse_verify(node: &Node, problems: &mut Problems) -> Option<Option<Verification>> {
+    if !matches!(node.value, Value::Object(_)) {
+        return node.choice(&VERIFY_WORDS, problems).map(|by| by.map(Verification::usual));
+    }
+    let before = problems.count();
+    let mut fields = node.object(problems)?;
+    let by = fields.required("by", problems).and_then(|by| by.choice(&VERIFY_WORDS[1..], problems)).flatten();
+    let usual = Verification::usual(by.unwrap_or(VerifyBy::Find));
+    let within_s = seconds(&mut fields, "within_s", usual.within_s, problems);
+    fields.finish(problems);
+    (problems.count() == before).then_some(by.map(|by| Verification { by, within_s }))
 }
 
 fn parse_retry(node: &Node, problems: &mut Problems) -> Option<RetryPolicy> {
@@ -177,6 +239,19 @@ mod tests {
     }
 
     #[test]
+    fn reads_how_a_delivery_is_verified() {
+        let verify = |text: &str| {
+            let peer = r#"{"ae_title": "T", "host": "h", "port": 1, "may": ["receive"]"#;
+            check(&format!("{peer}{text}}}")).expect("good").verify
+        };
+        assert_eq!(verify(""), None);
+        assert_eq!(verify(r#", "verify": "none""#), None);
+        assert_eq!(verify(r#", "verify": "find""#), Some(Verification::usual(VerifyBy::Find)));
+        let written = verify(r#", "verify": {"by": "commitment", "within_s": 60}"#);
+        assert_eq!(written, Some(Verification { by: VerifyBy::Commitment, within_s: 60.0 }));
+    }
+
+    #[test]
     fn refuses_each_bad_value() {
         for (text, expected) in [
             (
@@ -193,7 +268,23 @@ mod tests {
             ),
             (
                 r#"{"ae_title": "T", "may": ["sent"]}"#,
-                r#"may[0]: found "sent", expected one of send, receive, query; did you mean "send"?"#,
+                r#"may[0]: found "sent", expected one of send, receive, query, commit; did you mean "send"?"#,
+            ),
+            (
+                r#"{"ae_title": "T", "may": ["send", "commit"]}"#,
+                r#"found no "host" and "port", expected both for a peer that may commit: our report goes there"#,
+            ),
+            (
+                r#"{"ae_title": "T", "may": ["send"], "verify": "c-find"}"#,
+                r#"verify: found "c-find", expected one of none, find, commitment"#,
+            ),
+            (
+                r#"{"ae_title": "T", "may": ["send"], "verify": {"by": "none"}}"#,
+                r#"verify.by: found "none", expected one of find, commitment"#,
+            ),
+            (
+                r#"{"ae_title": "T", "may": ["send"], "on_warning": "refuse"}"#,
+                r#"on_warning: found "refuse", expected one of accept, retry"#,
             ),
             (
                 r#"{"ae_title": "T", "may": []}"#,
@@ -213,7 +304,7 @@ mod tests {
             ),
             (
                 r#"{"ae_title": "T", "may": ["send"], "aet": 1}"#,
-                r#"aet: found the unknown key "aet", expected only the keys $schema, description, ae_title, from, certificate, associations, host, port, tls, may, dialect, retry; did you mean "ae_title"?"#,
+                r#"aet: found the unknown key "aet", expected only the keys $schema, description, ae_title, from, certificate, associations, host, port, tls, may, dialect, retry, verify, on_warning; did you mean "ae_title"?"#,
             ),
         ] {
             let told = check(text).expect_err(text);

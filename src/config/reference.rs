@@ -8,8 +8,9 @@ mod gateway;
 
 use std::fmt::Write;
 
-use super::{RETRY_DEFAULT, dialect};
+use super::{OnWarning, RETRY_DEFAULT, VERIFY_WORDS, dialect};
 use crate::contour::Holes;
+use crate::job::{Verification, VerifyBy};
 use crate::output::derived::As;
 use crate::output::seg::Kind;
 use crate::pipeline::{
@@ -133,14 +134,14 @@ fn peer() -> Vec<Object> {
                     "`associations_per_peer`",
                     "how many it may have open at the same time, counted for this peer",
                 ),
-                key("host", "name or IP address", "required to receive", "where it listens"),
-                key("port", "1 to 65535", "required to receive", "where it listens"),
+                key("host", "name or IP address", "required to receive or commit", "where it listens"),
+                key("port", "1 to 65535", "required to receive or commit", "where it listens"),
                 key("tls", "object", "none", "how it is called by TLS; without it, it is called without"),
                 key(
                     "may",
-                    "list of `send`, `receive`, `query`",
+                    "list of `send`, `receive`, `query`, `commit`",
                     "required",
-                    "send us images, receive our results, ask what we have",
+                    "send us images, receive our results, ask what we have, have us commit to keep what it sent (storage commitment; see docs/conformance.md before)",
                 ),
                 key(
                     "dialect",
@@ -149,6 +150,35 @@ fn peer() -> Vec<Object> {
                     "how it wants structure sets: the object begins `like` one of them",
                 ),
                 key("retry", "object", "see there", "when a failed delivery is tried again"),
+                key(
+                    "verify",
+                    format!("{}, or an object", words(&VERIFY_WORDS)),
+                    "`none`",
+                    "how it is asked whether it has what it was sent, before a delivery counts as delivered",
+                ),
+                key(
+                    "on_warning",
+                    words(&OnWarning::ALL),
+                    "`accept`",
+                    "what is done when it takes an object with a warning (Bxxx): nothing, or send it again by `retry`",
+                ),
+            ],
+        ),
+        (
+            "verify",
+            "In a peer, for other times than the usual ones.",
+            vec![
+                key("by", words(&VERIFY_WORDS[1..]), "required", "C-FIND for each object; storage commitment"),
+                key(
+                    "within_s",
+                    "number",
+                    format!(
+                        "{} for `find`, {} for `commitment`",
+                        Verification::usual(VerifyBy::Find).within_s,
+                        Verification::usual(VerifyBy::Commitment).within_s
+                    ),
+                    "what it does not show, or report, in so long is not there: it is sent again by `retry`",
+                ),
             ],
         ),
         (

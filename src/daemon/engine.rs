@@ -46,6 +46,7 @@ impl Engine {
             let now = self.clock.now();
             let mut effects = Vec::new();
             for event in batch {
+                let event = self.with_what_is_known(event);
                 effects.extend(self.node.handle(event, now));
             }
             if now.duration_since(requests_at).as_millis() >= i128::from(REQUEST_POLL_MS) {
@@ -67,6 +68,17 @@ impl Engine {
             Ok(_) => Some(batch),
             Err(_) => Some(vec![Event::Tick]),
         }
+    }
+
+    /// A transaction that has ended is in the ledger alone.
+    fn with_what_is_known(&self, event: Event) -> Event {
+        let Event::CommitmentAsked(mut asked) = event else { return event };
+        let key = (asked.peer.clone(), asked.transaction_uid.clone());
+        match self.ledger.commitment(&key) {
+            Ok(known) => asked.known = known.map(Box::new),
+            Err(error) => tracing::error!("{error}; a storage commitment is taken for a new one"),
+        }
+        Event::CommitmentAsked(asked)
     }
 
     fn requests(&mut self, spool: &Spool, now: Timestamp) -> Vec<Effect> {

@@ -10,6 +10,7 @@ use tokio::sync::{Mutex, Semaphore, mpsc, watch};
 use tokio::time::timeout;
 
 use super::assess::assess;
+use super::commitment::Conversations;
 use super::restore;
 use crate::config::Configuration;
 use crate::deliver::{self, Outcome as Delivered};
@@ -32,6 +33,7 @@ pub(super) struct Hands {
     pub assessments: Arc<Semaphore>,
     /// Places of each destination, so that one that does not answer holds only its own.
     pub places: Arc<StdMutex<HashMap<String, Arc<Semaphore>>>>,
+    pub conversations: Arc<Conversations>,
 }
 
 /// How many deliveries go on at the same time.
@@ -61,6 +63,16 @@ impl Hands {
                 Effect::Send { job, to, files } => {
                     tokio::spawn(self.clone().send(job, to, files));
                 }
+                Effect::Verify { job, to, files, question } => {
+                    tokio::spawn(self.clone().verify(job, to, files, question));
+                }
+                Effect::Reply { token, outcome } => self.conversations.reply(token, outcome),
+                Effect::Check { key, references } => {
+                    tokio::spawn(self.clone().check(key, references));
+                }
+                Effect::Report { commitment } => {
+                    tokio::spawn(self.clone().report(*commitment));
+                }
                 Effect::Remove(removal) => {
                     tokio::spawn(self.clone().remove(removal));
                 }
@@ -69,7 +81,7 @@ impl Hands {
     }
 
     /// The gateway ends when nobody takes events any more; an answer is then found out again after the restart.
-    async fn tell(&self, event: Event) {
+    pub(super) async fn tell(&self, event: Event) {
         let _ = self.events.send(event).await;
     }
 
@@ -109,10 +121,7 @@ impl Hands {
     }
 
     async fn send(self, job: JobId, to: String, files: Option<Vec<String>>) {
-        let own = {
-            let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
-            Arc::clone(places.entry(to.clone()).or_insert_with(|| Arc::new(Semaphore::new(DELIVERIES_EACH_MAX))))
-        };
+        let own = self.places_of(&to);
         // The semaphores are never closed; without a place there would be no limit, but the delivery still goes out.
         let _own_place = own.acquire().await;
         let _place = self.deliveries.acquire().await;
@@ -125,6 +134,12 @@ impl Hands {
             Err(error) => Answer::Again { reason: format!("the delivery ended early ({error}); report it") },
         };
         self.tell(Event::Answered { job, to, answer }).await;
+    }
+
+    /// The places of one destination.
+    pub(super) fn places_of(&self, to: &str) -> Arc<Semaphore> {
+        let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(places.entry(to.to_owned()).or_insert_with(|| Arc::new(Semaphore::new(DELIVERIES_EACH_MAX))))
     }
 
     async fn deliver(&self, job: &JobId, to: &str, files: Option<&[String]>) -> Answer {
@@ -144,12 +159,7 @@ impl Hands {
             Err(error) => return Answer::Again { reason: error.to_string() },
         };
         match deliver::dicom::store(&destination, &objects).await {
-            Delivered::Delivered { warnings } => {
-                for warning in warnings {
-                    tracing::warn!(job = job.as_str(), to, "{warning}");
-                }
-                Answer::Sent
-            }
+            Delivered::Delivered { warnings } => self.taken(job, to, &warnings),
             Delivered::Retry { reason, .. } => Answer::Again { reason },
             Delivered::Refused { reason, .. } => Answer::Refused { reason },
         }

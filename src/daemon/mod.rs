@@ -6,6 +6,7 @@
 
 mod assess;
 mod clock;
+mod commitment;
 mod engine;
 mod hands;
 mod reload;
@@ -35,6 +36,7 @@ use crate::worker::{Supervisor, worker_arguments};
 pub use assess::assess;
 
 use clock::Clock;
+use commitment::Conversations;
 use engine::Engine;
 use hands::Hands;
 
@@ -97,6 +99,7 @@ fn start(runtime: &tokio::runtime::Runtime, loader: Loader, configuration: Confi
     let listeners = runtime.block_on(listen(gateway))?;
 
     let (events, inbox) = mpsc::channel(EVENT_QUEUE_MAX);
+    let (runs_in, runs_out) = mpsc::unbounded_channel();
     let (orders, effects_out) = mpsc::unbounded_channel();
     let (stop_loop, loop_stopped) = watch::channel(false);
     let (stop_listener, listener_stopped) = watch::channel(false);
@@ -118,11 +121,22 @@ fn start(runtime: &tokio::runtime::Runtime, loader: Loader, configuration: Confi
     })?;
 
     let certificates = current_seen.clone();
-    start_hands(runtime, &spool, events.clone(), current_seen, effects_out, &configuration)?;
+    let conversations = Arc::new(Conversations::default());
+    let hands = Hands {
+        spool: Arc::clone(&spool),
+        configuration: current_seen.clone(),
+        events: events.clone(),
+        runs: runs_in,
+        deliveries: hands::delivery_places(),
+        assessments: hands::assessment_places(),
+        places: Arc::default(),
+        conversations: Arc::clone(&conversations),
+    };
+    start_hands(runtime, hands, runs_out, effects_out, &configuration)?;
     let watcher = reload::follow_changes(loader, &configuration, current, policy, events.clone());
     let (notices, notices_in) = mpsc::channel(NOTICE_QUEUE_MAX);
-    runtime.spawn(forward(notices_in, events.clone(), clock));
-    runtime.spawn(expire(events, clock, configuration.gateway.retention_days));
+    runtime.spawn(forward(notices_in, events.clone(), clock, conversations, current_seen));
+    runtime.spawn(expire(events, clock, configuration.gateway.retention_days, configuration.gateway.committed_days));
     runtime.spawn(reload::warn_of_certificates(certificates, clock));
     runtime.block_on(async {
         let serving = receive::serve(listeners, policy_seen, spool, notices, listener_stopped);
@@ -166,16 +180,11 @@ async fn listen(gateway: &Gateway) -> Result<Listeners, DaemonError> {
 
 fn start_hands(
     runtime: &tokio::runtime::Runtime,
-    spool: &Arc<Spool>,
-    events: mpsc::Sender<Event>,
-    configuration: watch::Receiver<Arc<Configuration>>,
+    hands: Hands,
+    queue: mpsc::UnboundedReceiver<Box<crate::job::Job>>,
     orders: mpsc::UnboundedReceiver<crate::node::Effect>,
     first: &Configuration,
 ) -> io::Result<()> {
-    let (runs, queue) = mpsc::unbounded_channel();
-    let deliveries = hands::delivery_places();
-    let (places, assessments) = (Arc::default(), hands::assessment_places());
-    let hands = Hands { spool: Arc::clone(spool), configuration, events, runs, deliveries, assessments, places };
     let program = std::env::current_exe()?;
     let queue = Arc::new(Mutex::new(queue));
     for _ in 0..WORKERS {
@@ -203,11 +212,19 @@ async fn must_go_on(part: &'static str, task: tokio::task::JoinHandle<()>) {
 const EXIT_SOFTWARE: i32 = 70;
 
 /// Brings what the receiver says to the loop.
-async fn forward(mut notices: mpsc::Receiver<Notice>, events: mpsc::Sender<Event>, clock: Clock) {
+async fn forward(
+    mut notices: mpsc::Receiver<Notice>,
+    events: mpsc::Sender<Event>,
+    clock: Clock,
+    conversations: Arc<Conversations>,
+    configuration: watch::Receiver<Arc<Configuration>>,
+) {
     while let Some(notice) = notices.recv().await {
         let event = match notice {
             Notice::Stored(stored) => Event::Stored(stored_event(&stored, clock.now())),
             Notice::Closed { association, released, .. } => Event::Closed { association, released },
+            Notice::CommitmentAsked(asked) => conversations.asked(*asked),
+            Notice::ReportReceived(received) => conversations.reported(*received, &configuration.borrow()),
         };
         if events.send(event).await.is_err() {
             return;
@@ -230,13 +247,17 @@ fn stored_event(stored: &StoredInstance, received_at: jiff::Timestamp) -> Stored
 }
 
 /// Once an hour, asks for the removal of what is older than the site keeps it.
-async fn expire(events: mpsc::Sender<Event>, clock: Clock, retention_days: f64) {
+async fn expire(events: mpsc::Sender<Event>, clock: Clock, retention_days: f64, committed_days: Option<f64>) {
     let hour = std::time::Duration::from_secs(3_600);
     loop {
         tokio::time::sleep(hour).await;
-        let kept = jiff::SignedDuration::from_secs((retention_days * 86_400.0) as i64);
-        let Ok(before) = clock.now().checked_sub(kept) else { continue };
-        if events.send(Event::Expire { before }).await.is_err() {
+        let since = |days: f64| {
+            let kept = jiff::SignedDuration::from_secs((days * 86_400.0) as i64);
+            clock.now().checked_sub(kept).ok()
+        };
+        let Some(before) = since(retention_days) else { continue };
+        let committed_before = committed_days.and_then(since);
+        if events.send(Event::Expire { before, committed_before }).await.is_err() {
             return;
         }
     }

@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, HashSet};
 
 use dicom_ul::pdu::{
     AssociationAC, AssociationRQ, PresentationContextProposed, PresentationContextResult,
-    PresentationContextResultReason, UserVariableItem,
+    PresentationContextResultReason, RequestorRoles, UserVariableItem,
 };
 use thiserror::Error;
 
-use super::caller::{Caller, Origin, identify};
+use super::caller::{Caller, Origin, Rights, identify};
 use super::pdu::AbortReason;
 use super::{IMPLEMENTATION_VERSION_NAME, implementation_class_uid, syntaxes};
 use crate::assemble::DECODABLE;
@@ -46,6 +46,9 @@ pub struct Negotiated {
     /// Most associations of this caller at the same time, where it has a limit of its own.
     pub associations_max: Option<usize>,
     pub may_send: bool,
+    /// Whether it may ask for storage commitment, and whether it may report on ours.
+    pub may_commit: bool,
+    pub may_report: bool,
     pub contexts: Vec<Context>,
     /// The longest P-DATA-TF that the peer takes; "no limit" is our own maximum.
     pub peer_max_pdu: u32,
@@ -137,19 +140,24 @@ pub fn negotiate(request: &AssociationRQ, acceptance: &Acceptance, origin: Origi
     }
     let known = acceptance.callers.get(&calling).map(Vec::as_slice);
     let known = known.or(acceptance.unknown_caller.as_ref().map(std::slice::from_ref)).unwrap_or_default();
-    let (caller, may_send) = identify(known, origin).map_err(Refusal::Reject)?;
+    let (caller, rights) = identify(known, origin).map_err(Refusal::Reject)?;
     if request.presentation_contexts.is_empty() {
         return Err(Refusal::Reject(Rejection::NoContext));
     }
-    let results: Vec<_> = request.presentation_contexts.iter().map(choose).collect();
+    let commits = rights.commit || rights.report;
+    let results: Vec<_> = request.presentation_contexts.iter().map(|proposed| choose(proposed, commits)).collect();
+    let mut answer = answer(request, results.clone(), acceptance.max_pdu);
+    answer.user_variables.extend(roles(&request.user_variables, rights));
     let contexts = results.iter().zip(&request.presentation_contexts).filter_map(accepted).collect();
     Ok(Negotiated {
         caller: if caller.name.is_empty() { calling.to_string() } else { caller.name.clone() },
         associations_max: caller.associations_max,
-        may_send,
+        may_send: rights.send,
+        may_commit: rights.commit,
+        may_report: rights.report,
         contexts,
         peer_max_pdu: peer_max_pdu(&request.user_variables),
-        answer: answer(request, results, acceptance.max_pdu),
+        answer,
         calling,
         called,
     })
@@ -166,20 +174,35 @@ fn check_contexts(proposed: &[PresentationContextProposed]) -> Result<(), Refusa
 /// The first of our transfer syntaxes that the requestor offers, not the first of its own (PS3.8 9.3.3.2 leaves the
 /// choice to us): uncompressed before compressed, because it costs no decoding later, lossless before lossy. What
 /// cannot be decoded is not accepted, so that the sender decompresses it or its operator learns of it.
-fn choose(proposed: &PresentationContextProposed) -> PresentationContextResult {
+fn choose(proposed: &PresentationContextProposed, commits: bool) -> PresentationContextResult {
     let offered = |syntax: &str| proposed.transfer_syntaxes.iter().any(|offer| trim(offer) == syntax);
     let abstract_syntax = trim(&proposed.abstract_syntax);
-    let wanted = if abstract_syntax == syntaxes::VERIFICATION {
-        &[syntaxes::EXPLICIT_VR_LITTLE_ENDIAN, syntaxes::IMPLICIT_VR_LITTLE_ENDIAN]
-    } else if syntaxes::storage_name(abstract_syntax).is_some() {
-        DECODABLE
-    } else {
-        return result(proposed.id, PresentationContextResultReason::AbstractSyntaxNotSupported, None);
-    };
+    let wanted =
+        if abstract_syntax == syntaxes::VERIFICATION || (abstract_syntax == syntaxes::STORAGE_COMMITMENT && commits) {
+            &[syntaxes::EXPLICIT_VR_LITTLE_ENDIAN, syntaxes::IMPLICIT_VR_LITTLE_ENDIAN]
+        } else if syntaxes::storage_name(abstract_syntax).is_some() {
+            DECODABLE
+        } else {
+            return result(proposed.id, PresentationContextResultReason::AbstractSyntaxNotSupported, None);
+        };
     match wanted.iter().find(|syntax| offered(syntax)) {
         Some(syntax) => result(proposed.id, PresentationContextResultReason::Acceptance, Some(syntax)),
         None => result(proposed.id, PresentationContextResultReason::TransferSyntaxesNotSupported, None),
     }
+}
+
+/// The answer to a proposal of roles for storage commitment (PS3.7 D.3.3.4): a requestor that reports is its SCP, one
+/// that asks its SCU. We take back what it may not, and never give what it did not propose. Other classes keep the
+/// default roles when they are not answered.
+fn roles(proposed: &[UserVariableItem], rights: Rights) -> Option<UserVariableItem> {
+    let proposed = proposed.iter().find_map(|item| match item {
+        UserVariableItem::ScuScpRoleSelectionSubItem(uid, roles) => {
+            (trim(uid) == syntaxes::STORAGE_COMMITMENT).then_some(*roles)
+        }
+        _ => None,
+    })?;
+    let roles = RequestorRoles { scu: proposed.scu && rights.commit, scp: proposed.scp && rights.report };
+    Some(UserVariableItem::ScuScpRoleSelectionSubItem(syntaxes::STORAGE_COMMITMENT.to_owned(), roles))
 }
 
 /// A result without acceptance still holds a transfer syntax item, which means nothing (PS3.8 9.3.3.2).
@@ -203,7 +226,7 @@ fn answer(request: &AssociationRQ, results: Vec<PresentationContextResult>, max_
         called_ae_title: request.called_ae_title.clone(),
         application_context_name: syntaxes::APPLICATION_CONTEXT.to_owned(),
         presentation_contexts: results,
-        // Roles, asynchronous operations and extended negotiation stay at their defaults when they are not answered
+        // Other roles, asynchronous operations and extended negotiation stay at their defaults when they are not answered
         // (PS3.7 D.3.3).
         user_variables: user_variables(max_pdu),
     }
@@ -254,8 +277,8 @@ mod tests {
         Acceptance {
             called: vec![title("CONTOURD")],
             callers: [(title("CT01"), vec![known]), (title("BOUND"), vec![bound])].into(),
-            unknown_caller: None,
             max_pdu: 65_536,
+            ..Acceptance::default()
         }
     }
 
@@ -325,6 +348,34 @@ mod tests {
         assert_eq!(chosen, [(1, "1.2.840.10008.1.2.1"), (3, "1.2.840.10008.1.2.4.50")]);
         let reasons: Vec<u8> = found.answer.presentation_contexts.iter().map(|r| r.reason.clone() as u8).collect();
         assert_eq!(reasons, [0, 0, 4, 3]);
+    }
+
+    #[test]
+    fn offers_storage_commitment_to_those_who_may_and_answers_roles() {
+        let commitment: [(u8, &str, &[&str]); 1] =
+            [(1, syntaxes::STORAGE_COMMITMENT, &[syntaxes::IMPLICIT_VR_LITTLE_ENDIAN])];
+        let check = |commit: bool, report: bool, proposed: Option<(bool, bool)>| {
+            let mut acceptance = acceptance();
+            let caller = Caller { may_commit: commit, may_report: report, ..Caller::default() };
+            acceptance.callers.insert(title("CT01"), vec![caller]);
+            let mut request = request(&commitment);
+            let item = proposed.map(|(scu, scp)| {
+                let uid = format!("{}\0", syntaxes::STORAGE_COMMITMENT);
+                UserVariableItem::ScuScpRoleSelectionSubItem(uid, RequestorRoles { scu, scp })
+            });
+            request.user_variables.extend(item);
+            let found = negotiate(&request, &acceptance, HERE).expect("accepted");
+            let answered = found.answer.user_variables.iter().find_map(|item| match item {
+                UserVariableItem::ScuScpRoleSelectionSubItem(_, roles) => Some((roles.scu, roles.scp)),
+                _ => None,
+            });
+            (found.contexts.len(), answered)
+        };
+        assert_eq!(check(false, false, None), (0, None), "nobody by default");
+        assert_eq!(check(true, false, None), (1, None));
+        assert_eq!(check(false, true, Some((false, true))), (1, Some((false, true))));
+        assert_eq!(check(true, false, Some((true, true))), (1, Some((true, false))), "only taken back");
+        assert_eq!(check(true, true, Some((true, false))), (1, Some((true, false))), "never given");
     }
 
     #[test]

@@ -21,6 +21,18 @@ pub struct Caller {
     pub associations_max: Option<usize>,
     /// Whether it may store; C-ECHO is open to every known caller.
     pub may_send: bool,
+    /// Whether it may ask us to commit to what it has stored (PS3.4 J).
+    pub may_commit: bool,
+    /// Whether we ask it for storage commitment, so that it may report to us.
+    pub may_report: bool,
+}
+
+/// What a caller may do: all that the peers may that it can be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Rights {
+    pub send: bool,
+    pub commit: bool,
+    pub report: bool,
 }
 
 /// Addresses with the same first bits; one address alone is a network too.
@@ -184,7 +196,7 @@ pub struct Origin<'a> {
 ///
 /// Of several with one title (a scanner and its console) those count whose address and certificate fit: what one of them
 /// may, the caller may. It is counted as the one that says most about itself.
-pub(super) fn identify<'a>(known: &'a [Caller], origin: Origin<'_>) -> Result<(&'a Caller, bool), Rejection> {
+pub(super) fn identify<'a>(known: &'a [Caller], origin: Origin<'_>) -> Result<(&'a Caller, Rights), Rejection> {
     if known.is_empty() {
         return Err(Rejection::CallingAeTitle);
     }
@@ -199,11 +211,12 @@ pub(super) fn identify<'a>(known: &'a [Caller], origin: Origin<'_>) -> Result<(&
         return Err(Rejection::CallingAddress);
     }
     let fitting: Vec<&Caller> = here.into_iter().filter(certified).collect();
-    let may_send = fitting.iter().any(|caller| caller.may_send);
+    let any = |may: fn(&Caller) -> bool| fitting.iter().any(|caller| may(caller));
+    let rights = Rights { send: any(|c| c.may_send), commit: any(|c| c.may_commit), report: any(|c| c.may_report) };
     let says = |caller: &&Caller| (caller.certificate.is_some(), !caller.from.is_empty());
     let missing = if origin.certificate.is_some() { Rejection::CallingCertificate } else { Rejection::NoCertificate };
     // Of equals the first: `max_by_key` takes the last.
-    fitting.into_iter().rev().max_by_key(says).map(|caller| (caller, may_send)).ok_or(missing)
+    fitting.into_iter().rev().max_by_key(says).map(|caller| (caller, rights)).ok_or(missing)
 }
 
 #[cfg(test)]
@@ -258,12 +271,12 @@ mod tests {
     fn caller(name: &str, from: &[&str], certificate: Option<u8>, may_send: bool) -> Caller {
         let rule = |byte| CertificateRule { sha256: vec![Fingerprint([byte; 32])], names: vec!["ct.example".into()] };
         let from = from.iter().map(|text| network(text)).collect();
-        Caller { name: name.into(), from, certificate: certificate.map(rule), may_send, associations_max: None }
+        Caller { name: name.into(), from, certificate: certificate.map(rule), may_send, ..Caller::default() }
     }
 
     fn check(known: &[Caller], address: &str, certificate: Option<Certificate>) -> Result<(String, bool), Rejection> {
         let origin = Origin { address: address.parse().expect("an address"), certificate: certificate.as_ref() };
-        identify(known, origin).map(|(caller, may_send)| (caller.name.clone(), may_send))
+        identify(known, origin).map(|(caller, rights)| (caller.name.clone(), rights.send))
     }
 
     fn presented(byte: u8, names: &[&str]) -> Option<Certificate> {

@@ -15,6 +15,10 @@ const MESSAGE_ID_BEING_RESPONDED_TO: u16 = 0x0120;
 const PRIORITY: u16 = 0x0700;
 const COMMAND_DATA_SET_TYPE: u16 = 0x0800;
 const STATUS: u16 = 0x0900;
+const REQUESTED_SOP_CLASS_UID: u16 = 0x0003;
+const REQUESTED_SOP_INSTANCE_UID: u16 = 0x1001;
+const EVENT_TYPE_ID: u16 = 0x1002;
+const ACTION_TYPE_ID: u16 = 0x1008;
 const ERROR_COMMENT: u16 = 0x0902;
 const AFFECTED_SOP_INSTANCE_UID: u16 = 0x1000;
 
@@ -22,7 +26,10 @@ const AFFECTED_SOP_INSTANCE_UID: u16 = 0x1000;
 const NO_DATA_SET: u16 = 0x0101;
 
 const C_STORE_RQ: u16 = 0x0001;
+const C_FIND_RQ: u16 = 0x0020;
 const C_ECHO_RQ: u16 = 0x0030;
+const N_EVENT_REPORT_RQ: u16 = 0x0100;
+const N_ACTION_RQ: u16 = 0x0130;
 const C_CANCEL_RQ: u16 = 0x0FFF;
 const RESPONSE_BIT: u16 = 0x8000;
 
@@ -40,6 +47,10 @@ pub enum Command {
     /// C-CANCEL-RQ: nothing here can be cancelled; it is not answered (PS3.7 9.3.2.3).
     Cancel,
     Response(Response),
+    /// N-ACTION-RQ (PS3.7 10.3.4.1).
+    Action(NormalizedRequest),
+    /// N-EVENT-REPORT-RQ (PS3.7 10.3.1.1).
+    EventReport(NormalizedRequest),
     /// A request for another service.
     Other {
         field: u16,
@@ -61,6 +72,17 @@ pub struct StoreRequest {
     pub sop_class_uid: Result<Uid, UidError>,
     pub sop_instance_uid: Result<Uid, UidError>,
     /// Whether a data set follows, as it has to.
+    pub has_data_set: bool,
+}
+
+/// N-ACTION-RQ or N-EVENT-REPORT-RQ. As with C-STORE, what is bad in it is answered, not aborted.
+#[derive(Debug, PartialEq)]
+pub struct NormalizedRequest {
+    pub message_id: u16,
+    pub sop_class_uid: Result<Uid, UidError>,
+    pub sop_instance_uid: Result<Uid, UidError>,
+    /// Action Type ID or Event Type ID.
+    pub type_id: Option<u16>,
     pub has_data_set: bool,
 }
 
@@ -156,6 +178,41 @@ impl CommandSet {
         set
     }
 
+    /// A C-FIND-RQ of medium priority, with a data set.
+    pub fn find_request(message_id: u16, sop_class_uid: &str) -> CommandSet {
+        let mut set = CommandSet::default();
+        set.put_text(AFFECTED_SOP_CLASS_UID, sop_class_uid, 0);
+        set.put_u16(COMMAND_FIELD, C_FIND_RQ);
+        set.put_u16(MESSAGE_ID, message_id);
+        set.put_u16(PRIORITY, 0);
+        set.put_u16(COMMAND_DATA_SET_TYPE, 0);
+        set
+    }
+
+    /// An N-ACTION-RQ on a well-known instance, with a data set.
+    pub fn action_request(message_id: u16, sop_class: &str, sop_instance: &str, action_type: u16) -> CommandSet {
+        let mut set = CommandSet::default();
+        set.put_text(REQUESTED_SOP_CLASS_UID, sop_class, 0);
+        set.put_u16(COMMAND_FIELD, N_ACTION_RQ);
+        set.put_u16(MESSAGE_ID, message_id);
+        set.put_u16(COMMAND_DATA_SET_TYPE, 0);
+        set.put_text(REQUESTED_SOP_INSTANCE_UID, sop_instance, 0);
+        set.put_u16(ACTION_TYPE_ID, action_type);
+        set
+    }
+
+    /// An N-EVENT-REPORT-RQ of a well-known instance, with a data set.
+    pub fn event_report_request(message_id: u16, sop_class: &str, sop_instance: &str, event_type: u16) -> CommandSet {
+        let mut set = CommandSet::default();
+        set.put_text(AFFECTED_SOP_CLASS_UID, sop_class, 0);
+        set.put_u16(COMMAND_FIELD, N_EVENT_REPORT_RQ);
+        set.put_u16(MESSAGE_ID, message_id);
+        set.put_u16(COMMAND_DATA_SET_TYPE, 0);
+        set.put_text(AFFECTED_SOP_INSTANCE_UID, sop_instance, 0);
+        set.put_u16(EVENT_TYPE_ID, event_type);
+        set
+    }
+
     /// The response to this request. It repeats the UIDs of the request as far as they are UIDs.
     ///
     /// # Errors
@@ -163,7 +220,8 @@ impl CommandSet {
     pub fn response(&self, outcome: Outcome) -> Result<CommandSet, CommandError> {
         let (status, comment) = outcome.status();
         let mut set = CommandSet::default();
-        if let Ok(uid) = self.uid(AFFECTED_SOP_CLASS_UID) {
+        // What is "requested" in an N-ACTION-RQ is "affected" in its response (PS3.7 10.3.4).
+        if let Ok(uid) = self.uid(AFFECTED_SOP_CLASS_UID).or_else(|_| self.uid(REQUESTED_SOP_CLASS_UID)) {
             set.put_text(AFFECTED_SOP_CLASS_UID, uid.as_str(), 0);
         }
         set.put_u16(COMMAND_FIELD, self.u16(COMMAND_FIELD)? | RESPONSE_BIT);
@@ -173,8 +231,13 @@ impl CommandSet {
         if !comment.is_empty() {
             set.put_text(ERROR_COMMENT, comment, b' ');
         }
-        if let Ok(uid) = self.uid(AFFECTED_SOP_INSTANCE_UID) {
+        if let Ok(uid) = self.uid(AFFECTED_SOP_INSTANCE_UID).or_else(|_| self.uid(REQUESTED_SOP_INSTANCE_UID)) {
             set.put_text(AFFECTED_SOP_INSTANCE_UID, uid.as_str(), 0);
+        }
+        for element in [EVENT_TYPE_ID, ACTION_TYPE_ID] {
+            if let Ok(type_id) = self.u16(element) {
+                set.put_u16(element, type_id);
+            }
         }
         Ok(set)
     }
@@ -201,6 +264,20 @@ impl CommandSet {
                 message_id,
                 sop_class_uid: self.uid(AFFECTED_SOP_CLASS_UID),
                 sop_instance_uid: self.uid(AFFECTED_SOP_INSTANCE_UID),
+                has_data_set,
+            }),
+            N_ACTION_RQ => Command::Action(NormalizedRequest {
+                message_id,
+                sop_class_uid: self.uid(REQUESTED_SOP_CLASS_UID),
+                sop_instance_uid: self.uid(REQUESTED_SOP_INSTANCE_UID),
+                type_id: self.u16(ACTION_TYPE_ID).ok(),
+                has_data_set,
+            }),
+            N_EVENT_REPORT_RQ => Command::EventReport(NormalizedRequest {
+                message_id,
+                sop_class_uid: self.uid(AFFECTED_SOP_CLASS_UID),
+                sop_instance_uid: self.uid(AFFECTED_SOP_INSTANCE_UID),
+                type_id: self.u16(EVENT_TYPE_ID).ok(),
                 has_data_set,
             }),
             _ => Command::Other { field, message_id, has_data_set },
@@ -276,6 +353,21 @@ mod tests {
         assert_eq!((response.field, response.message_id, response.status.0), (0x8001, 513, 0xA700));
         assert!(response.comment.starts_with("storage is full"));
         assert_eq!(back.uid(AFFECTED_SOP_INSTANCE_UID), Ok(uid("1.2.3.4")));
+    }
+
+    #[test]
+    fn answers_a_normalised_request_with_what_it_requested() {
+        let request = CommandSet::action_request(5, "1.2.840.10008.1.20.1", "1.2.840.10008.1.20.1.1", 1);
+        let request = CommandSet::decode(request.encode().into()).expect("a command");
+        let Ok(Command::Action(action)) = request.command() else { panic!("an N-ACTION") };
+        assert_eq!((action.message_id, action.type_id, action.has_data_set), (5, Some(1), true));
+        let response = request.response(Outcome::Accepted).expect("a response");
+        let back = CommandSet::decode(response.encode().into()).expect("in rising order");
+        let Ok(Command::Response(told)) = back.command() else { panic!("a response") };
+        assert_eq!((told.field, told.message_id, told.status.0), (0x8130, 5, 0));
+        assert_eq!(back.uid(AFFECTED_SOP_CLASS_UID), Ok(uid("1.2.840.10008.1.20.1")));
+        assert_eq!(back.uid(AFFECTED_SOP_INSTANCE_UID), Ok(uid("1.2.840.10008.1.20.1.1")));
+        assert_eq!(back.u16(ACTION_TYPE_ID), Ok(1));
     }
 
     #[test]

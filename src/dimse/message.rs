@@ -111,6 +111,7 @@ impl Reassembly {
         let has_data_set = match &command {
             Command::Store(store) => store.has_data_set,
             Command::Response(response) => response.has_data_set,
+            Command::Action(request) | Command::EventReport(request) => request.has_data_set,
             Command::Other { has_data_set, .. } => *has_data_set,
             Command::Echo(_) | Command::Cancel => false,
         };

@@ -6,6 +6,8 @@
 mod acceptance;
 mod caller;
 mod command;
+pub mod commitment;
+pub mod find;
 mod message;
 mod pdu;
 mod status;
@@ -13,7 +15,7 @@ pub mod syntaxes;
 
 pub use acceptance::{Acceptance, Context, Negotiated, Refusal, Rejection, negotiate, peer_max_pdu, user_variables};
 pub use caller::{Caller, Certificate, CertificateRule, Fingerprint, FingerprintError, Network, NetworkError, Origin};
-pub use command::{Command, CommandError, CommandSet, EchoRequest, Response, StoreRequest};
+pub use command::{Command, CommandError, CommandSet, EchoRequest, NormalizedRequest, Response, StoreRequest};
 pub use message::{MessageError, Part, Reassembly};
 pub use pdu::{
     AbortReason, Pdu, PduError, Pdv, Pdvs, decode_pdu, encode_abort, encode_data, encode_message, encode_pdu,

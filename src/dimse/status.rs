@@ -42,13 +42,31 @@ pub enum Outcome {
     UnrecognizedOperation,
     /// The command lacks an argument, or has one of the wrong kind.
     MistypedArgument,
+    /// The request is recorded durably; what becomes of it is told later (N-ACTION), or the report was taken.
+    Accepted,
+    /// This caller may not ask for storage commitment.
+    CommitmentNotAuthorized,
+    /// The request names another SOP class than that of its service.
+    NoSuchSopClass,
+    /// The request names another SOP instance than the well-known one.
+    NoSuchSopInstance,
+    /// The service has no action of this number.
+    NoSuchAction,
+    /// The service has no event of this number.
+    NoSuchEventType,
+    /// The data set of the request lacks what the service requires, or names what is not known here.
+    InvalidArgument,
+    /// The Transaction UID is that of an earlier request for other instances.
+    DuplicateTransaction,
+    /// More was asked for than is allowed at a time.
+    ResourceLimitation,
     /// A defect of this program.
     ProcessingFailure,
 }
 
 impl Outcome {
     /// Every outcome, for the tables of tests and documentation.
-    pub const ALL: [Outcome; 17] = [
+    pub const ALL: [Outcome; 26] = [
         Outcome::Verified,
         Outcome::Stored,
         Outcome::Identical,
@@ -65,6 +83,15 @@ impl Outcome {
         Outcome::NotAuthorized,
         Outcome::UnrecognizedOperation,
         Outcome::MistypedArgument,
+        Outcome::Accepted,
+        Outcome::CommitmentNotAuthorized,
+        Outcome::NoSuchSopClass,
+        Outcome::NoSuchSopInstance,
+        Outcome::NoSuchAction,
+        Outcome::NoSuchEventType,
+        Outcome::InvalidArgument,
+        Outcome::DuplicateTransaction,
+        Outcome::ResourceLimitation,
         Outcome::ProcessingFailure,
     ];
 
@@ -74,7 +101,7 @@ impl Outcome {
     /// stand for the other. PS3.7 C.5.9 gives 0110 to failures that have no better word.
     pub fn status(self) -> (Status, &'static str) {
         let (code, comment) = match self {
-            Outcome::Verified | Outcome::Stored | Outcome::Identical => (0x0000, ""),
+            Outcome::Verified | Outcome::Stored | Outcome::Identical | Outcome::Accepted => (0x0000, ""),
             Outcome::Different => (0x0111, "other bytes are stored under this SOP Instance UID"),
             Outcome::OutOfResources => (0xA700, "storage is full or failing; try again later"),
             Outcome::TooLarge => (0xA700, "the instance is larger than the limit"),
@@ -88,6 +115,14 @@ impl Outcome {
             Outcome::NotAuthorized => (0x0124, "this AE title may not store here"),
             Outcome::UnrecognizedOperation => (0x0211, "unrecognized operation"),
             Outcome::MistypedArgument => (0x0212, "an argument of the command is missing or no UID"),
+            Outcome::CommitmentNotAuthorized => (0x0124, "this AE title may not ask for storage commitment"),
+            Outcome::NoSuchSopClass => (0x0118, "the SOP class is not that of this service"),
+            Outcome::NoSuchSopInstance => (0x0112, "the SOP instance is not the well-known one"),
+            Outcome::NoSuchAction => (0x0123, "the service has action 1 alone"),
+            Outcome::NoSuchEventType => (0x0113, "the service has events 1 and 2 alone"),
+            Outcome::InvalidArgument => (0x0115, "the data set lacks something or names what is not known"),
+            Outcome::DuplicateTransaction => (0x0131, "this Transaction UID was used for other instances"),
+            Outcome::ResourceLimitation => (0x0213, "too much at a time; ask in parts, or later"),
             Outcome::ProcessingFailure => (0x0110, "processing failure; see the log of the gateway"),
         };
         (Status(code), comment)
@@ -135,7 +170,7 @@ mod tests {
     #[test]
     fn only_durable_outcomes_are_success() {
         let good: Vec<Outcome> = Outcome::ALL.into_iter().filter(|outcome| outcome.is_success()).collect();
-        assert_eq!(good, [Outcome::Verified, Outcome::Stored, Outcome::Identical]);
+        assert_eq!(good, [Outcome::Verified, Outcome::Stored, Outcome::Identical, Outcome::Accepted]);
     }
 
     #[test]
@@ -151,7 +186,9 @@ mod tests {
     #[test]
     fn own_trouble_is_transient_and_bad_content_is_not() {
         for outcome in Outcome::ALL.into_iter().filter(|outcome| !outcome.is_success()) {
-            let ours = matches!(outcome, Outcome::OutOfResources | Outcome::TooLarge | Outcome::ProcessingFailure);
+            let ours =
+                [Outcome::OutOfResources, Outcome::TooLarge, Outcome::ResourceLimitation, Outcome::ProcessingFailure]
+                    .contains(&outcome);
             assert_eq!(outcome.status().0.is_transient(), ours, "{outcome:?}");
         }
     }

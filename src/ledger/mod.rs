@@ -3,6 +3,7 @@
 //! Every call of [`Ledger::apply`] is one transaction in WAL mode with synchronous=FULL: when it returns, the records
 //! survive the end of the process and of the power. Rows hold the record as JSON beside the columns that are asked for.
 
+mod commitments;
 mod removal;
 mod schema;
 
@@ -16,7 +17,7 @@ use serde::de::DeserializeOwned;
 use thiserror::Error;
 
 use crate::dicom::SeriesKey;
-use crate::job::{DeliveryState, Job, JobId, JobState, ProducedObject};
+use crate::job::{Job, JobId, JobState, ProducedObject};
 use crate::node::{Record, Restored, SeriesRecord};
 
 /// Why the ledger could not be read or written. All are for the operator.
@@ -137,7 +138,7 @@ impl Ledger {
             )?,
             jobs: self.documents(
                 "job",
-                "SELECT document FROM job WHERE state NOT IN ('delivered', 'failed') ORDER BY created_at, id",
+                "SELECT document FROM job WHERE state NOT IN ('sent', 'delivered', 'failed') ORDER BY created_at, id",
                 &[],
             )?,
             known: self
@@ -145,6 +146,7 @@ impl Ledger {
                 .iter()
                 .filter_map(|id| JobId::parse(id))
                 .collect(),
+            commitments: self.open_commitments()?,
         })
     }
 
@@ -317,6 +319,7 @@ fn write_record(transaction: &Transaction<'_>, record: &Record) -> rusqlite::Res
         Record::Job(job) => write_job(transaction, job).and_then(|()| removal::is_back(transaction, &job.id))?,
         Record::Removing(removal) => removal::begin(transaction, removal)?,
         Record::Removed(series) => removal::end(transaction, series)?,
+        Record::Commitment(commitment) => commitments::write(transaction, commitment)?,
         Record::History { at, series, job, text } => {
             let sql = "INSERT INTO history (at, study, series, job, text) VALUES (:at, :study, :series, :job, :text)";
             transaction.prepare_cached(sql)?.execute(named_params! {
@@ -350,12 +353,8 @@ fn write_job(transaction: &Transaction<'_>, job: &Job) -> rusqlite::Result<()> {
     })?;
     let sql = "INSERT OR REPLACE INTO delivery (job, destination, state, attempts, reason) VALUES (?1, ?2, ?3, ?4, ?5)";
     for delivery in &job.deliveries {
-        let state = match delivery.state {
-            DeliveryState::Pending { .. } => "pending",
-            DeliveryState::Done { .. } => "done",
-            DeliveryState::Refused { .. } => "refused",
-        };
-        let values = params![job.id.as_str(), delivery.to, state, delivery.attempts, delivery.last_reason];
+        let values =
+            params![job.id.as_str(), delivery.to, delivery.state.name(), delivery.attempts, delivery.last_reason];
         transaction.prepare_cached(sql)?.execute(values)?;
     }
     Ok(())
@@ -365,7 +364,7 @@ fn write_job(transaction: &Transaction<'_>, job: &Job) -> rusqlite::Result<()> {
 mod tests {
     use super::*;
     use crate::dicom::Uid;
-    use crate::job::Delivery;
+    use crate::job::{Delivery, DeliveryState};
     use crate::node::{Placed, SeriesState, Stored};
 
     fn key() -> SeriesKey {
@@ -402,6 +401,7 @@ mod tests {
             jobs: Vec::new(),
             assessed_at: None,
             open: std::collections::BTreeMap::from([("p".to_owned(), "waits for pet".to_owned())]),
+            committed_at: None,
         }
     }
 

@@ -71,5 +71,22 @@ CREATE TABLE removal (
 CREATE TABLE gone (
     job TEXT NOT NULL PRIMARY KEY
 ) WITHOUT ROWID;
+-- Storage commitment names an instance by its SOP Instance UID alone.
+CREATE INDEX instance_by_sop ON instance (sop);
+
+CREATE TABLE commitment (
+    peer TEXT NOT NULL,
+    transaction_uid TEXT NOT NULL,
+    state TEXT NOT NULL,
+    asked_at TEXT NOT NULL,
+    document TEXT NOT NULL,
+    PRIMARY KEY (peer, transaction_uid)
+) WITHOUT ROWID;
+CREATE INDEX commitment_by_time ON commitment (asked_at);
+
+-- What was called delivered was answered with success; nobody was asked whether it has it.
+UPDATE delivery SET state = 'sent' WHERE state = 'done';
+UPDATE job SET state = 'sent', document = json_set(document, '$.state', 'sent')
+    WHERE state = 'delivered' AND id IN (SELECT job FROM delivery);
 ",
 ];

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::{Effect, Order, Record, Source};
 use crate::dicom::{SeriesKey, Uid};
-use crate::job::{Delivery, DeliveryState, Job, JobEvent, JobId, JobInput, JobState};
+use crate::job::{Delivery, DeliveryState, Job, JobEvent, JobId, JobInput, JobState, Proof};
 
 /// A job of an order, queued.
 pub(super) fn new_job(id: JobId, series: &SeriesKey, series_revision: u32, order: Order, now: Timestamp) -> Job {
@@ -50,7 +50,11 @@ pub(super) fn describe(job: &Job, event: &JobEvent) -> String {
         JobEvent::WorkerLost { cause } => format!("the worker was lost: {cause}"),
         JobEvent::Stopped => "back in the queue: the gateway was stopped".to_owned(),
         JobEvent::Interrupted => format!("run {} was found interrupted: the gateway ended while it ran", job.runs),
-        JobEvent::Sent { to } => format!("delivered to {to}"),
+        JobEvent::Sent { to, remark } => with(format!("sent to {to}"), remark),
+        JobEvent::Unverified { to, remark, .. } => with(format!("sent to {to}, to be verified"), remark),
+        JobEvent::Asked { to, reason, ask_at, .. } => format!("{to}: {reason}; until {ask_at:.0}"),
+        JobEvent::Verified { to, proof: Proof::Committed } => format!("delivered to {to}: it has committed to keep it"),
+        JobEvent::Verified { to, .. } => format!("delivered to {to}: it shows everything"),
         JobEvent::SendFailed { to, reason, not_before } => {
             format!("not delivered to {to}: {reason}; next attempt not before {not_before:.0}")
         }
@@ -58,7 +62,7 @@ pub(super) fn describe(job: &Job, event: &JobEvent) -> String {
         JobEvent::Retried { .. } => "an operator asked for it again".to_owned(),
     };
     match &job.state {
-        JobState::Delivered => format!("{what}; the job is done"),
+        state if state.is_done() => format!("{what}; the job is done: {}", state.name()),
         JobState::Failed { .. } => format!("{what}; the job has failed and waits for an operator"),
         _ => what,
     }
@@ -93,6 +97,10 @@ pub(super) fn describe_queued_alone(job: &Job) -> String {
         "" => "queued".to_owned(),
         volume => format!("queued: {volume}"),
     }
+}
+
+fn with(what: String, remark: &str) -> String {
+    if remark.is_empty() { what } else { format!("{what}; {remark}") }
 }
 
 /// What the history says of a job of several series.

@@ -7,29 +7,35 @@
 
 mod arrival;
 mod assessment;
+mod commitment;
 mod jobs;
 mod join;
 mod retention;
 mod series;
 mod sets;
 mod together;
+mod verify;
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::dicom::{AeTitle, SeriesKey, Uid};
-use crate::job::{Delivery, DeliveryState, Job, JobEvent, JobId, JobState, RetryPolicy, Run};
+use crate::dimse::Outcome;
+use crate::dimse::commitment::{CommitmentReport, Reference};
+use crate::job::{Delivery, DeliveryState, Job, JobEvent, JobId, JobState, RetryPolicy, Run, Verification};
 use crate::pipeline::Completeness;
 use crate::route::Arrival;
 
 pub use arrival::{Association, Placed};
 pub use assessment::{Assessment, InputRules, Offer, Order, SlotRule, Source, Verdict};
+pub use commitment::{Commitment, CommitmentAsked, CommitmentKey, CommitmentState, Looked};
 pub use join::{Candidate, Chosen, Joined, join};
 pub use retention::Removal;
 pub use series::{SeriesRecord, SeriesState};
 pub use together::{Filled, Together, together};
+pub use verify::{Confirmation, Question};
 
 use jobs::{describe, describe_queued, describe_queued_alone, new_job, note};
 use series::Gathering;
@@ -52,12 +58,24 @@ pub enum Event {
     WorkerLost { job: JobId, cause: String },
     /// The answer to [`Effect::Send`].
     Answered { job: JobId, to: String, answer: Answer },
+    /// The answer to [`Effect::Verify`].
+    Confirmed { job: JobId, to: String, question: Question, said: Confirmation },
+    /// A peer asks for storage commitment; it is answered by [`Effect::Reply`].
+    CommitmentAsked(Box<CommitmentAsked>),
+    /// The answer to [`Effect::Check`], in the order of the references.
+    CommitmentChecked { key: CommitmentKey, looked: Vec<Looked> },
+    /// The answer to [`Effect::Report`].
+    CommitmentReported { key: CommitmentKey, answer: Answer },
+    /// A peer that we have asked for storage commitment reports; these of our peers have its title. It is answered by
+    /// [`Effect::Reply`].
+    ReportReceived { token: u64, peers: Vec<String>, report: Box<CommitmentReport> },
     /// An operator wants a failed job again. The shell brings the job as recorded, and says whether its objects exist.
     Retry { job: Box<Job>, objects: bool },
     /// A new configuration is active.
     Settings(Box<Settings>),
-    /// Series that have been at rest since before this time are to be removed.
-    Expire { before: Timestamp },
+    /// Series that have been at rest since before this time are to be removed; those of which something was committed
+    /// to a peer only when that was before the other time, and never without it.
+    Expire { before: Timestamp, committed_before: Option<Timestamp> },
     /// The answer to [`Effect::Remove`].
     Removed { series: SeriesKey },
     /// Time has passed.
@@ -77,6 +95,14 @@ pub enum Effect {
     Infer { job: Box<Job> },
     /// Send the objects of the job to one destination: these files, or all where the run did not say whom they are for.
     Send { job: JobId, to: String, files: Option<Vec<String>> },
+    /// Ask a destination whether it has these objects of the job.
+    Verify { job: JobId, to: String, files: Option<Vec<String>>, question: Question },
+    /// Answer the peer that waits under this token.
+    Reply { token: u64, outcome: Outcome },
+    /// Look whether these instances are here, whole.
+    Check { key: CommitmentKey, references: Vec<Reference> },
+    /// Tell the peer what is committed: on the association that has asked while it is open, else on another.
+    Report { commitment: Box<Commitment> },
     /// Remove the instances of a series and the objects of its jobs: they are older than the site keeps them. What was
     /// stored meanwhile, of which the node was not told yet, stays and is told again.
     Remove(Removal),
@@ -93,6 +119,7 @@ pub enum Record {
     Removing(Removal),
     /// Its files are gone.
     Removed(SeriesKey),
+    Commitment(Box<Commitment>),
     /// A line for people, about a series or a job. Holds no patient attribute.
     History {
         at: Timestamp,
@@ -122,8 +149,8 @@ pub struct Stored {
 /// How a delivery ended.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Answer {
-    /// Every object was answered with success.
-    Sent,
+    /// Everything was answered with success; warnings are in the remark.
+    Sent { remark: String },
     /// Not this time.
     Again { reason: String },
     /// Never.
@@ -143,6 +170,10 @@ pub struct Settings {
     /// Retry policy of each peer by name, else `retry_default`.
     pub retry: BTreeMap<String, RetryPolicy>,
     pub retry_default: RetryPolicy,
+    /// How each peer by name is asked whether it has what it was sent; the others are not asked.
+    pub verify: BTreeMap<String, Verification>,
+    /// Retry policy for reports of storage commitment by the title of the peer, else `retry_default`.
+    pub commitment_retry: BTreeMap<AeTitle, RetryPolicy>,
 }
 
 /// What was recorded before the gateway ended.
@@ -154,6 +185,8 @@ pub struct Restored {
     pub jobs: Vec<Job>,
     /// The names of all jobs ever made.
     pub known: Vec<JobId>,
+    /// The storage commitments that are not reported.
+    pub commitments: Vec<Commitment>,
 }
 
 /// The state of the gateway.
@@ -165,6 +198,14 @@ pub struct Node {
     jobs: BTreeMap<JobId, Job>,
     known: HashSet<JobId>,
     sending: BTreeSet<(JobId, String)>,
+    /// Deliveries whose destination is being asked whether it has them.
+    verifying: BTreeSet<(JobId, String)>,
+    /// Transactions of ours that were decided, the latest ones.
+    verdicts: VecDeque<Uid>,
+    /// Transactions of peers that are not reported; those that are looked at, and those whose report is under way.
+    commitments: BTreeMap<CommitmentKey, Commitment>,
+    checking: BTreeSet<CommitmentKey>,
+    reporting: BTreeSet<CommitmentKey>,
     /// Pipelines of several series that wait, and when to look again; `None` until something happens.
     open: BTreeMap<Group, Option<Timestamp>>,
     /// Since when this life lasts: nothing is taken for late that the gateway was not there to receive.
@@ -180,6 +221,11 @@ impl Node {
             jobs: BTreeMap::new(),
             known: HashSet::new(),
             sending: BTreeSet::new(),
+            verifying: BTreeSet::new(),
+            verdicts: VecDeque::new(),
+            commitments: BTreeMap::new(),
+            checking: BTreeSet::new(),
+            reporting: BTreeSet::new(),
             open: BTreeMap::new(),
             started_at: Timestamp::UNIX_EPOCH,
         }
@@ -210,6 +256,7 @@ impl Node {
                 node.jobs.insert(job.id.clone(), job);
             }
         }
+        node.commitments = restored.commitments.into_iter().map(|known| (known.key(), known)).collect();
         node.reopen_sets();
         effects.extend(node.proceed(now));
         (node, effects)
@@ -228,12 +275,17 @@ impl Node {
             Event::RunFailed { job, cause } => self.advance(&job, &JobEvent::RunFailed { cause }, now),
             Event::WorkerLost { job, cause } => self.advance(&job, &JobEvent::WorkerLost { cause }, now),
             Event::Answered { job, to, answer } => self.answered(&job, to, answer, now),
+            Event::Confirmed { job, to, question, said } => self.confirmed(&job, &to, &question, said, now),
+            Event::CommitmentAsked(asked) => self.commitment_asked(*asked, now),
+            Event::CommitmentChecked { key, looked } => self.commitment_checked(&key, looked, now),
+            Event::CommitmentReported { key, answer } => self.commitment_reported(&key, answer, now),
+            Event::ReportReceived { token, peers, report } => self.report_received(token, &peers, &report, now),
             Event::Retry { job, objects } => self.retry(*job, objects, now),
             Event::Settings(settings) => {
                 self.settings = *settings;
                 Vec::new()
             }
-            Event::Expire { before } => self.expire(before, now),
+            Event::Expire { before, committed_before } => self.expire(before, committed_before, now),
             Event::Removed { series } => vec![Effect::Record(Record::Removed(series))],
             Event::Stopping => return self.stopping(now),
             Event::Tick => Vec::new(),
@@ -251,7 +303,7 @@ impl Node {
     /// optional series.
     pub fn is_idle(&self) -> bool {
         let waits = self.open.values().any(Option::is_some);
-        self.jobs.is_empty() && !waits && self.series.values().all(Gathering::is_settled)
+        self.jobs.is_empty() && self.commitments.is_empty() && !waits && self.series.values().all(Gathering::is_settled)
     }
 
     fn stored(&mut self, stored: Stored, now: Timestamp) -> Vec<Effect> {
@@ -316,7 +368,7 @@ impl Node {
         }
         let text = describe(job, event);
         let effects = vec![Effect::Record(Record::Job(Box::new(job.clone()))), note(now, job, &text)];
-        if matches!(job.state, JobState::Delivered | JobState::Failed { .. }) {
+        if job.state.is_final() {
             self.jobs.remove(id);
         }
         effects
@@ -327,20 +379,23 @@ impl Node {
         let Some(delivery) = self.jobs.get(id).and_then(|job| job.deliveries.iter().find(|d| d.to == to)) else {
             return Vec::new();
         };
-        let policy = self.settings.retry.get(&to).unwrap_or(&self.settings.retry_default);
         let event = match answer {
-            Answer::Sent => JobEvent::Sent { to },
+            Answer::Sent { remark } => self.sent(delivery, id, remark, now),
             Answer::Refused { reason } => JobEvent::SendRefused { to, reason },
-            Answer::Again { reason } if policy.too_old(delivery.since, now) => JobEvent::SendRefused {
-                to,
-                reason: format!("given up after {} attempts: {reason}", delivery.attempts + 1),
-            },
-            Answer::Again { reason } => {
-                let not_before = now.checked_add(policy.wait(delivery.attempts + 1)).unwrap_or(Timestamp::MAX);
-                JobEvent::SendFailed { to, reason, not_before }
-            }
+            Answer::Again { reason } => self.failed(delivery, reason, delivery.attempts + 1, now),
         };
         self.advance(id, &event, now)
+    }
+
+    /// What follows when the objects are not there after so many attempts: again, or for good when it is too late.
+    fn failed(&self, delivery: &Delivery, reason: String, attempts: u32, now: Timestamp) -> JobEvent {
+        let to = delivery.to.clone();
+        let policy = self.settings.retry.get(&to).unwrap_or(&self.settings.retry_default);
+        if policy.too_old(delivery.since, now) {
+            return JobEvent::SendRefused { to, reason: format!("given up after {attempts} attempts: {reason}") };
+        }
+        let not_before = now.checked_add(policy.wait(attempts)).unwrap_or(Timestamp::MAX);
+        JobEvent::SendFailed { to, reason, not_before }
     }
 
     fn retry(&mut self, job: Job, objects: bool, now: Timestamp) -> Vec<Effect> {
@@ -375,6 +430,8 @@ impl Node {
         effects.extend(self.proceed_sets(now));
         effects.extend(self.start_jobs(now));
         effects.extend(self.start_deliveries(now));
+        effects.extend(self.start_verifications(now));
+        effects.extend(self.proceed_commitments(now));
         effects
     }
 

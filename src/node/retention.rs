@@ -25,10 +25,16 @@ pub struct Removal {
 }
 
 impl Node {
-    pub(super) fn expire(&mut self, before: Timestamp, now: Timestamp) -> Vec<Effect> {
+    pub(super) fn expire(
+        &mut self,
+        before: Timestamp,
+        committed_before: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Vec<Effect> {
         let inputs = self.jobs.values().flat_map(Job::inputs);
         let busy: BTreeSet<SeriesKey> = inputs.map(|input| input.series).collect();
-        let old = self.series.iter().filter(|(key, g)| g.rests_since_before(before) && !busy.contains(*key));
+        let rests = |g: &Gathering| g.rests_since_before(before) && !g.is_committed_since(committed_before);
+        let old = self.series.iter().filter(|(key, g)| rests(g) && !busy.contains(*key));
         let old: Vec<SeriesKey> = old.map(|(key, _)| key.clone()).collect();
         let mut effects = Vec::new();
         for series in old {

@@ -70,6 +70,9 @@ pub struct SeriesRecord {
     /// Pipelines of several series that it can be part of and that have not run on it yet, each with what is missing.
     #[serde(default)]
     pub open: BTreeMap<String, String>,
+    /// When an instance of it was last committed to a peer (PS3.4 J): it is kept longer then.
+    #[serde(default)]
+    pub committed_at: Option<Timestamp>,
 }
 
 /// A series while the node knows it.
@@ -100,6 +103,7 @@ impl Gathering {
             jobs: Vec::new(),
             assessed_at: None,
             open: BTreeMap::new(),
+            committed_at: None,
         };
         Gathering::restored(record)
     }
@@ -210,6 +214,20 @@ impl Gathering {
 
     pub(super) fn rests_since_before(&self, time: Timestamp) -> bool {
         self.is_settled() && self.record.last_at < time
+    }
+
+    /// Notes that an instance was committed to a peer.
+    pub(super) fn commit(&mut self, now: Timestamp) {
+        self.record.committed_at = Some(now);
+    }
+
+    /// Whether something of it was committed since a time; without a time, whether it ever was.
+    pub(super) fn is_committed_since(&self, time: Option<Timestamp>) -> bool {
+        self.record.committed_at.is_some_and(|at| time.is_none_or(|time| at >= time))
+    }
+
+    pub(super) fn holds(&self, sop_instance_uid: &Uid) -> bool {
+        self.instances.contains_key(sop_instance_uid)
     }
 
     pub(super) fn is_settled(&self) -> bool {

@@ -1,5 +1,7 @@
 //! One association from its first PDU to its end (PS3.8 9.2): who may, what is said, what is answered.
 
+mod commitment;
+
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -9,6 +11,9 @@ use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
+
+pub use commitment::{Back, CommitmentAsked, ReportReceived};
+use commitment::{Collecting, Kind, Reports};
 
 use super::connections::{Slot, Ticket};
 use super::store::{Finished, Sink};
@@ -136,6 +141,8 @@ enum Receiving {
         sink: Sink,
         size_bytes: u64,
     },
+    /// The data set of a request for another service, as far as it has come.
+    Collecting(Collecting),
     /// The instance is refused already; the rest is passed over so that the association goes on.
     Refused {
         finished: Finished,
@@ -154,6 +161,7 @@ struct Association<'a, S> {
     receiving: Receiving,
     /// The command that is to be answered, and its context.
     asked: Option<(u8, CommandSet)>,
+    reports: Reports,
     series: BTreeSet<SeriesKey>,
     stored: u64,
     identical: u64,
@@ -179,6 +187,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Association<'a, S> {
             reassembly: Reassembly::default(),
             receiving: Receiving::Nothing,
             asked: None,
+            reports: Reports::new(),
             series: BTreeSet::new(),
             stored: 0,
             identical: 0,
@@ -232,10 +241,19 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Association<'a, S> {
     async fn converse(&mut self) -> Result<End, End> {
         let mut killed = self.shared.killed.clone();
         loop {
-            let pdu = tokio::select! {
-                pdu = self.wire.read(self.policy.idle) => pdu.map_err(gone)?,
+            let between_messages = !self.reassembly.in_message() && !self.reports.is_waiting();
+            let next = tokio::select! {
+                pdu = self.wire.read(self.policy.idle) => Ok(pdu.map_err(gone)?),
+                Some(report) = self.reports.next(), if between_messages => Err(report),
                 _ = killed.wait_for(|killed| *killed) => {
                     return Err(End::Abort(AbortReason::NotSpecified, "the gateway is shutting down".to_owned()));
+                }
+            };
+            let pdu = match next {
+                Ok(pdu) => pdu,
+                Err(report) => {
+                    self.send_report(report).await?;
+                    continue;
                 }
             };
             match pdu {
@@ -277,9 +295,9 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Association<'a, S> {
         match command {
             Command::Echo(_) => self.answer(context_id, &set, Outcome::Verified).await,
             Command::Cancel => Ok(()),
-            Command::Response(_) => {
-                Err(End::Abort(AbortReason::UnexpectedPdu, "found a response without a request".to_owned()))
-            }
+            Command::Response(response) => self.responded(&response),
+            Command::Action(request) => self.normalized(context_id, set, Kind::Action, request).await,
+            Command::EventReport(request) => self.normalized(context_id, set, Kind::EventReport, request).await,
             Command::Other { has_data_set: false, .. } => {
                 self.answer(context_id, &set, Outcome::UnrecognizedOperation).await
             }
@@ -359,6 +377,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Association<'a, S> {
                     return Err(End::Abort(AbortReason::NotSpecified, what));
                 }
             }
+            Receiving::Collecting(_) => self.collect(&bytes),
             Receiving::Nothing => {}
         }
         if !is_last {
@@ -367,6 +386,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Association<'a, S> {
         let finished = match std::mem::replace(&mut self.receiving, Receiving::Nothing) {
             Receiving::Storing { sink, .. } => sink.finish().await,
             Receiving::Refused { finished, .. } => finished,
+            Receiving::Collecting(collecting) => return self.collected(collecting).await,
             Receiving::Nothing => return Ok(()),
         };
         let Some((context_id, set)) = self.asked.take() else { return Ok(()) };

@@ -1,5 +1,5 @@
-//! The Storage and Verification SCP (PS3.4 A, B): listens, keeps the limits, ends in order; the handshake of a TLS port is
-//! in `tls`, what one association says in `association`, what becomes of one instance in `store`.
+//! The Storage, Verification and Storage Commitment SCP (PS3.4 A, B, J): listens, keeps the limits, ends in order; the
+//! handshake of a TLS port is in `tls`, what one association says in `association`, what becomes of one instance in `store`.
 
 mod association;
 mod connections;
@@ -25,6 +25,7 @@ use crate::spool::Spool;
 use crate::tls::ServerTls;
 
 use association::Opening;
+pub use association::{Back, CommitmentAsked, ReportReceived};
 use connections::{Pending, Slots};
 use quiet::Quiet;
 
@@ -76,6 +77,10 @@ pub enum Notice {
         /// The series of which it brought instances, new or known.
         series: Vec<SeriesKey>,
     },
+    /// A peer asks for storage commitment, and waits for the answer.
+    CommitmentAsked(Box<CommitmentAsked>),
+    /// A peer reports on a storage commitment of ours, and waits for the answer.
+    ReportReceived(Box<ReportReceived>),
 }
 
 /// An instance that has just become durable. It holds attributes of the patient, so it derives no `Debug`.

@@ -104,6 +104,11 @@ impl Spool {
         }))
     }
 
+    /// The storage folder.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
     /// Where an instance lies, or would lie.
     pub fn instance_path(&self, series: &SeriesKey, sop_instance_uid: &Uid) -> PathBuf {
         self.series_folder(series).join(format!("{sop_instance_uid}.dcm"))

@@ -1,7 +1,8 @@
-//! The receiver against scripted peers on raw sockets: each fault of the catalogue with the answer that it gets.
+//! The receiver and the sender against scripted peers on raw sockets: each fault of the catalogue with the answer that it gets.
 
 #[path = "../certificates/mod.rs"]
 mod certificates;
+mod commitment;
 mod faults;
 mod limits;
 mod ordinary;

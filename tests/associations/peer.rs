@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use contourd::dicom::AeTitle;
-use contourd::dimse::Caller;
-use contourd::receive::{Listeners, Notice, Policy, serve};
+use contourd::dimse::{Caller, Outcome};
+use contourd::receive::{CommitmentAsked, Listeners, Notice, Policy, serve};
 use contourd::spool::Spool;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
@@ -29,6 +29,8 @@ pub struct Gateway {
     pub folder: tempfile::TempDir,
     /// What the daemon was told, in order: "stored SOP", "closed released" or "closed".
     pub notices: Arc<Mutex<Vec<String>>>,
+    /// Requests for storage commitment that wait for their answer.
+    pub asked: Arc<Mutex<Vec<CommitmentAsked>>>,
     pub shutdown: watch::Sender<bool>,
     pub policy: watch::Sender<Arc<Policy>>,
     runtime: Option<Runtime>,
@@ -60,6 +62,8 @@ impl Gateway {
         let (shutdown, down) = watch::channel(false);
         let notices = Arc::new(Mutex::new(Vec::new()));
         let told = notices.clone();
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let kept = Arc::clone(&asked);
         runtime.spawn(async move {
             while let Some(notice) = receiver.recv().await {
                 let line = match notice {
@@ -67,12 +71,21 @@ impl Gateway {
                     Notice::Stored(stored) => format!("stored {}", stored.instance.sop_instance_uid),
                     Notice::Closed { released: true, .. } => "closed released".to_owned(),
                     Notice::Closed { .. } => "closed".to_owned(),
+                    Notice::CommitmentAsked(asked) => {
+                        let line = format!("asked {}", asked.request.transaction_uid);
+                        kept.lock().expect("no panic").push(*asked);
+                        line
+                    }
+                    Notice::ReportReceived(received) => {
+                        let _ = received.reply.send(Outcome::Accepted);
+                        format!("reported {}", received.report.transaction_uid)
+                    }
                 };
                 told.lock().expect("no panic").push(line);
             }
         });
         runtime.spawn(serve(listeners, policies, spool, sender, down));
-        Gateway { address, tls_address, folder, notices, shutdown, policy, runtime: Some(runtime) }
+        Gateway { address, tls_address, folder, notices, asked, shutdown, policy, runtime: Some(runtime) }
     }
 
     /// Files under a folder of the storage folder.
@@ -189,6 +202,15 @@ impl<S: Read + Write> Peer<S> {
             7 => Answer::Aborted(body[2], body[3]),
             other => panic!("found PDU type {other}"),
         }
+    }
+
+    /// One PDU: its type and body.
+    pub fn read_pdu(&mut self) -> Option<(u8, Vec<u8>)> {
+        let mut head = [0; 6];
+        self.stream.read_exact(&mut head).ok()?;
+        let mut body = vec![0; u32::from_be_bytes([head[2], head[3], head[4], head[5]]) as usize];
+        self.stream.read_exact(&mut body).ok()?;
+        Some((head[0], body))
     }
 
     pub fn echo(&mut self) -> Answer {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use contourd::deliver::{Outcome, dicom};
+use contourd::deliver::{Outcome, Warning, dicom};
 use contourd::dicom::Instance;
 use contourd::spool::Meta;
 
@@ -14,7 +14,7 @@ use crate::peer::*;
 
 const EXPLICIT: &str = "1.2.840.10008.1.2.1";
 
-fn destination(port: u16) -> dicom::Destination {
+pub fn destination(port: u16) -> dicom::Destination {
     let title = |text: &str| text.parse().expect("a legal title");
     dicom::Destination {
         ae_title: title("CONTOURD"),
@@ -32,7 +32,7 @@ fn send(port: u16, files: &[PathBuf]) -> Outcome {
     runtime.block_on(dicom::store(&destination(port), files))
 }
 
-fn write_file(folder: &Path, uid: &str, data_set: &[u8]) -> PathBuf {
+pub fn write_file(folder: &Path, uid: &str, data_set: &[u8]) -> PathBuf {
     let parse = |text: &str| text.parse().expect("a legal UID");
     let meta = Meta {
         sop_class_uid: parse(CT),
@@ -160,6 +160,12 @@ fn says_who_can_act() {
     let (outcome, sent) = check(accepted(), Some(0xB000));
     assert!(matches!(&outcome, Outcome::Delivered { warnings } if warnings.len() == 2), "{outcome:?}");
     assert_eq!(sent, 2);
+    let told = |outcome: &Outcome| match outcome {
+        Outcome::Delivered { warnings } => warnings.iter().all(Warning::tells_of_change),
+        _ => false,
+    };
+    assert!(told(&outcome), "it has changed something");
+    assert!(!told(&check(accepted(), Some(0x0111)).0), "it had it already");
     for (status, again) in [(0xA700, true), (0x0110, true), (0xC000, false), (0xA900, false), (0x0122, false)] {
         let (outcome, sent) = check(accepted(), Some(status));
         match outcome {

@@ -10,14 +10,14 @@ use contourd::assemble;
 use contourd::config::{Gateway, Peer};
 use contourd::dicom::{Instance, Uid};
 use contourd::dimse::{
-    Acceptance, Caller, CommandSet, Outcome, Part, Pdu, Pdv, Reassembly, decode_pdu, encode_pdu, negotiate,
+    Acceptance, Caller, CommandSet, Origin, Outcome, Part, Pdu, Pdv, Reassembly, decode_pdu, encode_pdu, negotiate,
 };
 use contourd::document::{self, Node, Problems};
 use contourd::output::grid::Turn;
 use contourd::output::{nifti, nrrd, planc, rtstruct, seg};
 use contourd::pipeline::{Model, Pipeline};
 use contourd::quality::dose;
-use contourd::route::{self, SeriesView};
+use contourd::route;
 
 /// Name and function of each target.
 pub const TARGETS: [(&str, fn(&[u8])); 8] = [
@@ -64,7 +64,7 @@ fn conversation(stream: &[u8], piece_bytes: usize) -> Vec<String> {
 
 fn take(pdu: Pdu, reassembly: &mut Reassembly) -> String {
     match pdu {
-        Pdu::AssociateRequest(request) => match negotiate(&request, &ACCEPTANCE, IpAddr::V4(Ipv4Addr::LOCALHOST)) {
+        Pdu::AssociateRequest(request) => match negotiate(&request, &ACCEPTANCE, HERE) {
             Ok(negotiated) => {
                 let answer = Pdu::AssociateAccept(Box::new(negotiated.answer));
                 let encoded = encode_pdu(&answer).expect("what was read can be answered");
@@ -99,10 +99,12 @@ fn part(part: Result<Option<Part>, contourd::dimse::MessageError>) -> String {
     }
 }
 
+const HERE: Origin<'_> = Origin { address: IpAddr::V4(Ipv4Addr::LOCALHOST), certificate: None };
+
 static ACCEPTANCE: LazyLock<Acceptance> = LazyLock::new(|| Acceptance {
     called: vec!["CONTOURD".parse().expect("a title")],
     callers: Default::default(),
-    unknown_caller: Some(Caller { hosts: Vec::new(), may_send: true }),
+    unknown_caller: Some(Caller { may_send: true, may_commit: true, may_report: true, ..Caller::default() }),
     max_pdu: DATA_MAX,
 });
 
@@ -158,12 +160,13 @@ fn look_at(instances: &[Instance]) {
         }
         let _ = rtstruct::read_instance(instance).map_err(|error| told(&error));
     }
-    let (view, plan) = SeriesView::of(instances, None);
-    if let Some(plan) = &plan {
-        assert!(plan.geometry.shape().iter().all(|&side| side > 0), "a volume of something");
-    }
-    for verdict in route::evaluate(&view, PIPELINES.iter()) {
-        let _ = (verdict.findings(), verdict.reasons());
+    for seen in route::see(instances, None) {
+        if let Some(plan) = &seen.plan {
+            assert!(plan.geometry.shape().iter().all(|&side| side > 0), "a volume of something");
+        }
+        for verdict in route::evaluate(&seen.view, PIPELINES.iter()) {
+            let _ = (verdict.findings(), verdict.reasons());
+        }
     }
 }
 

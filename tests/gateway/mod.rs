@@ -5,19 +5,20 @@ use std::fs;
 use std::net::TcpListener as StdListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use contourd::daemon::LEDGER_FILE;
 use contourd::deliver::Outcome;
 use contourd::deliver::dicom::{Destination, store_each};
-use contourd::dimse::{Acceptance, Caller};
-use contourd::job::{Job, JobState};
+use contourd::dimse::commitment::CommitmentRequest;
+use contourd::dimse::{Acceptance, Caller, Outcome as Answer};
+use contourd::job::Job;
 use contourd::ledger::Ledger;
 use contourd::node::SeriesRecord;
 use contourd::output::rtstruct::{self, ParsedStructureSet};
 use contourd::phantom::{Identity, Thorax, instances, render};
-use contourd::receive::{self, Policy};
+use contourd::receive::{self, Notice, Policy};
 use contourd::spool::Spool;
 use tokio::sync::{mpsc, watch};
 
@@ -28,6 +29,8 @@ pub struct Play {
     gateway: Option<Child>,
     runtime: tokio::runtime::Runtime,
     received: Arc<Spool>,
+    /// What the destination was asked to commit to; it accepts, and reports nothing by itself.
+    asked: Arc<Mutex<Vec<CommitmentRequest>>>,
     _stop: watch::Sender<bool>,
     _policy: watch::Sender<Arc<Policy>>,
 }
@@ -35,15 +38,22 @@ pub struct Play {
 impl Play {
     /// Configures a gateway with these pipelines (name, text) and starts it, and a destination called `tps`.
     pub fn start(pipelines: &[(&str, &str)]) -> Play {
+        Play::start_with(pipelines, |_, _| ())
+    }
+
+    /// The same with a change of the configuration, which has the folder and the port of the destination.
+    pub fn start_with(pipelines: &[(&str, &str)], change: impl FnOnce(&Path, u16)) -> Play {
         assert!(contourd::onnx::check_library().is_ok(), "ONNX Runtime is not there; `make runtime` fetches it");
         let folder = tempfile::tempdir().expect("a folder");
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
         let received = Spool::open(&folder.path().join("received"), 0).expect("a folder for what is received");
-        let (port, _stop, _policy) = destination(&runtime, Arc::clone(&received));
+        let asked = Arc::default();
+        let (port, _stop, _policy) = destination(&runtime, Arc::clone(&received), Arc::clone(&asked));
         let gateway_port = StdListener::bind(("127.0.0.1", 0)).and_then(|l| l.local_addr()).expect("a port").port();
         configure(folder.path(), gateway_port, port, pipelines);
-        let mut play = Play { folder, gateway_port, gateway: None, runtime, received, _stop, _policy };
+        change(folder.path(), port);
+        let mut play = Play { folder, gateway_port, gateway: None, runtime, received, asked, _stop, _policy };
         play.start_gateway();
         play
     }
@@ -82,6 +92,48 @@ impl Play {
         self.folder.path().join(name)
     }
 
+    /// The gateway, for one who calls as this title.
+    pub fn gateway_for(&self, title: &str) -> Destination {
+        Destination {
+            ae_title: "CONTOURD".parse().expect("a title"),
+            host: "127.0.0.1".to_owned(),
+            port: self.gateway_port,
+            tls: None,
+            calling_ae: title.parse().expect("a title"),
+            connect_timeout: Duration::from_secs(2),
+            response_timeout: Duration::from_secs(10),
+        }
+    }
+
+    pub fn runtime(&self) -> &tokio::runtime::Runtime {
+        &self.runtime
+    }
+
+    /// What the destination was asked to commit to since the last call, once there is something.
+    pub fn asked(&self) -> CommitmentRequest {
+        let end = Instant::now() + Duration::from_secs(120);
+        loop {
+            if let Some(request) = self.asked.lock().expect("no panic").pop() {
+                return request;
+            }
+            assert!(Instant::now() < end, "the destination was not asked:\n{}", self.describe());
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// The ledger of the gateway.
+    pub fn ledger(&self) -> Ledger {
+        let path = self.path("var").join(LEDGER_FILE);
+        let end = Instant::now() + Duration::from_secs(30);
+        loop {
+            match Ledger::open_existing(&path) {
+                Ok(ledger) => return ledger,
+                Err(error) => assert!(Instant::now() < end, "{error}:\n{}", self.describe()),
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
     /// Sends files until each is acknowledged.
     pub fn send(&self, files: &[PathBuf]) {
         self.send_to("CONTOURD", files);
@@ -89,15 +141,7 @@ impl Play {
 
     /// The same, to one of the titles of the gateway.
     pub fn send_to(&self, title: &str, files: &[PathBuf]) {
-        let gateway = Destination {
-            ae_title: title.parse().expect("a title"),
-            host: "127.0.0.1".to_owned(),
-            port: self.gateway_port,
-            tls: None,
-            calling_ae: "CT".parse().expect("a title"),
-            connect_timeout: Duration::from_secs(2),
-            response_timeout: Duration::from_secs(10),
-        };
+        let gateway = Destination { ae_title: title.parse().expect("a title"), ..self.gateway_for("CT") };
         let mut rest = files.to_vec();
         let end = Instant::now() + Duration::from_secs(60);
         while !rest.is_empty() {
@@ -130,7 +174,7 @@ impl Play {
 
     /// Waits until so many jobs are delivered and none is under way.
     pub fn wait_for_delivered(&self, count: usize) -> Vec<Job> {
-        let done = |job: &Job| job.state == JobState::Delivered;
+        let done = |job: &Job| job.state.is_done();
         self.wait("jobs are not delivered", |jobs, _| jobs.len() >= count && jobs.iter().all(done)).0
     }
 
@@ -187,8 +231,9 @@ pub fn write_series(folder: &Path, thorax: &Thorax, identity: &Identity) -> Vec<
 fn destination(
     runtime: &tokio::runtime::Runtime,
     spool: Arc<Spool>,
+    asked: Arc<Mutex<Vec<CommitmentRequest>>>,
 ) -> (u16, watch::Sender<bool>, watch::Sender<Arc<Policy>>) {
-    let anybody = Caller { may_send: true, ..Caller::default() };
+    let anybody = Caller { may_send: true, may_commit: true, ..Caller::default() };
     let called = vec!["TPS".parse().expect("a title")];
     let acceptance = Acceptance { called, unknown_caller: Some(anybody), ..Policy::default().acceptance };
     let policy = Policy { acceptance, grace: Duration::ZERO, ..Policy::default() };
@@ -198,7 +243,14 @@ fn destination(
     let (policy, seen) = watch::channel(Arc::new(policy));
     let (stop, stopped) = watch::channel(false);
     runtime.spawn(receive::serve(listener, seen, spool, notices, stopped));
-    runtime.spawn(async move { while unread.recv().await.is_some() {} });
+    runtime.spawn(async move {
+        while let Some(notice) = unread.recv().await {
+            if let Notice::CommitmentAsked(told) = notice {
+                let _ = told.reply.send(Answer::Accepted);
+                asked.lock().expect("no panic").push(told.request);
+            }
+        }
+    });
     (port, stop, policy)
 }
 

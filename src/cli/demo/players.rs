@@ -19,7 +19,7 @@ use super::show::Show;
 use super::stage::{GATEWAY_AE, PLANNING_AE, SCANNER_AE, Stage};
 use crate::deliver::{Outcome, dicom};
 use crate::dimse::Caller;
-use crate::job::{Job, JobState};
+use crate::job::Job;
 use crate::node::{SeriesRecord, SeriesState};
 use crate::output::rtstruct;
 use crate::receive::{self, Notice, Policy};
@@ -98,7 +98,7 @@ pub(super) struct Overview {
 
 impl Overview {
     fn is_final(&self) -> bool {
-        let ended = |job: &Job| matches!(job.state, JobState::Delivered | JobState::Failed { .. });
+        let ended = |job: &Job| job.state.is_final();
         !self.series.is_empty()
             && self.series.iter().all(|series| series.state != SeriesState::Arriving)
             && self.jobs.iter().all(ended)

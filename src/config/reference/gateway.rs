@@ -39,7 +39,7 @@ pub(super) fn gateway() -> Vec<Object> {
                     "retention",
                     "object",
                     "14 days",
-                    "`days`: how long images and results are kept after the last job of their series",
+                    "`days`: how long images and results are kept after the last job of their series; `committed_days`: how long after a storage commitment, without it for ever",
                 ),
             ],
         ),

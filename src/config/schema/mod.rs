@@ -20,7 +20,7 @@ pub fn schema(name: &str) -> Option<String> {
         "gateway" => gateway(),
         "peer" => (
             table("ae-config/peers/NAME.json").schema(),
-            definitions(["retry", "dialect", "tls of a peer", "certificate"].map(table)),
+            definitions(["retry", "verify", "dialect", "tls of a peer", "certificate"].map(table)),
         ),
         "pipeline" => pipeline(),
         "model" => model(),

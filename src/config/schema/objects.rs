@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::config::dialect;
 use crate::config::reference::{Object, objects};
+use crate::config::{OnWarning, VERIFY_WORDS, dialect};
 use crate::contour::Holes;
 use crate::document::{Key, Shape, Table};
 use crate::limits::{
@@ -89,7 +89,7 @@ pub(super) fn shape(title: &str, key: &str) -> Option<Shape> {
     match title {
         "tls" | "tls of a peer" | "certificate" => tls(title, key),
         "ae-config/gateway.json" | "storage" | "limits" | "worker" | "complete" => gateway(title, key),
-        "ae-config/peers/NAME.json" | "retry" => peer(title, key),
+        "ae-config/peers/NAME.json" | "retry" | "verify" => peer(title, key),
         "dialect" => dialect_of(key),
         "pipelines/ID.json" => pipeline(key),
         "input" | "geometry" => input(key),
@@ -167,7 +167,13 @@ fn host() -> Shape {
 pub(super) fn retention() -> Value {
     let days = Shape::Number { low: 0.0, high: 36_525.0 };
     let meaning = "How long images and results are kept after the last job of their series.".to_owned();
-    let keys = vec![Key { name: "days", shape: days, default: "required".to_owned(), meaning }];
+    let committed = Key {
+        name: "committed_days",
+        shape: days.clone(),
+        default: "for ever".to_owned(),
+        meaning: "How long a series is kept of which something was committed to a peer, from then on.".to_owned(),
+    };
+    let keys = vec![Key { name: "days", shape: days, default: "required".to_owned(), meaning }, committed];
     Table { title: "retention", lead: "How long images and results are kept.", keys, rules: json!({}) }.schema()
 }
 
@@ -183,9 +189,13 @@ fn peer(title: &str, key: &str) -> Option<Shape> {
         (_, "associations") => whole(1, SETTING_COUNT_MAX),
         (_, "tls") => Shape::Object("tls of a peer"),
         (_, "port") => whole(1, 65_535),
-        (_, "may") => Shape::list_of(Shape::Words(vec!["send", "receive", "query"]), 1, usize::MAX),
+        (_, "may") => Shape::list_of(Shape::Words(vec!["send", "receive", "query", "commit"]), 1, usize::MAX),
         (_, "dialect") => Shape::Either(vec![Shape::words(&dialect::words()), Shape::Object("dialect")]),
         (_, "retry") => Shape::Object("retry"),
+        ("verify", "by") => Shape::words(&VERIFY_WORDS[1..]),
+        ("verify", "within_s") => seconds(),
+        (_, "verify") => Shape::Either(vec![Shape::words(&VERIFY_WORDS), Shape::Object("verify")]),
+        (_, "on_warning") => Shape::words(&OnWarning::ALL),
         _ => return None,
     })
 }

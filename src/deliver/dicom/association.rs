@@ -1,11 +1,16 @@
 //! An association that we request (PS3.8 9.2): opened, used for one request after the other, released.
 
-use dicom_ul::pdu::{AssociationAC, AssociationRQ, PresentationContextProposed, PresentationContextResultReason};
+use std::time::Duration;
+
+use dicom_ul::pdu::{
+    AssociationAC, AssociationRQ, PresentationContextProposed, PresentationContextResultReason, RequestorRoles,
+    UserVariableItem,
+};
 use thiserror::Error;
 
 use super::connect::{connect, explained};
 use super::object::Object;
-use super::{Destination, Outcome};
+use super::{Destination, Outcome, Warning};
 use crate::dimse::{
     Command, CommandSet, Part, Pdu, Reassembly, Response, encode_data, encode_pdu, fragment_bytes, peer_max_pdu,
     syntaxes, user_variables,
@@ -19,6 +24,16 @@ use crate::wire::{Wire, WireError};
 pub(super) struct Offer {
     abstract_syntax: String,
     transfer_syntax: String,
+    /// Whether we propose to be its SCP (PS3.7 D.3.3.4); by default a requestor is SCU.
+    as_scp: bool,
+}
+
+/// A message of the peer.
+pub(super) struct Message {
+    pub context_id: u8,
+    pub set: CommandSet,
+    pub command: Command,
+    pub data: Vec<u8>,
 }
 
 /// An open association.
@@ -65,7 +80,13 @@ impl Failure {
 
 impl Offer {
     pub(super) fn new(abstract_syntax: &str, transfer_syntax: &str) -> Offer {
-        Offer { abstract_syntax: abstract_syntax.to_owned(), transfer_syntax: transfer_syntax.to_owned() }
+        let as_scp = false;
+        Offer { abstract_syntax: abstract_syntax.to_owned(), transfer_syntax: transfer_syntax.to_owned(), as_scp }
+    }
+
+    /// The same with the roles exchanged.
+    pub(super) fn reversed(self) -> Offer {
+        Offer { as_scp: true, ..self }
     }
 }
 
@@ -166,6 +187,58 @@ impl<'a> Association<'a> {
         Ok(())
     }
 
+    /// The first context that was accepted for a service, with its transfer syntax.
+    pub(super) fn context_of(&self, abstract_syntax: &str) -> Option<(u8, String)> {
+        let found = self.contexts.iter().find(|(_, offer)| offer.abstract_syntax == abstract_syntax);
+        found.map(|(id, offer)| (*id, offer.transfer_syntax.clone()))
+    }
+
+    /// Sends a request with its data set.
+    pub(super) async fn request(&mut self, context_id: u8, command: &CommandSet, data: &[u8]) -> Result<(), Failure> {
+        self.send(context_id, true, &command.encode()).await?;
+        self.send(context_id, false, data).await
+    }
+
+    /// Sends a response.
+    pub(super) async fn respond(&mut self, context_id: u8, response: &CommandSet) -> Result<(), Failure> {
+        self.send(context_id, true, &response.encode()).await
+    }
+
+    /// The next message, whole, within a time; its data set has at most `bytes_max` bytes.
+    pub(super) async fn message(&mut self, limit: Duration, bytes_max: usize) -> Result<Message, Failure> {
+        let mut reassembly = Reassembly::default();
+        let mut message: Option<Message> = None;
+        loop {
+            let values = match self.wire.read(limit).await? {
+                Pdu::Data(values) => values,
+                Pdu::Abort { source, reason } => return Err(Failure::Aborted { source_: source, reason }),
+                _ => return Err(Failure::Protocol("found another PDU where a message was due".to_owned())),
+            };
+            for value in values {
+                let value = value.map_err(WireError::Pdu)?;
+                let part = reassembly.accept(value).map_err(|error| Failure::Protocol(error.to_string()))?;
+                match (part, &mut message) {
+                    (Some(Part::Command { context_id, set, command }), None) => {
+                        message = Some(Message { context_id, set, command, data: Vec::new() });
+                    }
+                    (Some(Part::Data { bytes, .. }), Some(message)) => {
+                        if message.data.len() + bytes.len() > bytes_max {
+                            return Err(Failure::Protocol(format!("found a data set of more than {bytes_max} bytes")));
+                        }
+                        message.data.extend_from_slice(&bytes);
+                    }
+                    (Some(_), _) => return Err(Failure::Protocol("found two messages in one".to_owned())),
+                    (None, _) => {}
+                }
+            }
+            if !reassembly.in_message()
+                && let Some(message) = message.take()
+            {
+                return Ok(message);
+            }
+        }
+    }
+
     async fn response(&mut self, field: u16, message_id: u16) -> Result<Response, Failure> {
         let mut reassembly = Reassembly::default();
         loop {
@@ -190,7 +263,11 @@ impl<'a> Association<'a> {
         }
     }
 
-    fn message_id(&mut self) -> u16 {
+    pub(super) fn response_timeout(&self) -> Duration {
+        self.destination.response_timeout
+    }
+
+    pub(super) fn message_id(&mut self) -> u16 {
         let id = self.next_message_id;
         self.next_message_id = id.checked_add(1).unwrap_or(1);
         id
@@ -206,11 +283,11 @@ fn judge(response: &Response, what: &str) -> Outcome {
     let comment = if response.comment.is_empty() { String::new() } else { format!(" ({})", response.comment) };
     let reason = format!("{what} was answered with status {status}{comment}");
     if status.is_warning() {
-        return Outcome::Delivered { warnings: vec![reason] };
+        return Outcome::Delivered { warnings: vec![Warning { status: status.0, text: reason }] };
     }
     // A destination that has the instance already has it because we sent it: our UIDs follow from the content.
     if status.0 == 0x0111 {
-        return Outcome::Delivered { warnings: vec![reason] };
+        return Outcome::Delivered { warnings: vec![Warning { status: status.0, text: reason }] };
     }
     let status_code = Some(status.0);
     if status.is_transient() {
@@ -233,8 +310,14 @@ fn request(destination: &Destination, offers: &[(u8, Offer)]) -> AssociationRQ {
                 transfer_syntaxes: vec![offer.transfer_syntax.clone()],
             })
             .collect(),
-        user_variables: user_variables(SEND_PDU_BYTES_MAX),
+        user_variables: user_variables(SEND_PDU_BYTES_MAX).into_iter().chain(roles(offers)).collect(),
     }
+}
+
+fn roles(offers: &[(u8, Offer)]) -> Option<UserVariableItem> {
+    let reversed = offers.iter().map(|(_, offer)| offer).find(|offer| offer.as_scp)?;
+    let roles = RequestorRoles { scu: false, scp: true };
+    Some(UserVariableItem::ScuScpRoleSelectionSubItem(reversed.abstract_syntax.clone(), roles))
 }
 
 /// The contexts that were accepted in the one syntax that we had offered.

@@ -1,7 +1,10 @@
-//! The Storage and Verification SCU (PS3.4 A, B): one association per delivery, one value per PDU.
+//! The Storage and Verification SCU (PS3.4 A, B), and the SCU and SCP that verify what was sent (C, J): one association
+//! per delivery, one value per PDU.
 
 mod association;
+mod commitment;
 mod connect;
+mod find;
 mod object;
 
 use std::path::PathBuf;
@@ -12,8 +15,10 @@ use crate::dimse::syntaxes::{EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIA
 use crate::limits::PRESENTATION_CONTEXTS_MAX;
 use crate::tls::ClientTls;
 
-use super::Outcome;
+use super::{Outcome, Warning};
 use association::{Association, Failure, Offer};
+pub use commitment::{Committed, commit, report};
+pub use find::{Shown, find};
 use object::Object;
 
 /// A Storage SCP.

@@ -9,7 +9,7 @@ use dicom_object::InMemDicomObject;
 use dicom_transfer_syntax_registry::TransferSyntaxRegistry;
 use thiserror::Error;
 
-use crate::dicom::{InstanceError, Uid, part10};
+use crate::dicom::{InstanceError, SeriesKey, Uid, part10};
 use crate::dimse::syntaxes::{EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN};
 use crate::limits::SENT_OBJECT_BYTES_MAX;
 
@@ -19,6 +19,8 @@ pub(super) struct Object {
     pub sop_class_uid: Uid,
     pub sop_instance_uid: Uid,
     pub transfer_syntax_uid: Uid,
+    /// The series that it belongs to; none where it names none.
+    pub series: Option<SeriesKey>,
     /// Where the data set begins in the file.
     data_set_offset: u64,
 }
@@ -64,11 +66,15 @@ impl Object {
             };
             let sop_class_uid = uid(Tag(0x0008, 0x0016), "SOP Class UID")?;
             let sop_instance_uid = uid(Tag(0x0008, 0x0018), "SOP Instance UID")?;
-            Ok((sop_class_uid, sop_instance_uid, part10.transfer_syntax_uid, part10.data_set_offset))
+            let study = uid(Tag(0x0020, 0x000D), "Study Instance UID").ok();
+            let series = study.zip(uid(Tag(0x0020, 0x000E), "Series Instance UID").ok());
+            let series = series
+                .map(|(study_instance_uid, series_instance_uid)| SeriesKey { study_instance_uid, series_instance_uid });
+            Ok((sop_class_uid, sop_instance_uid, series, part10.transfer_syntax_uid, part10.data_set_offset))
         });
-        let (sop_class_uid, sop_instance_uid, transfer_syntax_uid, data_set_offset) =
+        let (sop_class_uid, sop_instance_uid, series, transfer_syntax_uid, data_set_offset) =
             scanned.map_err(|source| ObjectError::NotDicom { path: path.clone(), source })?;
-        Ok(Object { path, sop_class_uid, sop_instance_uid, transfer_syntax_uid, data_set_offset })
+        Ok(Object { path, sop_class_uid, sop_instance_uid, transfer_syntax_uid, series, data_set_offset })
     }
 
     /// Whether the data set is native little endian, so that it can be turned into the other encoding without loss.
