@@ -322,7 +322,7 @@ fn output() -> Table {
     let label = Shape::Integer { low: 0, high: MODEL_LABEL_VALUE_MAX as i64 };
     let labels =
         Shape::Either(vec![label.clone(), Shape::Object("label of a threshold"), Shape::Object("label of a range")]);
-    let keys = vec![
+    let mut keys = vec![
         key(
             "activation",
             Shape::Words(vec!["none", "softmax", "sigmoid"]),
@@ -347,6 +347,33 @@ fn output() -> Table {
             "required with `regions`",
             "the label that each channel sets, in the order of the channels",
         ),
+    ];
+    keys.extend(back());
+    keys.push(
+        key(
+            "labels",
+            Shape::map(labels, 1, MODEL_LABELS_MAX),
+            "required",
+            "name to channel (`argmax`, `threshold`) or label value (`label_map`, `regions`); but for `threshold` no two share one",
+        ),
+    );
+    let decides = |word: &str| json!({"properties": {"decision": {"const": word}}, "required": ["decision"]});
+    let labels =
+        |not: [&str; 2]| json!({"labels": {"additionalProperties": {"properties": {not[0]: false, not[1]: false}}}});
+    let rules = json!({"allOf": [
+        {"if": decides("regions"), "then": {"required": ["region_order"]}, "else": {"properties": {"region_order": false}}},
+        {
+            "if": decides("threshold"),
+            "then": {"properties": labels(["from", "to"])},
+            "else": {"properties": labels(["index", "threshold"])},
+        },
+    ]});
+    Table { rules, ..table("output", "How the values of the networks become labels.", keys) }
+}
+
+/// How results go back to the grid of the first input.
+fn back() -> Vec<Key> {
+    vec![
         key(
             "back",
             Shape::Words(vec!["linear", "nearest", "bspline"]),
@@ -378,25 +405,7 @@ fn output() -> Table {
             "`never`",
             "along the axis of the lowest resolution the nearest instead of linear; `auto`: when its spacing is more than three times the smallest (nnU-Net)",
         ),
-        key(
-            "labels",
-            Shape::map(labels, 1, MODEL_LABELS_MAX),
-            "required",
-            "name to channel (`argmax`, `threshold`) or label value (`label_map`, `regions`); but for `threshold` no two share one",
-        ),
-    ];
-    let decides = |word: &str| json!({"properties": {"decision": {"const": word}}, "required": ["decision"]});
-    let labels =
-        |not: [&str; 2]| json!({"labels": {"additionalProperties": {"properties": {not[0]: false, not[1]: false}}}});
-    let rules = json!({"allOf": [
-        {"if": decides("regions"), "then": {"required": ["region_order"]}, "else": {"properties": {"region_order": false}}},
-        {
-            "if": decides("threshold"),
-            "then": {"properties": labels(["from", "to"])},
-            "else": {"properties": labels(["index", "threshold"])},
-        },
-    ]});
-    Table { rules, ..table("output", "How the values of the networks become labels.", keys) }
+    ]
 }
 
 fn channel_label() -> Table {
