@@ -367,6 +367,10 @@ fn output() -> Table {
             "then": {"properties": labels(["from", "to"])},
             "else": {"properties": labels(["index", "threshold"])},
         },
+        {
+            "if": {"properties": {"back": {"const": "bspline"}}, "required": ["back"]},
+            "else": {"properties": {"order": false, "ends": false, "aligned": false}},
+        },
     ]});
     Table { rules, ..table("output", "How the values of the networks become labels.", keys) }
 }
