@@ -123,7 +123,7 @@ fn life(node: &mut Node, ledger: &mut Ledger, begin_s: i64) -> Vec<Job> {
                 Event::Produced { job: job.id, run: Box::default() }
             }
             Effect::Send { job, to, .. } => Event::Answered { job, to, answer: Answer::Sent { remark: String::new() } },
-            Effect::Assess { .. } | Effect::Remove(_) => panic!("not now"),
+            other => panic!("not now: {other:?}"),
         };
         effects.extend(node.handle(answer, at(second)));
     }

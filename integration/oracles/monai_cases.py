@@ -302,8 +302,6 @@ CASES = [
          [*ras(1.37, 1.43, 1.9, mode=3), CROP | {"select_fn": "$lambda x: x > 50"},
           step("SpatialPadd", spatial_size=[29, 21, 27]), window(0, 800)], [SIGMOID, invert(), THRESHOLD],
          labels=("core", "whole"), overlapping=True, small=True, **MR),
-    Case("monai_spline_nonzero", "NormalizeIntensity of what is non-zero, which after a spline is nearly all.",
-         [*ras(1.37, 1.43, 1.9, mode=3), NONZERO], **MR),
     Case("monai_spline_aligned", "A spline of order 5 with align_corners, which moves its places, and reflection; two "
          "images, sigmoid and thresholds.",
          [*ras(1.8, 1.0, 2.9, mode=5, padding_mode="reflection", align_corners=True), NONZERO],

@@ -84,7 +84,7 @@ pub fn taps(position: f64, length: usize, order: Order, ends: Ends) -> Vec<(usiz
         Ends::Mirror | Ends::NotAKnot => position.clamp(0.0, length as f64 - 1.0),
     };
     // An even order has its knots between the voxels.
-    let shifted = if order.0 % 2 == 0 { position + 0.5 } else { position };
+    let shifted = if order.0.is_multiple_of(2) { position + 0.5 } else { position };
     let below = shifted.floor();
     let first = below as i64 - (order.0 / 2) as i64 + ends.guard() as i64;
     let weights = basis(shifted - below, order);

@@ -328,7 +328,7 @@ fn output() -> Table {
     let label = Shape::Integer { low: 0, high: MODEL_LABEL_VALUE_MAX as i64 };
     let labels =
         Shape::Either(vec![label.clone(), Shape::Object("label of a threshold"), Shape::Object("label of a range")]);
-    let keys = vec![
+    let mut keys = vec![
         key(
             "activation",
             Shape::Words(vec!["none", "softmax", "sigmoid"]),
@@ -353,6 +353,37 @@ fn output() -> Table {
             "required with `regions`",
             "the label that each channel sets, in the order of the channels",
         ),
+    ];
+    keys.extend(back());
+    keys.push(
+        key(
+            "labels",
+            Shape::map(labels, 1, MODEL_LABELS_MAX),
+            "required",
+            "name to channel (`argmax`, `threshold`) or label value (`label_map`, `regions`); but for `threshold` no two share one",
+        ),
+    );
+    let decides = |word: &str| json!({"properties": {"decision": {"const": word}}, "required": ["decision"]});
+    let labels =
+        |not: [&str; 2]| json!({"labels": {"additionalProperties": {"properties": {not[0]: false, not[1]: false}}}});
+    let rules = json!({"allOf": [
+        {"if": decides("regions"), "then": {"required": ["region_order"]}, "else": {"properties": {"region_order": false}}},
+        {
+            "if": decides("threshold"),
+            "then": {"properties": labels(["from", "to"])},
+            "else": {"properties": labels(["index", "threshold"])},
+        },
+        {
+            "if": {"properties": {"back": {"const": "bspline"}}, "required": ["back"]},
+            "else": {"properties": {"order": false, "ends": false, "aligned": false}},
+        },
+    ]});
+    Table { rules, ..table("output", "How the values of the networks become labels.", keys) }
+}
+
+/// How results go back to the grid of the first input.
+fn back() -> Vec<Key> {
+    vec![
         key(
             "back",
             Shape::Words(vec!["linear", "nearest", "bspline"]),
@@ -390,25 +421,7 @@ fn output() -> Table {
             "`single`",
             "`half`: values on the grid of the first input are rounded to half precision before they decide, and the first of equal channels wins (nnU-Net)",
         ),
-        key(
-            "labels",
-            Shape::map(labels, 1, MODEL_LABELS_MAX),
-            "required",
-            "name to channel (`argmax`, `threshold`) or label value (`label_map`, `regions`); but for `threshold` no two share one",
-        ),
-    ];
-    let decides = |word: &str| json!({"properties": {"decision": {"const": word}}, "required": ["decision"]});
-    let labels =
-        |not: [&str; 2]| json!({"labels": {"additionalProperties": {"properties": {not[0]: false, not[1]: false}}}});
-    let rules = json!({"allOf": [
-        {"if": decides("regions"), "then": {"required": ["region_order"]}, "else": {"properties": {"region_order": false}}},
-        {
-            "if": decides("threshold"),
-            "then": {"properties": labels(["from", "to"])},
-            "else": {"properties": labels(["index", "threshold"])},
-        },
-    ]});
-    Table { rules, ..table("output", "How the values of the networks become labels.", keys) }
+    ]
 }
 
 fn channel_label() -> Table {
