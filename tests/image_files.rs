@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use contourd::assemble;
 use contourd::dicom::Instance;
-use contourd::output::planc::Plan;
+use contourd::output::planc::{Plan, Scan, encode};
 use contourd::phantom::{self, Identity, Thorax};
 use contourd::volume::Volume;
 use ndarray::Array3;
@@ -259,6 +259,65 @@ fn planc_comes_back(of_dicom: &Path, again: &Path) {
     };
     let (one, other) = (head(&file), head(&results.join("planC.h5")));
     assert_eq!((one.series_instance_uid, one.slices), (other.series_instance_uid, other.slices));
+}
+
+/// A configuration whose pipeline takes PET in SUV.
+fn configuration_of_pet(folder: &Path) -> PathBuf {
+    let config = folder.join("config");
+    for part in ["ae-config", "models/ct-basic", "pipelines"] {
+        fs::create_dir_all(config.join(part).parent().expect("a folder")).expect("made");
+        let copied = Command::new("cp").arg("-r").arg(Path::new(ROOT).join(part)).arg(config.join(part)).status();
+        assert!(copied.expect("cp runs").success());
+    }
+    for entry in fs::read_dir(config.join("pipelines")).expect("a folder") {
+        let file = entry.expect("an entry").path();
+        if file.file_name().is_some_and(|name| name != "ct-basic.json") {
+            fs::remove_file(file).expect("removed");
+        }
+    }
+    let file = config.join("pipelines/ct-basic.json");
+    let text = fs::read_to_string(&file).expect("a pipeline");
+    let text = text.replace(r#""eq": "CT""#, r#""eq": "PT""#);
+    fs::write(file, text.replace(r#""slices": { "min": 3 }"#, r#""unit": "suv_bw", "slices": { "min": 3 }"#))
+        .expect("written");
+    config
+}
+
+#[test]
+fn a_planc_says_whether_its_pet_is_in_suv() {
+    if !ready() {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let (input, output) = (folder.path().join("in"), folder.path().join("out"));
+    let volume = dicom(&folder.path().join("dicom"));
+    let config = configuration_of_pet(folder.path());
+    fs::create_dir_all(&input).expect("made");
+    for (name, units) in [("suv.h5", ["GML", "BW"]), ("activity.h5", ["BQML", ""])] {
+        let scan = Scan {
+            volume: &volume,
+            modality: "PT",
+            study_instance_uid: "1.2",
+            series_instance_uid: "1.3",
+            frame_of_reference_uid: "1.4",
+            slices: &[],
+            units,
+            date: "20260102",
+            job: "0123456789ab",
+        };
+        fs::write(input.join(name), encode(&scan, &[]).expect("encoded")).expect("written");
+    }
+    let config = config.to_str().expect("a path");
+    let more = ["--config", config, "--pipeline", "ct-basic", "--write", "planc", "--jobs", "1"];
+    let (code, said) = segment(&[&input], &output, &more);
+    assert!(code == 1 && said.contains("1 results, 1 failures") && !said.contains("does not say"), "{said}");
+    let table = fs::read_to_string(output.join("summary.csv")).expect("a summary");
+    let failed = table.lines().find(|line| line.contains(",failed,")).expect("a failure");
+    assert!(failed.starts_with("activity/") && failed.contains("BQML"), "{failed}");
+    // What is written says it too.
+    let written = output.join("suv/ct-basic/planC.h5");
+    let plan = Plan::open(fs::File::open(written).expect("a file")).expect("a plan");
+    assert_eq!(plan.header(0).expect("a scan").is_suv_bw(), Ok(()));
 }
 
 #[test]

@@ -29,6 +29,8 @@ pub struct Scan<'a> {
     pub frame_of_reference_uid: &'a str,
     /// The image of each slice.
     pub slices: &'a [SliceReference],
+    /// `imageUnits` and `suvType`: `HU`, or Units and SUV Type of DICOM for PET; empty where the values have no unit.
+    pub units: [&'a str; 2],
     /// `YYYYMMDD`, of the result.
     pub date: &'a str,
     /// Makes the UIDs of the structures differ from those of another run.
@@ -224,7 +226,8 @@ fn write_slice(info: &mut GroupBuilder, scan: &Scan<'_>, grid: &VirtualGrid<'_>,
         info,
         &[
             ("imageType", &kind),
-            ("imageUnits", if scan.modality == "CT" { "HU" } else { "" }),
+            ("imageUnits", scan.units[0]),
+            ("suvType", scan.units[1]),
             ("studyInstanceUID", scan.study_instance_uid),
             ("seriesInstanceUID", scan.series_instance_uid),
             ("frameOfReferenceUID", scan.frame_of_reference_uid),
@@ -385,6 +388,7 @@ mod tests {
             study_instance_uid: "1.2",
             series_instance_uid: "1.3",
             frame_of_reference_uid: "1.4",
+            units: ["HU", ""],
             slices: &[],
             date: "20260102",
             job: "0123456789ab",

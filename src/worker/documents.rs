@@ -72,7 +72,7 @@ fn other_unit(modality: Modality, mut types: impl Iterator<Item = String>) -> Op
 }
 
 /// What the values of the primary images are.
-fn quantity(job: &Finished<'_>) -> sr::Quantity {
+pub(super) fn quantity(job: &Finished<'_>) -> sr::Quantity {
     let in_suv = matches!(job.pipeline.primary().wants, Wants::Image { unit: Unit::SuvBw, .. });
     match job.plan.modality {
         Modality::Ct => sr::Quantity::Hounsfield,

@@ -48,10 +48,20 @@ pub struct ImageHead {
     pub frame_of_reference_uid: Option<Uid>,
     /// The image of each slice, where the file names them all.
     pub slices: Vec<SliceReference>,
+    pub suv_bw: SuvBw,
     /// What is strange, or not read.
     pub warnings: Vec<String>,
     /// Files beside it that hold its voxels.
     pub data_files: Vec<PathBuf>,
+}
+
+/// Whether a file says that its values are SUV by body weight.
+pub enum SuvBw {
+    Said,
+    /// The format has no place for it.
+    NotSaid,
+    /// They are something else, for this reason.
+    Other(String),
 }
 
 /// Reads what a file says before its voxels. `scan` is that of a planC, from 0.
@@ -84,6 +94,7 @@ pub fn head(file: &Path, format: Format, scan: usize, turn: Turn) -> Result<Imag
         series_instance_uid: None,
         frame_of_reference_uid: None,
         slices: Vec::new(),
+        suv_bw: SuvBw::NotSaid,
         warnings: Vec::new(),
         data_files,
     })
@@ -104,8 +115,10 @@ fn plan_head(file: &Path, scan: usize) -> Result<ImageHead, ImageError> {
              wrong way round from DICOM; compare the place of the result with the images"
         ));
     }
+    let suv_bw = header.is_suv_bw().map_or_else(SuvBw::Other, |()| SuvBw::Said);
     Ok(ImageHead {
         geometry: header.geometry,
+        suv_bw,
         grid: None,
         modality: Some(header.kind).filter(|kind| !kind.is_empty()),
         study_instance_uid: header.study_instance_uid,

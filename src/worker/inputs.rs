@@ -11,11 +11,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use rayon::prelude::*;
 
 use super::bench::BenchError;
-use super::{ImageOrder, InputFiles, WorkOrder, image_file};
+use super::image_file::{self, SuvBw};
+use super::{ImageOrder, InputFiles, WorkOrder};
 use crate::assemble::{self, Allowed, Modality, SeriesPlan, SliceSource};
 use crate::dicom::{Instance, SeriesKey};
 use crate::limits::SERIES_HEADERS_BYTES_MAX;
-use crate::output::Format;
 use crate::output::grid::{FileGrid, Turn};
 use crate::output::object::SliceReference;
 use crate::pipeline::{Input, Orientation, Pipeline, Unit, Wants};
@@ -90,13 +90,12 @@ fn file_series<'a>(input: &'a Input, files: &'a InputFiles, image: &'a ImageOrde
         .ok_or_else(|| unreadable(file, format!("found the modality {:?}, expected CT, MR or PT", image.modality)))?;
     let mut warnings = head.warnings;
     let in_suv = matches!(input.wants, Wants::Image { unit: Unit::SuvBw, .. });
-    if in_suv && image.format == Format::PlanC {
-        let reason = "found a planC for an input in SUV, expected NIfTI or NRRD in g/ml, or DICOM: whether its PET is in \
-                      SUV or in Bq/ml is not read";
-        return Err(unreadable(file, reason));
-    }
-    if in_suv {
-        warnings.push("the file does not say that its values are SUV (g/ml); they were taken for that".to_owned());
+    match head.suv_bw {
+        SuvBw::NotSaid if in_suv => {
+            warnings.push("the file does not say that its values are SUV (g/ml); they were taken for that".to_owned());
+        }
+        SuvBw::Other(reason) if in_suv => return Err(unreadable(file, reason)),
+        _ => {}
     }
     let key = SeriesKey {
         study_instance_uid: head.study_instance_uid.unwrap_or_else(|| image.uid.clone()),

@@ -5,12 +5,14 @@
 use rayon::prelude::*;
 
 use super::bench::BenchError;
+use super::documents::quantity;
 use super::objects::{Finished, write};
 use super::steps::Delivered;
 use crate::output::grid::FileGrid;
 use crate::output::layers::Layers;
 use crate::output::nrrd::{self, Segment};
 use crate::output::planc::{self, PlanStructure, Scan};
+use crate::output::sr::Quantity;
 use crate::output::{Format, csv, nifti};
 use crate::volume::CompactMask;
 
@@ -61,11 +63,22 @@ impl Finished<'_> {
             series_instance_uid: self.plan.key.series_instance_uid.as_str(),
             frame_of_reference_uid: self.plan.frame_of_reference_uid.as_str(),
             slices: &slices,
+            units: units(quantity(self)),
             date: &self.order.created_at.strftime("%Y%m%d").to_string(),
             job: self.order.job.as_str(),
         };
         let bytes = planc::encode(&scan, &structures).map_err(|error| BenchError::Output(error.to_string()))?;
         Ok(("planC.h5".to_owned(), bytes))
+    }
+}
+
+/// `imageUnits` and `suvType` of a planC, as pyCERR takes them from DICOM.
+fn units(quantity: Quantity) -> [&'static str; 2] {
+    match quantity {
+        Quantity::Hounsfield => ["HU", ""],
+        Quantity::SuvBw => ["GML", "BW"],
+        Quantity::Becquerel => ["BQML", ""],
+        Quantity::MrSignal | Quantity::PetOther => ["", ""],
     }
 }
 

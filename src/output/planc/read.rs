@@ -50,9 +50,30 @@ pub struct ScanHeader {
     pub frame_of_reference_uid: Option<Uid>,
     /// The image of each slice; empty unless all are named.
     pub slices: Vec<SliceReference>,
+    /// `imageUnits`; those of all slices, where they differ.
+    pub units: String,
+    /// `suvType`, in the same way.
+    pub suv_type: String,
     ct_offset: f64,
     /// For each slice its index in the file.
     order: Vec<usize>,
+}
+
+impl ScanHeader {
+    /// Whether the values are SUV by body weight. pyCERR keeps Units and SUV Type of DICOM; its `convert_to_suv` sets both.
+    ///
+    /// # Errors
+    /// What they are in instead.
+    pub fn is_suv_bw(&self) -> Result<(), String> {
+        match (self.units.as_str(), self.suv_type.as_str()) {
+            // PS3.3 C.8.9.1.1.3: SUV of no other type are by body weight.
+            ("GML", "" | "BW") => Ok(()),
+            (units, suv_type) => Err(format!(
+                "found imageUnits {units:?} and suvType {suv_type:?} in the planC, expected \"GML\" with \"BW\" or nothing \
+                 for an input in SUV; convert the scan with pyCERR's convert_to_suv, or give the DICOM series"
+            )),
+        }
+    }
 }
 
 impl Plan {
@@ -133,6 +154,8 @@ impl Plan {
             series_instance_uid: first.uids[1].clone(),
             frame_of_reference_uid: first.uids[2].clone(),
             slices: references.unwrap_or_default(),
+            units: all_of(infos.iter().map(|info| info.units[0].as_str())),
+            suv_type: all_of(infos.iter().map(|info| info.units[1].as_str())),
             ct_offset: first.ct_offset,
             order,
         })
@@ -193,6 +216,8 @@ struct Info {
     spacing_mm: [f64; 2],
     ct_offset: f64,
     kind: String,
+    /// `imageUnits` and `suvType`, in capitals.
+    units: [String; 2],
     /// Study, series, frame of reference.
     uids: [Option<Uid>; 3],
     reference: Option<SliceReference>,
@@ -234,6 +259,7 @@ impl Info {
             spacing_mm: [cm("grid1Units")? * 10.0, cm("grid2Units")? * 10.0],
             ct_offset: number("CTOffset").unwrap_or(0.0),
             kind: kind.strip_suffix("SCAN").unwrap_or(&kind).trim().to_owned(),
+            units: ["imageUnits", "suvType"].map(|key| text(key).to_uppercase()),
             uids: ["studyInstanceUID", "seriesInstanceUID", "frameOfReferenceUID"].map(uid),
             reference: class.zip(instance).map(|(sop_class_uid, sop_instance_uid)| SliceReference {
                 sop_class_uid,
@@ -249,6 +275,17 @@ fn number(attributes: &HashMap<String, AttrValue>, key: &str) -> Option<f64> {
     let value = attributes.get(key)?;
     let found = value.as_f64().or_else(|| value.as_i64().map(|number| number as f64))?;
     found.is_finite().then_some(found)
+}
+
+/// What is said, each once, in its order.
+fn all_of<'a>(said: impl Iterator<Item = &'a str>) -> String {
+    let mut different: Vec<&str> = Vec::new();
+    for text in said {
+        if !different.contains(&text) {
+            different.push(text);
+        }
+    }
+    different.join(" and ")
 }
 
 /// The groups `Item_0`, `Item_1` and so on, by their numbers.
@@ -278,7 +315,7 @@ mod tests {
         Volume::new(Arc::new(geometry), pixels)
     }
 
-    fn file(volume: &Volume) -> Vec<u8> {
+    fn file(volume: &Volume, units: [&str; 2]) -> Vec<u8> {
         let reference = |number: usize| SliceReference {
             sop_class_uid: "1.2.840.10008.5.1.4.1.1.2".parse().expect("a UID"),
             sop_instance_uid: format!("1.2.3.{number}").parse().expect("a UID"),
@@ -291,6 +328,7 @@ mod tests {
             series_instance_uid: "1.3",
             frame_of_reference_uid: "1.4",
             slices: &(0..3).map(reference).collect::<Vec<_>>(),
+            units,
             date: "20260102",
             job: "0123456789ab",
         };
@@ -300,7 +338,7 @@ mod tests {
     #[test]
     fn what_was_written_comes_back() {
         let volume = volume();
-        let plan = Plan::open(Cursor::new(file(&volume))).expect("opened");
+        let plan = Plan::open(Cursor::new(file(&volume, ["HU", ""]))).expect("opened");
         assert_eq!((plan.scans(), plan.structures(), plan.is_ours()), (1, 0, true));
         let (header, found) = plan.read(0).expect("read");
         assert_eq!(found.pixels, volume.pixels);
@@ -317,7 +355,7 @@ mod tests {
 
     #[test]
     fn refuses_what_is_cut_short_or_no_plan() {
-        let bytes = file(&volume());
+        let bytes = file(&volume(), ["HU", ""]);
         let mut told = Vec::new();
         for end in [0, 100, bytes.len() / 2, bytes.len() - 100] {
             let read = Plan::open(Cursor::new(bytes[..end].to_vec())).and_then(|plan| plan.read(0));
@@ -329,5 +367,47 @@ mod tests {
         other.add_group(group.finish());
         let other = Plan::open(Cursor::new(other.finish().expect("written"))).err().expect("refused").to_string();
         assert!(other.starts_with("found no planC file"), "{other}");
+    }
+    #[test]
+    fn values_are_suv_where_units_and_type_say_so() {
+        let told = |units| {
+            let plan = Plan::open(Cursor::new(file(&volume(), units))).expect("opened");
+            plan.header(0).expect("read").is_suv_bw()
+        };
+        assert_eq!((told(["GML", "BW"]), told(["GML", ""])), (Ok(()), Ok(())));
+        for [units, suv_type] in [["BQML", ""], ["", ""], ["GML", "LBMJANMA"], ["CM2ML", "BSA"], ["HU", ""]] {
+            let said = told([units, suv_type]).expect_err("no SUV by body weight");
+            assert!(said.starts_with(&format!("found imageUnits {units:?} and suvType {suv_type:?}")), "{said}");
+        }
+        assert_eq!(all_of(["GML", "GML", "BQML"].into_iter()), "GML and BQML");
+    }
+
+    #[test]
+    fn a_list_of_numbers_that_is_too_long_is_not_read() {
+        const COUNT: u64 = 54_321;
+        let mut builder = hdf5_pure::FileBuilder::new();
+        let (mut plan, mut scans) = (builder.create_group("planC"), builder.create_group("scan"));
+        let (mut scan, mut infos) = (scans.create_group("Item_0"), scans.create_group("scanInfo"));
+        let mut info = infos.create_group("Item_0");
+        let numbers = info.create_dataset("imagePositionPatient");
+        numbers.with_f64_data(&vec![0.0; COUNT as usize]).with_shape(&[COUNT]);
+        numbers.with_chunks(&[COUNT]).with_deflate(4);
+        infos.add_group(info.finish());
+        scan.create_dataset("scanArray").with_f32_data(&[0.0]).with_shape(&[1, 1, 1]);
+        scan.add_group(infos.finish());
+        scans.add_group(scan.finish());
+        plan.add_group(scans.finish());
+        builder.add_group(plan.finish());
+        let mut bytes = builder.finish().expect("written");
+        // The numbers are spoiled: whoever reads them is told that, and not how many there are.
+        let inflated = |at: &usize| {
+            let mut numbers = Vec::new();
+            let read = std::io::Read::read_to_end(&mut flate2::read::ZlibDecoder::new(&bytes[*at..]), &mut numbers);
+            read.is_ok() && numbers.len() as u64 == 8 * COUNT
+        };
+        let stream = (0..bytes.len()).filter(|at| bytes[*at] == 0x78).find(inflated).expect("a stream of zlib");
+        bytes[stream + 2..stream + 20].fill(0xff);
+        let told = Plan::open(Cursor::new(bytes)).and_then(|plan| plan.header(0)).err().expect("refused").to_string();
+        assert!(told.contains(&format!("imagePositionPatient: found {COUNT} numbers, expected 3")), "{told}");
     }
 }

@@ -100,6 +100,12 @@ impl Flow {
         self.text(Weight::Regular, size, x - width, color, text);
     }
 
+    /// The colour of a structure, in a frame: pale ones are not seen on paper without.
+    fn patch(&mut self, [x, y]: [f32; 2], side: f32, color: Color) {
+        self.paper.fill([x - 0.4, y - 0.4, side + 0.8, side + 0.8], SOFT);
+        self.paper.fill([x, y, side, side], color);
+    }
+
     fn head(&mut self, report: &Report) {
         let (job, room) = (format!("job {}", report.job), WIDTH * 0.6);
         let title = self.paper.face(Weight::Bold).cut(&report.title, 16.0, room);
@@ -235,7 +241,7 @@ impl Flow {
     fn structure(&mut self, row: &StructureRow, note: &[String]) {
         let empty = row.slices.is_none();
         let color = if empty { WARN } else { INK };
-        self.paper.fill([LEFT, self.y + 1.0, 8.0, 8.0], row.color);
+        self.patch([LEFT, self.y + 1.0], 8.0, row.color);
         let name = self.paper.face(Weight::Regular).cut(&row.name, TEXT, TYPE - LEFT - 17.0);
         self.text(Weight::Regular, TEXT, LEFT + 13.0, color, &name);
         self.text(Weight::Regular, TEXT, TYPE, color, &row.roi_type);
@@ -285,7 +291,7 @@ impl Flow {
         for line in legend.lines(report.shown_in(figure)) {
             for Entry { x: at, color, text } in line {
                 if let Some(color) = color {
-                    self.paper.fill([x + at, self.y + 1.0, 5.5, 5.5], color);
+                    self.patch([x + at, self.y + 1.0], 5.5, color);
                     self.text(Weight::Regular, SMALL, x + at + 8.0, INK, &text);
                 } else {
                     self.text(Weight::Regular, SMALL, x + at, SOFT, &text);
