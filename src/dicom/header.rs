@@ -18,7 +18,7 @@ pub(super) struct Parsed {
 /// Parses the header in one go, and element by element where that fails: one broken private element must not cost
 /// an image. The bytes were approved by the scanner, so the parser's own lack of bounds does not matter.
 pub(super) fn parse(scan: &Scan, syntax: Syntax) -> Parsed {
-    if !scan.elements.iter().any(|element| element.unknown_inside)
+    if !scan.elements.iter().any(|element| element.unknown_inside || element.uneven_inside)
         && let Some(header) = parse_bytes(&scan.header, syntax, SpecificCharacterSet::default())
     {
         return Parsed { header, unread: Vec::new() };
@@ -26,6 +26,10 @@ pub(super) fn parse(scan: &Scan, syntax: Syntax) -> Parsed {
     let mut parsed = Parsed { header: InMemDicomObject::new_empty(), unread: Vec::new() };
     let mut character_set = SpecificCharacterSet::default();
     for element in &scan.elements {
+        if element.uneven_inside {
+            parsed.unread.push(element.tag);
+            continue;
+        }
         let Some(object) = parse_element(scan, element, syntax, &character_set) else {
             parsed.unread.push(element.tag);
             continue;

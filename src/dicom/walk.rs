@@ -188,7 +188,9 @@ impl<R: Read> Walker<R> {
         if self.keeps {
             let value = self.header.len();
             let whole = start..value;
-            self.elements.push(Element { tag, vr: head.vr, whole, value: value..value, unknown_inside: false });
+            let (unknown_inside, uneven_inside) = (false, false);
+            let value = value..value;
+            self.elements.push(Element { tag, vr: head.vr, whole, value, unknown_inside, uneven_inside });
         }
         self.element(&head)?;
         if self.stack.is_empty() && self.keeps {
@@ -230,6 +232,13 @@ impl<R: Read> Walker<R> {
     /// Enters a sequence, or passes over a value.
     fn element(&mut self, head: &Head) -> Result<(), ScanError> {
         let Head { tag, vr, length, offset } = *head;
+        if self.keeps
+            && !length.is_multiple_of(number_bytes(vr))
+            && length != UNDEFINED
+            && let Some(element) = self.elements.last_mut()
+        {
+            element.uneven_inside = true;
+        }
         if tag == PIXEL_DATA && length == UNDEFINED {
             // An icon inside a sequence.
             return self.fragments().map(|_| ());
@@ -426,6 +435,16 @@ fn implicit_vr(tag: Tag) -> VR {
         return VR::OW;
     }
     StandardDataDictionary.by_tag(tag).map_or(VR::UN, |entry| entry.vr().relaxed())
+}
+
+/// How long one value is (PS3.5 6.2), 1 for text and bytes.
+fn number_bytes(vr: VR) -> u32 {
+    match vr {
+        VR::OW | VR::SS | VR::US => 2,
+        VR::AT | VR::FL | VR::OF | VR::OL | VR::SL | VR::UL => 4,
+        VR::FD | VR::OD | VR::OV | VR::SV | VR::UV => 8,
+        _ => 1,
+    }
 }
 
 /// Whether two reserved bytes and 32 bits of length follow the VR, instead of 16 bits of length (PS3.5 7.1.2).
