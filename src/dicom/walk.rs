@@ -232,16 +232,17 @@ impl<R: Read> Walker<R> {
     /// Enters a sequence, or passes over a value.
     fn element(&mut self, head: &Head) -> Result<(), ScanError> {
         let Head { tag, vr, length, offset } = *head;
-        if self.keeps
-            && !length.is_multiple_of(number_bytes(vr))
-            && length != UNDEFINED
-            && let Some(element) = self.elements.last_mut()
-        {
-            element.uneven_inside = true;
+        if length != UNDEFINED && !length.is_multiple_of(number_bytes(vr)) {
+            self.mark_uneven();
         }
         if tag == PIXEL_DATA && length == UNDEFINED {
-            // An icon inside a sequence.
-            return self.fragments().map(|_| ());
+            // An icon inside a sequence. Its offset table is numbers of four bytes.
+            if let PixelValue::Encapsulated { offset_table, .. } = self.fragments()?
+                && !(offset_table.end - offset_table.start).is_multiple_of(4)
+            {
+                self.mark_uneven();
+            }
+            return Ok(());
         }
         let is_unknown = vr == VR::UN && length == UNDEFINED;
         if vr != VR::SQ && !is_unknown {
@@ -258,6 +259,14 @@ impl<R: Read> Walker<R> {
             element.unknown_inside = true;
         }
         self.open(tag, offset, length, false, implicit || is_unknown)
+    }
+
+    fn mark_uneven(&mut self) {
+        if self.keeps
+            && let Some(element) = self.elements.last_mut()
+        {
+            element.uneven_inside = true;
+        }
     }
 
     fn open(&mut self, tag: Tag, offset: u64, length: u32, is_item: bool, implicit: bool) -> Result<(), ScanError> {

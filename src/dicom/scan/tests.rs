@@ -178,6 +178,18 @@ fn numbers_of_uneven_length_are_marked_wherever_they_stand() {
 }
 
 #[test]
+fn an_icon_with_an_uneven_offset_table_is_marked() {
+    let icon = |table: &[u8]| {
+        let fragments = [item(ITEM, table.len() as u32, table), item(SEQUENCE_END, 0, &[])].concat();
+        let pixels = long(PIXEL_DATA, "OB", UNDEFINED, &fragments);
+        let bytes = long(SEQUENCE, "SQ", pixels.len() as u32 + 8, &item(ITEM, pixels.len() as u32, &pixels));
+        let found = scan(bytes.as_slice(), EXPLICIT, Bounds::RECEIVED).unwrap_or_else(|error| panic!("{error}"));
+        found.elements[0].uneven_inside
+    };
+    assert_eq!([icon(&[]), icon(&[0; 4]), icon(&[0; 2])], [false, false, true]);
+}
+
+#[test]
 fn zeros_after_pixel_data_are_padding_and_anything_else_is_not() {
     let mut bytes = long(PIXEL_DATA, "OW", 2, &[1, 2]);
     bytes.extend([0; 37]);
