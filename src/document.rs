@@ -6,6 +6,7 @@
 
 pub mod shape;
 
+use std::collections::HashSet;
 use std::fmt;
 
 use jsonc_parser::ast::Value as Ast;
@@ -228,8 +229,8 @@ impl Node {
     pub fn object<'a>(&'a self, problems: &mut Problems) -> Option<Fields<'a>> {
         match &self.value {
             Value::Object(list) => {
-                let repeated = list.iter().enumerate().filter(|(i, (key, _))| list[..*i].iter().any(|(k, _)| k == key));
-                for (_, (key, node)) in repeated {
+                let mut seen = HashSet::new();
+                for (key, node) in list.iter().filter(|(key, _)| !seen.insert(key.as_str())) {
                     problems.add_with_cure(node, format!("{key:?} a second time"), "each key once", "remove one");
                 }
                 Some(Fields { node: self, list, known: Vec::new() })

@@ -228,8 +228,8 @@ pub const QUIET_PEERS_MAX: usize = 1_024;
 pub const STORE_QUEUE_LENGTH: usize = 8;
 
 /// Memory in MiB of the headers that are checked at the same time, all associations together. A large one may take
-/// 215 MiB; an image takes 9, so that images of fifty senders are checked side by side.
-pub const CHECKED_MIB_MAX: usize = 512;
+/// 215 MiB; an image takes 9, so that images of twenty-five senders are checked side by side.
+pub const CHECKED_MIB_MAX: usize = 256;
 
 /// What an element or item of a parsed header takes in memory besides its bytes, about; the smallest has eight bytes.
 pub const ELEMENT_MEMORY_BYTES: u64 = 176;

@@ -26,7 +26,7 @@ pub(super) fn parse(scan: &Scan, syntax: Syntax, apart: Option<Tag>) -> Parsed {
         Some(Element { whole, .. }) => Cow::Owned([&scan.header[..whole.start], &scan.header[whole.end..]].concat()),
         None => Cow::Borrowed(scan.header.as_slice()),
     };
-    if !scan.elements.iter().any(|element| element.unknown_inside)
+    if !scan.elements.iter().any(|element| element.unknown_inside || element.uneven_inside)
         && let Some(header) = parse_bytes(&bytes, syntax, SpecificCharacterSet::default())
     {
         return Parsed { header, unread: Vec::new() };
@@ -34,6 +34,10 @@ pub(super) fn parse(scan: &Scan, syntax: Syntax, apart: Option<Tag>) -> Parsed {
     let mut parsed = Parsed { header: InMemDicomObject::new_empty(), unread: Vec::new() };
     let mut character_set = SpecificCharacterSet::default();
     for element in scan.elements.iter().filter(|element| Some(element.tag) != apart) {
+        if element.uneven_inside {
+            parsed.unread.push(element.tag);
+            continue;
+        }
         let Some(object) = parse_element(scan, element, syntax, &character_set) else {
             parsed.unread.push(element.tag);
             continue;

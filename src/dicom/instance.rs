@@ -136,7 +136,8 @@ impl Instance {
         if let Some(element) = self.header.get(tag) {
             return element.items()?.get(index).map(Cow::Borrowed);
         }
-        let range = self.elements.iter().find(|element| element.tag == tag)?.items.get(index)?;
+        let element = self.elements.iter().find(|element| element.tag == tag && !element.uneven_inside)?;
+        let range = element.items.get(index)?;
         header::parse_item(&self.bytes, range, self.syntax, &self.header).map(Cow::Owned)
     }
 

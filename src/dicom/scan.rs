@@ -48,6 +48,9 @@ pub struct Element {
     pub items: Vec<Range<usize>>,
     /// It holds, at any depth, a UN of undefined length, which is encoded as Implicit VR LE (PS3.5 6.2.2).
     pub unknown_inside: bool,
+    /// It holds, at any depth, numbers whose length is no multiple of their size. The parser of dicom-rs leaves the rest of
+    /// them unread and takes it for the next element, of any length.
+    pub uneven_inside: bool,
 }
 
 /// Where the pixels of a data set lie, in bytes from its start (inflated where it was deflated).

@@ -200,8 +200,9 @@ impl<R: Read> Walker<R> {
         if self.keeps {
             let value = self.header.len();
             let whole = start..value;
-            let value = value..value;
-            self.elements.push(Element { tag, vr: head.vr, whole, value, items: Vec::new(), unknown_inside: false });
+            let (unknown_inside, uneven_inside) = (false, false);
+            let (value, items) = (value..value, Vec::new());
+            self.elements.push(Element { tag, vr: head.vr, whole, value, items, unknown_inside, uneven_inside });
         }
         self.element(&head)?;
         if self.stack.is_empty() && self.keeps {
@@ -243,9 +244,17 @@ impl<R: Read> Walker<R> {
     /// Enters a sequence, or passes over a value.
     fn element(&mut self, head: &Head) -> Result<(), ScanError> {
         let Head { tag, vr, length, offset } = *head;
+        if length != UNDEFINED && !length.is_multiple_of(number_bytes(vr)) {
+            self.mark_uneven();
+        }
         if tag == PIXEL_DATA && length == UNDEFINED {
-            // An icon inside a sequence.
-            return self.fragments().map(|_| ());
+            // An icon inside a sequence. Its offset table is numbers of four bytes.
+            if let PixelValue::Encapsulated { offset_table, .. } = self.fragments()?
+                && !(offset_table.end - offset_table.start).is_multiple_of(4)
+            {
+                self.mark_uneven();
+            }
+            return Ok(());
         }
         let is_unknown = vr == VR::UN && length == UNDEFINED;
         if vr != VR::SQ && !is_unknown {
@@ -262,6 +271,14 @@ impl<R: Read> Walker<R> {
             element.unknown_inside = true;
         }
         self.open(tag, offset, length, false, implicit || is_unknown)
+    }
+
+    fn mark_uneven(&mut self) {
+        if self.keeps
+            && let Some(element) = self.elements.last_mut()
+        {
+            element.uneven_inside = true;
+        }
     }
 
     fn open(&mut self, tag: Tag, offset: u64, length: u32, is_item: bool, implicit: bool) -> Result<(), ScanError> {
@@ -446,6 +463,16 @@ fn implicit_vr(tag: Tag) -> VR {
         return VR::OW;
     }
     StandardDataDictionary.by_tag(tag).map_or(VR::UN, |entry| entry.vr().relaxed())
+}
+
+/// How long one value is (PS3.5 6.2), 1 for text and bytes.
+fn number_bytes(vr: VR) -> u32 {
+    match vr {
+        VR::OW | VR::SS | VR::US => 2,
+        VR::AT | VR::FL | VR::OF | VR::OL | VR::SL | VR::UL => 4,
+        VR::FD | VR::OD | VR::OV | VR::SV | VR::UV => 8,
+        _ => 1,
+    }
 }
 
 /// Whether two reserved bytes and 32 bits of length follow the VR, instead of 16 bits of length (PS3.5 7.1.2).

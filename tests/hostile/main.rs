@@ -20,10 +20,10 @@ const QUICK_MEMORY_KB: usize = 64 << 10;
 
 /// What the slow and large ones, all at the same time, may add: 600 connections that hold all but the end of the longest
 /// request are 150 MB, and eight headers as large as a data set may be are 100.
-const SLOW_MEMORY_KB: usize = 384 << 10;
+const SLOW_MEMORY_KB: usize = 512 << 10;
 
 /// What there is afterwards beyond what there was before, when all peers are gone: what the allocator keeps.
-const KEPT_MEMORY_KB: usize = 192 << 10;
+const KEPT_MEMORY_KB: usize = 384 << 10;
 
 #[test]
 fn hostile_peers_are_answered_and_nobody_else_notices() {

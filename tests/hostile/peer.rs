@@ -135,7 +135,7 @@ impl Peer {
 
     /// Reads and throws away until the gateway has closed.
     pub fn drain(&mut self) -> Answer {
-        let mut bytes = [0; 65_536];
+        let mut bytes = [0; 16_384];
         loop {
             let left = self.deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
             self.stream.set_read_timeout(Some(left)).expect("a time limit");

@@ -164,6 +164,32 @@ fn unknown_of_undefined_length_holds_implicit_elements() {
 }
 
 #[test]
+fn numbers_of_uneven_length_are_marked_wherever_they_stand() {
+    let odd = short(Tag(0x0028, 0x1199), "UL", &[1, 0]);
+    let inside = long(SEQUENCE, "SQ", odd.len() as u32 + 8, &item(ITEM, odd.len() as u32, &odd));
+    let bytes = [inside, text(NAME, "PN", "A^B"), odd, long(PIXEL_DATA, "OW", 3, &[1, 2, 3])].concat();
+    let found = scan(bytes.as_slice(), EXPLICIT, Bounds::RECEIVED).unwrap_or_else(|error| panic!("{error}"));
+    let marked: Vec<bool> = found.elements.iter().map(|element| element.uneven_inside).collect();
+    assert_eq!(marked, [true, false, true]);
+    // The parser would take what follows for an element of 4 GiB.
+    let parsed = crate::dicom::header::parse(&found, EXPLICIT);
+    assert_eq!(parsed.unread, [SEQUENCE, Tag(0x0028, 0x1199)]);
+    assert!(parsed.header.get(NAME).is_some());
+}
+
+#[test]
+fn an_icon_with_an_uneven_offset_table_is_marked() {
+    let icon = |table: &[u8]| {
+        let fragments = [item(ITEM, table.len() as u32, table), item(SEQUENCE_END, 0, &[])].concat();
+        let pixels = long(PIXEL_DATA, "OB", UNDEFINED, &fragments);
+        let bytes = long(SEQUENCE, "SQ", pixels.len() as u32 + 8, &item(ITEM, pixels.len() as u32, &pixels));
+        let found = scan(bytes.as_slice(), EXPLICIT, Bounds::RECEIVED).unwrap_or_else(|error| panic!("{error}"));
+        found.elements[0].uneven_inside
+    };
+    assert_eq!([icon(&[]), icon(&[0; 4]), icon(&[0; 2])], [false, false, true]);
+}
+
+#[test]
 fn zeros_after_pixel_data_are_padding_and_anything_else_is_not() {
     let mut bytes = long(PIXEL_DATA, "OW", 2, &[1, 2]);
     bytes.extend([0; 37]);

@@ -80,6 +80,13 @@ fn lengths() -> Vec<Case> {
             UNREADABLE,
             &image_with("1.2.3.4", &element_of(0x0028, 0x0A02, TO_THE_END, b"")),
         ),
+        Case::stored(
+            "numbers that are cut, and what then is taken for 4 GiB",
+            clause,
+            AS_EXPLICIT,
+            "1.2.3.5.5",
+            &cut_numbers("1.2.3.5.5"),
+        ),
         Case::refused(
             "numbers of undefined length",
             "PS3.5 7.1.1",
@@ -89,6 +96,13 @@ fn lengths() -> Vec<Case> {
         ),
     ]);
     cases
+}
+
+/// Read from two bytes too early, the second element is OB of 0xfff00010 bytes.
+fn cut_numbers(instance: &str) -> Vec<u8> {
+    let number = explicit(0x0029, 0x1010, b"UL", &[0x29, 0]);
+    let next = explicit(0x0029, 0x424f, b"LO", &[&[0xf0, 0xff][..], &[b' '; 14]].concat());
+    [explicit_head(instance), number, next, explicit(0x7FE0, 0x0010, b"OW", &[1; 64])].concat()
 }
 
 /// So many sequences within each other, each in one item; the deepest is empty.
