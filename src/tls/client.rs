@@ -69,7 +69,7 @@ impl ClientTls {
     /// The handshake; the time limit is that of whoever waits. Never falls back to a connection without TLS.
     ///
     /// # Errors
-    /// As [`super::explain`] explains them.
+    /// As [`super::explain()`] explains them.
     pub async fn connect(&self, stream: TcpStream) -> io::Result<Stream> {
         let connector = TlsConnector::from(Arc::clone(&self.config));
         let stream = connector.connect(self.name.clone(), stream).await?;
