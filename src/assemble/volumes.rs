@@ -215,7 +215,7 @@ fn could_belong(part: &Sorted, parts: &[Sorted]) -> bool {
     let other = |other: &&Sorted| {
         let of_one_stack = other.stack == part.stack;
         let placed_anew = part.plan.is_ok() && part.frame_of_reference_uid != other.frame_of_reference_uid;
-        !std::ptr::eq(*other, part) && !(of_one_stack && phases_apart) && !placed_anew
+        !(std::ptr::eq(*other, part) || placed_anew || of_one_stack && phases_apart)
     };
     let plans = parts.iter().filter(other).filter_map(|other| other.plan.as_ref().ok());
     let places: Vec<&Placement> = part.frames.iter().filter_map(|frame| frame.placement.as_ref()).collect();
