@@ -254,7 +254,7 @@ def verified(work):
     path = unknown["Path"]
     wait_for(lambda: json.loads(rest(ports["http"], path))["Status"] != "Pending", 60)
     told = json.loads(rest(ports["http"], path))
-    check(told["Status"] == "Failure" and told["Failures"][0]["Status"] == 0x0112, f"an instance that is not here: {told['Failures']}")
+    check(told["Status"] == "Failure" and [failure["FailureReason"] for failure in told["Failures"]] == [0x0112], f"an instance that is not here: {told['Failures']}")
 
     # One job, seven destinations.
     check(wait_for(lambda: archive.asked), "the archive is asked for commitment")

@@ -82,6 +82,8 @@ struct World {
     objects: BTreeMap<JobId, Vec<Uid>>,
     /// What each destination holds.
     received: BTreeMap<&'static str, BTreeMap<JobId, Vec<Uid>>>,
+    /// What a destination has said that it has: it does not lose it after.
+    confirmed: BTreeSet<(JobId, String)>,
     /// Answers on their way to the node; gone with a crash.
     answers: Vec<Event>,
     node: Node,
@@ -107,6 +109,7 @@ impl World {
             ledger: Ledger::default(),
             objects: BTreeMap::new(),
             received,
+            confirmed: BTreeSet::new(),
             answers: Vec::new(),
             node: Node::new(settings()),
         };
@@ -257,11 +260,12 @@ impl World {
     /// that it has what it has not.
     fn verify(&mut self, job: JobId, to: String, question: Question) {
         assert!(self.ledger.jobs.contains_key(&job), "recorded before it is asked");
-        if self.rng.u64(0..1000) < self.crash {
+        if self.rng.u64(0..1000) < self.crash && !self.confirmed.contains(&(job.clone(), to.clone())) {
             let at = DESTINATIONS.iter().find(|name| **name == to).expect("a known destination");
             self.received.get_mut(at).expect("a destination").remove(&job);
         }
         let has = self.received[to.as_str()].contains_key(&job);
+        self.confirmed.extend(has.then(|| (job.clone(), to.clone())));
         let reason = "not there".to_owned();
         let said = match (&question, self.rng.u8(0..4)) {
             (_, 0) => Confirmation::Again { reason },

@@ -276,7 +276,7 @@ mod tests {
             ),
             (
                 r#"{"ae_title": "T", "may": ["send"], "verify": "c-find"}"#,
-                r#"verify: found "c-find", expected one of none, find, commitment"#,
+                r#"verify: found "c-find", expected one of none, find, commitment; did you mean "find"?"#,
             ),
             (
                 r#"{"ae_title": "T", "may": ["send"], "verify": {"by": "none"}}"#,

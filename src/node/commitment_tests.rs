@@ -80,7 +80,7 @@ fn told(effects: &[Effect]) -> Vec<String> {
     let word = |effect: &Effect| match effect {
         Effect::Record(Record::Commitment(commitment)) => Some(format!("record {}", commitment.state.name())),
         Effect::Record(Record::Job(job)) => Some(format!("record {}", job.deliveries[0].state.name())),
-        Effect::Record(_) => None,
+        Effect::Record(_) | Effect::Assess { .. } => None,
         Effect::Reply { token, outcome } => Some(format!("reply {token} {:?}", outcome.status().0)),
         Effect::Check { .. } => Some("check".to_owned()),
         Effect::Report { commitment } => {

@@ -172,7 +172,7 @@ fn numbers_of_uneven_length_are_marked_wherever_they_stand() {
     let marked: Vec<bool> = found.elements.iter().map(|element| element.uneven_inside).collect();
     assert_eq!(marked, [true, false, true]);
     // The parser would take what follows for an element of 4 GiB.
-    let parsed = crate::dicom::header::parse(&found, EXPLICIT);
+    let parsed = crate::dicom::header::parse(&found, EXPLICIT, None);
     assert_eq!(parsed.unread, [SEQUENCE, Tag(0x0028, 0x1199)]);
     assert!(parsed.header.get(NAME).is_some());
 }
