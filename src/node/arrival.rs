@@ -139,15 +139,16 @@ fn missing_in_phases(placed: Vec<&Placed>) -> Option<usize> {
     let phases: Vec<Phase> = placed.iter().map(|place| place.phase.clone()).collect();
     let parts = if coincide { assemble::split(&positions, &phases) } else { None };
     let Some(parts) = parts else { return missing_in(positions) };
-    let counts: Vec<usize> = parts.iter().map(|part| part.members.len()).collect();
-    let usual =
-        counts.iter().copied().find(|count| 2 * counts.iter().filter(|other| *other == count).count() > counts.len());
-    let of_part = |part: &assemble::Part| {
-        let own = missing_in(part.members.iter().map(|&image| positions[image]).collect());
-        // Images that watch one place are no stack, and nothing is missing in them.
-        own.map_or(0, |own| own.max(usual.map_or(0, |usual| usual.saturating_sub(part.members.len()))))
-    };
-    Some(parts.iter().map(of_part).sum())
+    // Images that watch one place are no stack, and nothing is missing in them.
+    let stacks = parts.iter().filter_map(|part| {
+        let own = missing_in(part.members.iter().map(|&image| positions[image]).collect())?;
+        Some((part.members.len(), own))
+    });
+    let stacks: Vec<(usize, usize)> = stacks.collect();
+    let alike = |count: usize| stacks.iter().filter(|(other, _)| *other == count).count();
+    let usual = stacks.iter().map(|(count, _)| *count).find(|count| 2 * alike(*count) > stacks.len());
+    let missing = |(count, own): &(usize, usize)| (*own).max(usual.map_or(0, |usual| usual.saturating_sub(*count)));
+    Some(stacks.iter().map(missing).sum())
 }
 
 fn missing_in(mut positions: Vec<f64>) -> Option<usize> {
