@@ -42,6 +42,7 @@ impl Configuration {
         }
         Policy {
             acceptance,
+            plain: self.gateway.port.is_some(),
             tls: self.tls.server.clone(),
             associations_max: limits.associations,
             associations_per_caller_max: limits.associations_per_peer,

@@ -94,6 +94,11 @@ impl FromStr for Network {
                 .filter(|prefix| *prefix <= longest && plain(text))
                 .ok_or(NetworkError::Prefix(longest))?,
         };
+        // Callers over IPv4 are compared by their IPv4 addresses, however the system shows them.
+        let (address, prefix) = match address.to_canonical() {
+            short @ IpAddr::V4(_) if address.is_ipv6() && prefix >= MAPPED_PREFIX => (short, prefix - MAPPED_PREFIX),
+            _ => (address, prefix),
+        };
         let network = Network { address: masked(address, prefix), prefix };
         if network.address == address { Ok(network) } else { Err(NetworkError::Host(network)) }
     }
@@ -108,6 +113,9 @@ impl fmt::Display for Network {
         }
     }
 }
+
+/// Bits before the IPv4 address in an address that stands for one (RFC 4291, 2.5.5.2).
+const MAPPED_PREFIX: u8 = 96;
 
 /// SHA-256 of a certificate as it is sent (DER).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -238,6 +246,7 @@ mod tests {
             ("2001:db8::/33", "2001:db8:7fff::1", "2001:db8:8000::"),
             ("::/0", "2001:db8::1", "10.0.0.1"),
             ("::ffff:10.0.0.1", "10.0.0.1", "10.0.0.2"),
+            ("::ffff:10.0.0.0/104", "10.200.0.1", "11.0.0.1"),
         ] {
             let (network, ip) = (network(text), |text: &str| text.parse::<IpAddr>().expect("an address"));
             assert!(network.contains(ip(inside)), "{text} holds {inside}");

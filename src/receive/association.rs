@@ -46,6 +46,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let Opening { peer, certificate, id, policy, deadline, ticket } = opening;
+    let artim = policy.artim;
     let mut wire = Wire::new(stream, policy.acceptance.max_pdu);
     let mut killed = shared.killed.clone();
     let first = tokio::select! {
@@ -53,11 +54,21 @@ where
         () = ticket.evicted() => return,
         _ = killed.wait_for(|killed| *killed) => return,
     };
-    drop(ticket);
     let request = match first {
         Ok(Pdu::AssociateRequest(request)) => request,
-        other => return refuse_connection(wire, other, peer, shared, policy.artim).await,
+        other => {
+            // Until it is closed, it takes a place among those that have said nothing.
+            tokio::select! {
+                () = refuse_connection(wire, other, peer, shared, artim) => {}
+                () = ticket.evicted() => {}
+                _ = killed.wait_for(|killed| *killed) => {}
+            }
+            return;
+        }
     };
+    drop(ticket);
+    // As the rules are now, not as they were when the connection was opened.
+    let policy = shared.policy.borrow().clone();
     let origin = Origin { address: peer, certificate: certificate.as_ref() };
     let refusal = match negotiate(&request, &policy.acceptance, origin) {
         Err(refusal) => refusal,
@@ -108,7 +119,11 @@ async fn refuse_connection<S>(
             AbortReason::UnexpectedPdu
         }
         Err(error) => {
-            say(shared, peer, &error.to_string());
+            match &error {
+                WireError::TimedOut(_) => say(shared, peer, &format!("no A-ASSOCIATE-RQ within {artim:?}")),
+                WireError::Pdu(_) => say_of(shared, peer, "pdu", &error.to_string()),
+                _ => say_of(shared, peer, "connection", &error.to_string()),
+            }
             match error {
                 WireError::Pdu(error) => error.abort_reason(),
                 // PS3.8 9.2.3, AA-2: the time is up, the connection is closed without a word.
@@ -119,8 +134,14 @@ async fn refuse_connection<S>(
     wire.abort(reason, artim).await;
 }
 
+/// Says something whose text is one of ours.
 pub(super) fn say(shared: &Shared, peer: IpAddr, what: &str) {
-    if shared.quiet.may_say(peer, what) {
+    say_of(shared, peer, what, what);
+}
+
+/// Says something of a kind, in which there may be numbers and texts of the peer.
+pub(super) fn say_of(shared: &Shared, peer: IpAddr, kind: &str, what: &str) {
+    if shared.quiet.may_say(peer, kind) {
         warn!(%peer, "connection refused: {what}");
     }
 }

@@ -33,6 +33,8 @@ use quiet::Quiet;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Policy {
     pub acceptance: Acceptance,
+    /// Whether the port without TLS is wanted; one that is open closes its connections when it is not any more.
+    pub plain: bool,
     /// What a TLS port presents and asks for.
     pub tls: Option<ServerTls>,
     /// Most associations at the same time, and most of one caller that has no limit of its own; beyond them 2/3/2 is
@@ -54,6 +56,7 @@ impl Default for Policy {
     fn default() -> Policy {
         Policy {
             acceptance: Acceptance { max_pdu: 131_072, ..Acceptance::default() },
+            plain: true,
             tls: None,
             associations_max: 100,
             associations_per_caller_max: 32,
@@ -192,6 +195,10 @@ async fn connection(stream: TcpStream, peer: SocketAddr, secure: bool, shared: A
     let _ = stream.set_nodelay(true);
     let id = NEXT_ASSOCIATION.fetch_add(1, Ordering::Relaxed);
     let policy = shared.policy.borrow().clone();
+    if !secure && !policy.plain {
+        association::say(&shared, peer.ip(), "\"port\" was taken out of ae-config/gateway.json; a restart closes it");
+        return;
+    }
     let (deadline, ticket) = (Instant::now() + policy.artim, shared.pending.enter(id));
     let opening = Opening { peer: peer.ip(), certificate: None, id, policy, deadline, ticket };
     if secure {

@@ -10,15 +10,16 @@ use crate::limits::QUIET_PEERS_MAX;
 
 const INTERVAL: Duration = Duration::from_secs(60);
 
-/// When each thing was last said about each peer; of what was said, its hash.
+/// When each kind of thing was last said about each peer; of the kind, its hash.
 #[derive(Debug, Default)]
 pub(super) struct Quiet(Mutex<HashMap<(IpAddr, u64), Instant>>);
 
 impl Quiet {
-    /// Whether this may be written about this peer: each thing once a minute, so that another fault is not missed.
-    pub(super) fn may_say(&self, peer: IpAddr, what: &str) -> bool {
+    /// Whether this may be written about this peer: each kind once a minute, so that another fault is not missed. A kind is
+    /// one of a few fixed texts of ours: what a peer can vary would fill the log, and then the table.
+    pub(super) fn may_say(&self, peer: IpAddr, kind: &str) -> bool {
         let mut hash = DefaultHasher::new();
-        what.hash(&mut hash);
+        kind.hash(&mut hash);
         let said_of = (peer, hash.finish());
         let now = Instant::now();
         let mut said = self.0.lock().unwrap_or_else(PoisonError::into_inner);

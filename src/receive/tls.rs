@@ -3,7 +3,7 @@
 use tokio::net::TcpStream;
 use tokio::time::timeout_at;
 
-use super::association::{self, Opening, say};
+use super::association::{self, Opening, say, say_of};
 use super::{Policy, Shared};
 
 /// Serves a connection until it is closed. The handshake has its part of the ARTIM time and of the places of those that
@@ -11,7 +11,7 @@ use super::{Policy, Shared};
 pub(super) async fn serve(stream: TcpStream, mut opening: Opening<'_>, shared: &Shared) {
     let peer = opening.peer;
     let Policy { tls: Some(tls), artim, .. } = &*opening.policy.clone() else {
-        say(shared, peer, "\"tls\" was taken out of ae-config/gateway.json; a restart closes its port");
+        say(shared, peer, "TLS is not set up any more, see ae-config/gateway.json and the log before; a restart closes its port");
         return;
     };
     let mut killed = shared.killed.clone();
@@ -26,9 +26,13 @@ pub(super) async fn serve(stream: TcpStream, mut opening: Opening<'_>, shared: &
             association::serve(stream, opening, shared).await;
         }
         Ok(Err(refused)) => {
-            say(shared, peer, &refused.reason);
-            // Whether the peer takes its alert or not, the place is free at the end of the time.
-            let _ = timeout_at(opening.deadline, refused.close()).await;
+            say_of(shared, peer, "handshake", &refused.reason);
+            // Whether the peer takes its alert or not, the place is free at the end of the time, or when another needs it.
+            tokio::select! {
+                _ = timeout_at(opening.deadline, refused.close()) => {}
+                () = opening.ticket.evicted() => {}
+                _ = killed.wait_for(|killed| *killed) => {}
+            }
         }
         Err(_) => say(shared, peer, &format!("no TLS handshake within {artim:?}")),
     }

@@ -5,7 +5,7 @@ use std::fmt;
 use std::io;
 use std::sync::Arc;
 
-use rustls::client::WebPkiServerVerifier;
+use rustls::client::{Resumption, WebPkiServerVerifier};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::sign::SingleCertAndKey;
@@ -56,13 +56,15 @@ impl ClientTls {
             .map_err(|error| error.to_string())?
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(Called { pinned: trust.pinned, chain }));
-        let config = match identity {
+        let mut config = match identity {
             Some(identity) => {
                 let own = SingleCertAndKey::from(Arc::clone(&identity.certified));
                 builder.with_client_cert_resolver(Arc::new(own))
             }
             None => builder.with_no_client_auth(),
         };
+        // A session that is taken up again would spare the look at the certificate.
+        config.resumption = Resumption::disabled();
         Ok(ClientTls { config: Arc::new(config), name, digest })
     }
 

@@ -77,7 +77,7 @@ impl Identity {
         let signer = provider().key_provider.load_private_key(parsed).map_err(|error| {
             problem(
                 &format!("a key that cannot be used ({error})"),
-                "make one of RSA with 2048 bits or more, P-256, P-384 or Ed25519",
+                "make one of RSA with 2048 to 4096 bits, P-256, P-384 or Ed25519",
             )
         })?;
         let certified = CertifiedKey::new(chain, signer);

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::pki_types::{CertificateDer, UnixTime};
-use rustls::server::WebPkiClientVerifier;
+use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::sign::SingleCertAndKey;
 use rustls::{
@@ -101,11 +101,14 @@ impl ServerTls {
             }
         };
         let callers = Arc::new(Callers { clients, pinned, chain });
-        let config = ServerConfig::builder_with_provider(provider())
+        let mut config = ServerConfig::builder_with_provider(provider())
             .with_protocol_versions(&VERSIONS)
             .map_err(|error| error.to_string())?
             .with_client_cert_verifier(callers.clone())
             .with_cert_resolver(Arc::new(SingleCertAndKey::from(Arc::clone(&identity.certified))));
+        // A session that is taken up again would spare the look at its certificate, which may have ended meanwhile.
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.send_tls13_tickets = 0;
         Ok(ServerTls { config: Arc::new(config), callers, digest })
     }
 

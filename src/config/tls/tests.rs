@@ -162,7 +162,6 @@ fn keys_that_make_no_sense_are_told() {
         "from[0]: found the text \"10.0.0.1/8\" (bits of a host behind the prefix; the network is 10.0.0.0/8)",
     );
     ct("\"certificate\": {}, \"may\"", "certificate: found no \"sha256\" and no \"names\"");
-    ct("\"associations\": 33, \"may\"", "associations: found 33, above the 32 of all peers together");
     ct("\"tls\": {\"sha256\": [\"A\"]}, \"may\"", "tls: found no \"host\" beside it");
     let folder = Folder::new();
     folder.write("ae-config/gateway.json", r#"{"ae_titles": ["HERE"], "storage": {"folder": "var"}}"#);
