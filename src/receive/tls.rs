@@ -11,7 +11,11 @@ use super::{Policy, Shared};
 pub(super) async fn serve(stream: TcpStream, mut opening: Opening<'_>, shared: &Shared) {
     let peer = opening.peer;
     let Policy { tls: Some(tls), artim, .. } = &*opening.policy.clone() else {
-        say(shared, peer, "TLS is not set up any more, see ae-config/gateway.json and the log before; a restart closes its port");
+        say(
+            shared,
+            peer,
+            "TLS is not set up any more, see ae-config/gateway.json and the log before; a restart closes its port",
+        );
         return;
     };
     let mut killed = shared.killed.clone();

@@ -11,7 +11,7 @@ use contourd::receive::Policy;
 use contourd::tls::{Authorities, ClientTls, Clients, Identity, ServerTls, Trust};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::{ClientConnection, RootCertStore, StreamOwned, SupportedProtocolVersion, version};
+use rustls::{ClientConnection, HandshakeKind, RootCertStore, StreamOwned, SupportedProtocolVersion, version};
 
 use crate::certificates::{Authority, Pair, self_signed};
 use crate::peer::*;
@@ -68,21 +68,32 @@ impl Hospital {
         version: &'static SupportedProtocolVersion,
         own: Option<&Pair>,
     ) -> Peer<StreamOwned<ClientConnection, TcpStream>> {
+        self.connect_with(gateway, &self.client(version, own))
+    }
+
+    fn client(&self, version: &'static SupportedProtocolVersion, own: Option<&Pair>) -> Arc<rustls::ClientConfig> {
         let mut roots = RootCertStore::empty();
         let root = CertificateDer::from_pem_slice(self.authority.certificate.as_bytes()).expect("a certificate");
         roots.add(root).expect("an authority");
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let builder = rustls::ClientConfig::builder_with_provider(provider);
         let builder = builder.with_protocol_versions(&[version]).expect("a version").with_root_certificates(roots);
-        let config = match own {
+        Arc::new(match own {
             None => builder.with_no_client_auth(),
             Some(pair) => {
                 let key = PrivateKeyDer::from_pem_slice(pair.key.as_bytes()).expect("a key");
                 builder.with_client_auth_cert(vec![CertificateDer::from(pair.der.clone())], key).expect("a pair")
             }
-        };
+        })
+    }
+
+    fn connect_with(
+        &self,
+        gateway: &Gateway,
+        client: &Arc<rustls::ClientConfig>,
+    ) -> Peer<StreamOwned<ClientConnection, TcpStream>> {
         let name = ServerName::try_from("127.0.0.1").expect("a name");
-        let connection = ClientConnection::new(Arc::new(config), name).expect("a client");
+        let connection = ClientConnection::new(Arc::clone(client), name).expect("a client");
         let stream = TcpStream::connect(gateway.tls_address.expect("a TLS port")).expect("a connection");
         stream.set_read_timeout(Some(Duration::from_secs(10))).expect("a time limit");
         Peer { stream: StreamOwned::new(connection, stream) }
@@ -221,6 +232,32 @@ fn closes_what_does_not_shake_hands_in_time() {
     let mut lost = Peer::connect(&gateway);
     lost.send(&[22, 3, 1, 2, 0, 1, 0, 1]);
     assert_eq!(lost.answer(), Answer::Aborted(2, 1), "TLS on the plain port");
+}
+
+#[test]
+fn looks_at_certificates_at_every_connection_of_one_caller() {
+    let hospital = Hospital::new();
+    let gateway = hospital.gateway(Clients::None, &[], |_| ());
+    for version in BOTH {
+        let client = hospital.client(version, None);
+        for _ in 0..3 {
+            let mut peer = hospital.connect_with(&gateway, &client);
+            peer.send(&request("CT01", "CONTOURD", &[(ECHO_CONTEXT, VERIFICATION)]));
+            assert_eq!((peer.answer(), peer.echo()), (Answer::Accepted, Answer::Status(0)));
+            assert_eq!(peer.stream.conn.handshake_kind(), Some(HandshakeKind::Full), "{version:?}");
+            assert_eq!(peer.release(), Answer::Released);
+        }
+    }
+}
+
+#[test]
+fn a_plain_port_that_is_not_wanted_any_more_serves_nobody() {
+    let hospital = Hospital::new();
+    let gateway = hospital.gateway(Clients::None, &[], |policy| policy.plain = false);
+    let mut plain = Peer::connect(&gateway);
+    plain.send(&request("CT01", "CONTOURD", &[(ECHO_CONTEXT, VERIFICATION)]));
+    assert_eq!(plain.answer(), Answer::Closed);
+    assert_eq!(hospital.ask(&gateway, &version::TLS13, None), Answer::Status(0));
 }
 
 #[test]
