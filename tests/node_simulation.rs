@@ -330,7 +330,12 @@ impl World {
             self.send();
         }
         for _ in 0..400 {
-            while !self.answers.is_empty() {
+            for count in 0.. {
+                if self.answers.is_empty() {
+                    break;
+                }
+                let last = &self.answers[self.answers.len().saturating_sub(4)..];
+                assert!(count < 10_000, "seed {}: asked without end at one time: {last:?}", self.seed);
                 self.answer();
             }
             self.now += SignedDuration::from_secs(5);
