@@ -11,6 +11,7 @@ mod frame;
 mod load;
 mod native;
 mod phase;
+mod pieces;
 mod placement;
 mod plan;
 mod series;
