@@ -72,6 +72,16 @@ pub struct SeriesRecord {
     pub open: BTreeMap<String, String>,
 }
 
+/// What an instance that came again does to its series.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Repeated {
+    /// It is looked at anew.
+    Reopened,
+    /// It is as young as this; recorded for the first of each association, so that a restart does not make it old.
+    Younger,
+    Known,
+}
+
 /// A series while the node knows it.
 #[derive(Debug)]
 pub(super) struct Gathering {
@@ -125,8 +135,8 @@ impl Gathering {
     }
 
     /// An instance that is known came again: the sender is at it. A series that came to nothing is looked at anew, which
-    /// is how an operator has it done again after the cause is gone; whether that is so.
-    pub(super) fn repeated(&mut self, association: u64, now: Timestamp) -> bool {
+    /// is how an operator has it done again after the cause is gone.
+    pub(super) fn repeated(&mut self, association: u64, now: Timestamp) -> Repeated {
         use SeriesState::{Arriving, Discarded, Held, Matched, Refused, Unmatched, Waiting};
         let reopened = match self.record.state {
             // It is not looked at anew, but it is as young as this.
@@ -137,15 +147,22 @@ impl Gathering {
             }
         };
         self.record.last_at = now;
-        self.sends(association);
-        reopened
+        let is_news = self.sends(association);
+        match reopened {
+            true => Repeated::Reopened,
+            false if is_news => Repeated::Younger,
+            false => Repeated::Known,
+        }
     }
 
     /// An association brings instances. What is found in the spool after a crash came by none that is still open.
-    fn sends(&mut self, association: u64) {
-        if association != 0 {
-            self.associations.entry(association).or_insert(None);
+    /// Whether it is the first that it brings to this series.
+    fn sends(&mut self, association: u64) -> bool {
+        let is_news = association != 0 && !self.associations.contains_key(&association);
+        if is_news {
+            self.associations.insert(association, None);
         }
+        is_news
     }
 
     fn reopen(&mut self, now: Timestamp) {
