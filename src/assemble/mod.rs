@@ -28,4 +28,4 @@ pub use phase::{Part, Phase, phase, split};
 pub use placement::{COINCIDENT_MM, Placement, Spacing, placement, spacing};
 pub use plan::{Allowed, SeriesPlan, SliceSource, plan, plan_with};
 pub use suv::to_suv_bw;
-pub use volumes::{VolumeOf, plan_frames, plan_part, volumes};
+pub use volumes::{ONE_STACK, VolumeOf, plan_frames, plan_part, volumes};

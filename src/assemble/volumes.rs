@@ -23,6 +23,9 @@ use crate::volume::dot;
 /// Two Pixel Spacings this close are written differently, not measured differently.
 pub(super) const SAME_SPACING_MM: f64 = 1e-4;
 
+/// The label of a volume beside which images were set aside, where the series has no other.
+pub const ONE_STACK: &str = "images of one stack";
+
 /// Images of one series that belong together.
 #[derive(Clone)]
 pub struct VolumeOf {
@@ -351,7 +354,7 @@ fn told(whole: &Series, kept: Vec<Sorted>, aside: &[Sorted]) -> Vec<VolumeOf> {
         if !part.phase.is_empty() {
             names.push(part.phase.clone());
         }
-        let label = if alone { "images of one stack".to_owned() } else { names.join(", ") };
+        let label = if alone { ONE_STACK.to_owned() } else { names.join(", ") };
         let plan = part.plan.map(|mut plan| {
             plan.warnings.extend(note.clone());
             plan
