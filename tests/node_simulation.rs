@@ -366,6 +366,7 @@ fn settings() -> Settings {
         gap_quiet_s: 20.0,
         max_wait_s: 60.0,
         on_timeout: OnTimeout::Hold,
+        takes_gaps: false,
     };
     let retry_default = RetryPolicy { initial_s: 1.0, multiplier: 2.0, max_s: 30.0, max_age_s: 1e9 };
     let (waiting, retry) = (Vec::new(), BTreeMap::new());

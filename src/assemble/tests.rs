@@ -358,7 +358,8 @@ fn a_phase_with_a_gap_is_refused_and_the_others_are_not() {
     );
     // With a gap in each there is no volume, and the reason is the gap, not the phases.
     let mut slices = phases(&["1", "2"]);
-    (slices.remove(7), slices.remove(1));
+    slices.remove(7);
+    slices.remove(1);
     assert_eq!(sorted(&slices), ["series.gap", "series.gap"]);
 }
 

@@ -258,7 +258,7 @@ fn could_belong(part: &Sorted, parts: &[Sorted]) -> bool {
     let is_phase = part.positions >= VOLUME_SLICES_MIN;
     let other = |other: &&Sorted| {
         let phases_apart = is_phase && other.stack == part.stack;
-        !std::ptr::eq(*other, part) && other.plan.is_ok() && !phases_apart && !placed_anew(part, other)
+        other.plan.is_ok() && !(std::ptr::eq(*other, part) || phases_apart || placed_anew(part, other))
     };
     let places: Vec<&Placement> = part.frames.iter().filter_map(|frame| frame.placement.as_ref()).collect();
     parts.iter().filter(other).any(|other| places.iter().any(|place| continues(&other.frames, place)))

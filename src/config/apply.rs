@@ -6,7 +6,7 @@ use super::{Configuration, Peer};
 use crate::deliver::dicom::Destination;
 use crate::dimse::{Acceptance, Caller};
 use crate::node::{Association, Settings};
-use crate::pipeline::{CompletenessOverride, Mode};
+use crate::pipeline::{Completeness, CompletenessOverride, Input, Mode};
 use crate::receive::Policy;
 use crate::worker::Limits as WorkerLimits;
 
@@ -66,12 +66,14 @@ impl Configuration {
     /// What the node must know.
     pub fn node_settings(&self, workers: usize) -> Settings {
         let running = self.pipelines.values().filter(|pipeline| pipeline.value.mode() != Mode::Off);
-        let waiting =
-            running.filter(|pipeline| *pipeline.value.complete() != CompletenessOverride::default()).map(|pipeline| {
-                let when = pipeline.value.when();
-                let titles = Association { called_ae: when.called_ae.clone(), calling_ae: when.calling_ae.clone() };
-                (titles, self.completeness(&pipeline.value))
-            });
+        let waiting = running.filter_map(|pipeline| {
+            let pipeline = &pipeline.value;
+            let takes_gaps = pipeline.inputs().iter().any(Input::takes_gaps);
+            let own = *pipeline.complete() != CompletenessOverride::default();
+            let (called_ae, calling_ae) = (pipeline.when().called_ae.clone(), pipeline.when().calling_ae.clone());
+            let waiting = Completeness { takes_gaps, ..self.completeness(pipeline) };
+            (own || takes_gaps).then_some((Association { called_ae, calling_ae }, waiting))
+        });
         let retry = self.peers.values().map(|peer| (peer.name.clone(), peer.retry)).collect();
         Settings {
             waiting: waiting.collect(),

@@ -219,6 +219,7 @@ pub(super) fn decide(
     };
     match stack {
         _ if quiet_s < needed_s && !waited_long => Decision::Wait,
+        Stack::Missing(_) if waiting.takes_gaps => Decision::Assess,
         Stack::Missing(_) | Stack::Short { .. } => Decision::TimedOut(stack),
         Stack::Whole | Stack::Fewer | Stack::Unknown => Decision::Assess,
     }
@@ -297,6 +298,9 @@ mod tests {
         assert_eq!(decide(Stack::Missing(1), Sender::Done, 219), Decision::Wait);
         assert_eq!(decide(Stack::Missing(1), Sender::Done, 220), Decision::TimedOut(Stack::Missing(1)));
         assert_eq!(decide(Stack::Missing(1), Sender::Done, 900), Decision::TimedOut(Stack::Missing(1)));
+        let tolerant = Completeness { takes_gaps: true, ..waiting };
+        let asked = |now| super::decide(&tolerant, Stack::Missing(1), Sender::Done, times, at(now));
+        assert_eq!((asked(219), asked(220)), (Decision::Wait, Decision::Assess), "a pipeline may take it");
         assert_eq!(decide(Stack::Whole, Sender::Aborted, 219), Decision::Wait, "an abort completes no series");
         assert_eq!(decide(Stack::Whole, Sender::Aborted, 220), Decision::Assess);
     }

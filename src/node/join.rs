@@ -188,16 +188,21 @@ impl Search<'_> {
     fn ambiguity(&mut self, slot: usize, found: &[Option<usize>]) -> Option<String> {
         let (chosen, rule) = (found[slot]?, self.slots[slot]);
         let own = time(rule, self.candidates[chosen].source);
-        let mut equals = 0;
+        let (mut equals, mut of_one_series) = (0, true);
         for other in self.fitting[slot].clone() {
             let equal = rule.picking.pick == Pick::Only || time(rule, self.candidates[other].source) == own;
             if other != chosen && equal && self.assign(Some((slot, other))).is_some() {
                 equals += 1;
+                of_one_series &= self.candidates[other].series == self.candidates[chosen].series;
             }
         }
         let count = equals + 1;
         match (equals, rule.picking.pick) {
             (0, _) => None,
+            (_, _) if of_one_series => Some(format!(
+                "found {count} volumes or objects of one series that could fill it, expected only one; make its \
+                 conditions stricter"
+            )),
             (_, Pick::Only) => Some(format!(
                 "found {count} series that could fill it, expected only one; make its conditions stricter, or say \
                  which to \"pick\""

@@ -15,6 +15,8 @@ pub struct Completeness {
     /// Longest time from the first instance, whatever arrives.
     pub max_wait_s: f64,
     pub on_timeout: OnTimeout,
+    /// A pipeline takes stacks with gaps: when the time is over, it is asked.
+    pub takes_gaps: bool,
 }
 
 impl Completeness {
@@ -31,6 +33,7 @@ impl Completeness {
             } else {
                 other.on_timeout
             },
+            takes_gaps: self.takes_gaps || other.takes_gaps,
         }
     }
 }
@@ -43,6 +46,7 @@ impl Default for Completeness {
             gap_quiet_s: 120.0,
             max_wait_s: 900.0,
             on_timeout: OnTimeout::Hold,
+            takes_gaps: false,
         }
     }
 }
@@ -98,6 +102,7 @@ impl CompletenessOverride {
             gap_quiet_s: self.gap_quiet_s.unwrap_or(default.gap_quiet_s),
             max_wait_s: self.max_wait_s.unwrap_or(default.max_wait_s),
             on_timeout: self.on_timeout.unwrap_or(default.on_timeout),
+            takes_gaps: default.takes_gaps,
         }
     }
 }

@@ -222,6 +222,11 @@ impl Input {
         }
     }
 
+    /// Whether images fill it of which slices may be missing.
+    pub fn takes_gaps(&self) -> bool {
+        matches!(&self.wants, Wants::Image { geometry, .. } if geometry.max_gap > 0)
+    }
+
     /// Whether images fill it.
     pub fn is_image(&self) -> bool {
         matches!(self.wants, Wants::Image { .. })

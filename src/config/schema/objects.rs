@@ -64,7 +64,7 @@ fn rules(title: &str) -> Value {
             "then": {"required": ["deliver"], "properties": {"deliver": {"minItems": 1}}},
         }),
         "input" => json!({"allOf": [
-            {"if": {"required": ["structures"]}, "then": {"properties": {"slices": false, "geometry": false, "unit": false}}},
+            {"if": {"required": ["structures"]}, "then": {"properties": {"slices": false, "geometry": false, "unit": false, "volumes": false}}},
             {"if": {"required": ["wait_s"]}, "then": {"properties": {"optional": {"const": true}}, "required": ["optional"]}},
             {"if": {"required": ["by"]}, "then": {"properties": {"pick": {"enum": ["first", "last"]}}, "required": ["pick"]}},
         ]}),
