@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use dicom_dictionary_std::tags;
+
 use super::source::sources;
 use crate::assemble::{self, SeriesPlan};
 use crate::config::{Configuration, Loaded};
@@ -27,6 +29,14 @@ pub fn assess(instances: &[Instance], arrivals: Option<&[Arrival]>, configuratio
         assessment.verdicts.push(Verdict { pipeline: pipeline.value.id().to_owned(), matched, trace });
     }
     assessment.warnings = warnings(&seen);
+    if let Some(short) = promised(instances) {
+        // With the reasons it comes into the report of the job.
+        for order in &mut assessment.orders {
+            order.reasons.push(short.clone());
+            order.offers.iter_mut().for_each(|offer| offer.reasons.push(short.clone()));
+        }
+        assessment.warnings.push(short);
+    }
     assessment.sources = sources(instances, &seen);
     if assessment.orders.is_empty()
         && seen.len() == 1
@@ -108,6 +118,19 @@ fn warnings(seen: &[Seen<'_>]) -> Vec<String> {
         }
     }
     warnings
+}
+
+/// That fewer instances came than one of them says; it was waited for them.
+fn promised(instances: &[Instance]) -> Option<String> {
+    let count = |instance: &Instance| instance.integer(tags::NUMBER_OF_SERIES_RELATED_INSTANCES);
+    let promised = instances.iter().filter_map(count).max()?;
+    let came = instances.len();
+    (i64::try_from(came).is_ok_and(|came| came < promised)).then(|| {
+        format!(
+            "series.promised: {came} of {promised} instances came, as Number of Series Related Instances (0020,1209) says; \
+             look whether images are missing at the ends of the stack"
+        )
+    })
 }
 
 fn summary(instances: &[Instance], seen: &[Seen<'_>]) -> String {
@@ -196,7 +219,6 @@ mod tests {
     use std::collections::BTreeMap;
 
     use dicom_core::{DataElement, VR};
-    use dicom_dictionary_std::tags;
     use dicom_object::InMemDicomObject;
 
     use super::*;

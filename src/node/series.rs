@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::arrival::{Decision, Sender, Stack, could_end, decide, judge, kept, missing};
+use super::arrival::{Decision, Sender, Stack, could_end, decide, gives_up, judge, kept, missing};
 use super::{Assessment, Effect, Order, Record, Source, Stored};
 use crate::dicom::{AeTitle, SeriesKey, Uid};
 use crate::job::JobId;
@@ -368,14 +368,17 @@ impl Gathering {
 
     /// What time demands of an arriving series.
     pub(super) fn proceed(&mut self, waiting: &Completeness, now: Timestamp) -> Vec<Effect> {
+        if self.record.state == SeriesState::Held && !self.assessing {
+            return self.give_up(waiting, now);
+        }
         if self.record.state != SeriesState::Arriving || self.assessing {
             return Vec::new();
         }
-        let times = (self.record.first_at, self.record.last_at);
-        if !could_end(waiting, times, now) {
+        let (times, sender) = ((self.record.first_at, self.record.last_at), self.sender());
+        if !could_end(waiting, sender, times, now) {
             return Vec::new(); // Spares the look at every slice each time that one arrives.
         }
-        let (stack, sender) = (self.stack(), self.sender());
+        let stack = self.stack();
         match decide(waiting, stack, sender, times, now) {
             Decision::Wait => Vec::new(),
             Decision::Assess => self.assess(),
@@ -388,6 +391,17 @@ impl Gathering {
                 }
             }
         }
+    }
+
+    /// A series without a gap is not held for good because an archive tells a number that is too high.
+    fn give_up(&mut self, waiting: &Completeness, now: Timestamp) -> Vec<Effect> {
+        let is_over = gives_up(waiting, self.record.last_at, now);
+        let Some(stack @ Stack::Short { .. }) = is_over.then(|| self.stack()) else { return Vec::new() };
+        let text = format!("{}; not waited for any longer", missing(stack, self.instances.len()));
+        self.reopen(now);
+        let mut effects = vec![Effect::Record(Record::Series(self.record.clone())), self.note(now, text)];
+        effects.extend(self.assess());
+        effects
     }
 
     /// What the last association that brought something says of its sender. Numbers ascend in the life of the process.
