@@ -77,6 +77,11 @@ impl Order {
         if self.offers.is_empty() { &self.fills } else { self.offers.get(source).map_or(&[], |offer| &offer.fills) }
     }
 
+    /// Whether a source is what it asks for. An order without offers is for each, also of a ledger that named no slots.
+    pub fn takes(&self, source: usize) -> bool {
+        self.offers.is_empty() || !self.fills_of(source).is_empty()
+    }
+
     /// Why a source matched.
     pub fn reasons_of(&self, source: usize) -> &[String] {
         if self.offers.is_empty() { &self.reasons } else { self.offers.get(source).map_or(&[], |offer| &offer.reasons) }

@@ -295,7 +295,7 @@ impl Node {
         let mut effects = Vec::new();
         // Only a pipeline of several series asked for a renewed assessment; the others have had theirs.
         for order in alone.into_iter().filter(|_| !renewed) {
-            for source in sources.iter().enumerate().filter(|(index, _)| !order.fills_of(*index).is_empty()) {
+            for source in sources.iter().enumerate().filter(|(index, _)| order.takes(*index)) {
                 let job = jobs::alone(key, revision, &order, source, (&instances, last_at), now);
                 gathering.made(job.id.clone());
                 if self.known.insert(job.id.clone()) {
