@@ -86,15 +86,19 @@ pub(super) fn follow(one: &[Frame], other: &[Frame]) -> bool {
     shared_mm < 0.5 * (a.1 - a.0).min(b.1 - b.0)
 }
 
-/// Whether a slice lies where the next slice before the first or behind the last of a stack would.
-pub(super) fn continues(stack: &[Frame], place: &Placement) -> bool {
+/// Whether a slice of a part lies where the next slice before the first or behind the last of a stack would.
+pub(super) fn continues(stack: &[Frame], part: &[Frame]) -> bool {
     let along = stack.first().and_then(|frame| frame.placement.as_ref()).map(|first| first.normal);
     let Some((normal, stack)) = along.and_then(|normal| Some((normal, Along::of(stack, normal)?))) else {
         return false;
     };
-    let (at, (first, last)) = (dot(normal, place.origin), stack.ends());
-    let beyond_mm = (first - at).max(at - last);
-    dot(normal, place.normal) >= NEARLY_PARALLEL && NEXT_STEPS.contains(&(beyond_mm / stack.spacing.median_mm))
+    let (first, last) = stack.ends();
+    let is_next = |place: &Placement| {
+        let at = dot(normal, place.origin);
+        let beyond_mm = (first - at).max(at - last);
+        dot(normal, place.normal) >= NEARLY_PARALLEL && NEXT_STEPS.contains(&(beyond_mm / stack.spacing.median_mm))
+    };
+    part.iter().filter_map(|frame| frame.placement.as_ref()).any(is_next)
 }
 
 #[cfg(test)]
@@ -147,11 +151,7 @@ mod tests {
 
     #[test]
     fn the_next_slice_of_a_stack_lies_about_a_step_beyond_its_end() {
-        let stack = stack(&[0.0, 6.0, 12.0]);
-        let next = |z: f64| {
-            let axial = [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]];
-            continues(&stack, &place(axial, [0.0, 0.0, z], None))
-        };
+        let next = |z: f64| continues(&stack(&[0.0, 6.0, 12.0]), &stack(&[z]));
         assert_eq!([15.0, 18.0, -6.0, -3.0].map(next), [true; 4]);
         assert_eq!([6.0, 13.0, 24.0, -9.7].map(next), [false, false, false, false]);
     }

@@ -425,6 +425,11 @@ fn pieces_of_a_phase_are_never_volumes() {
     slices.iter_mut().for_each(|slice| slice.temporal = if slice.acquisition == "2" { "1" } else { "2" });
     assert_eq!(sorted(&slices).len(), 2);
     assert!(sorted(&slices).iter().all(|line| line.starts_with("Temporal Position") && line.ends_with("of 10")));
+    // With a gap in both pieces, which a pipeline may allow, beside a whole phase.
+    let gaps = |slice: &Slice| ![303, 408].contains(&slice.uid);
+    let pieces = acquired("3", 0..6).chain(acquired("4", 6..12)).filter(gaps);
+    let slices: Vec<Slice> = acquired("1", 0..12).chain(pieces).collect();
+    assert_eq!(sorted(&slices), ["series.duplicate_position", "series.pieces"]);
     // Packages of every second slice, with one image that came twice.
     let of = |number: &'static str, first: usize| acquired(number, 0..12).skip(first).step_by(2);
     let mut slices: Vec<Slice> = of("1", 0).chain(of("2", 1)).collect();

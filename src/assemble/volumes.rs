@@ -13,7 +13,7 @@ use super::checks::{self, Finding, Refusal};
 use super::frame::{Frame, frames};
 use super::phase::{self, Phase, phase_of_frame};
 use super::pieces::{continues, follow, interleave};
-use super::placement::{COINCIDENT_MM, Placement, same_orientation};
+use super::placement::{COINCIDENT_MM, same_orientation};
 use super::plan::{Allowed, SeriesPlan, build};
 use super::series::Series;
 use crate::dicom::{Instance, Uid};
@@ -68,10 +68,11 @@ pub fn volumes(instances: &[Instance], allowed: Allowed) -> Result<Vec<VolumeOf>
     for stack in stacks {
         parts.extend(parts_of(&whole, stack).map_err(|refusal| with(refusals.clone(), refusal))?);
     }
-    if parts.iter().any(|part| could_belong(part, &parts)) {
+    let of_stacks = || parts.iter().filter(|part| part.is_stack(is_sorted));
+    if parts.iter().any(|part| of_stacks().any(|stack| could_belong(part, stack))) {
         return Err(refusals);
     }
-    if let Some(refusal) = pieces(&whole, &parts) {
+    if let Some(refusal) = of_stacks().find_map(|stack| piece(&whole, stack, &parts)) {
         return Err(with(refusals, refusal));
     }
     let (kept, aside): (Vec<Sorted>, Vec<Sorted>) = parts.into_iter().partition(|part| part.is_stack(is_sorted));
@@ -251,17 +252,12 @@ fn phase_of(instances: &[Instance], frame: &Frame) -> Phase {
     if frame.in_multi_frame { phase_of_frame(instance, frame.index) } else { phase::phase(instance) }
 }
 
-/// Whether a part could be slices of another one, written wrongly: it lies where the next slice of that one would. Two
-/// volumes of different Frames of Reference are not compared: the patient was placed anew. Of phases of one stack see
-/// [`pieces`].
-fn could_belong(part: &Sorted, parts: &[Sorted]) -> bool {
-    let is_phase = part.positions >= VOLUME_SLICES_MIN;
-    let other = |other: &&Sorted| {
-        let phases_apart = is_phase && other.stack == part.stack;
-        other.plan.is_ok() && !(std::ptr::eq(*other, part) || phases_apart || placed_anew(part, other))
-    };
-    let places: Vec<&Placement> = part.frames.iter().filter_map(|frame| frame.placement.as_ref()).collect();
-    parts.iter().filter(other).any(|other| places.iter().any(|place| continues(&other.frames, place)))
+/// Whether a part could be slices of a stack, written wrongly: it lies where the next slice of the stack would. Two volumes
+/// of different Frames of Reference are not compared: the patient was placed anew. Of phases of one stack see [`piece`].
+fn could_belong(part: &Sorted, stack: &Sorted) -> bool {
+    let is_phase = part.positions >= VOLUME_SLICES_MIN && part.stack == stack.stack;
+    let is_apart = std::ptr::eq(part, stack) || is_phase || placed_anew(part, stack);
+    !is_apart && continues(&stack.frames, &part.frames)
 }
 
 /// Whether a part makes a volume, and lies in another Frame of Reference than the other one.
@@ -269,33 +265,32 @@ fn placed_anew(part: &Sorted, other: &Sorted) -> bool {
     part.plan.is_ok() && part.frame_of_reference_uid != other.frame_of_reference_uid
 }
 
-/// Why parts are not taken for volumes: two of them could be pieces of one, and a piece is never contoured.
-fn pieces(whole: &Series, parts: &[Sorted]) -> Option<Refusal> {
-    let apart = |a: &Sorted, b: &Sorted| (a.plan.is_err() && b.plan.is_err()) || placed_anew(a, b) || placed_anew(b, a);
+/// Why a part is not taken for a volume: it and another one could be pieces of one, and a piece is never contoured. Whether
+/// they have gaps does not matter: a pipeline may allow them.
+fn piece(whole: &Series, one: &Sorted, parts: &[Sorted]) -> Option<Refusal> {
     let name = |part: &Sorted| match part.phase.as_str() {
         "" => format!("stack {}", part.stack + 1),
         phase => phase.to_owned(),
     };
-    for (index, one) in parts.iter().enumerate() {
-        for other in parts[..index].iter().filter(|other| !apart(one, other)) {
-            let how = if interleave(&other.frames, &one.frames) {
-                "alternate slice by slice"
-            } else if one.stack == other.stack && follow(&other.frames, &one.frames) {
-                "lie one behind the other"
-            } else {
-                continue;
-            };
-            let first = |part: &Sorted| whole.instances[part.frames[0].instance].sop_instance_uid.clone();
-            return Some(Refusal {
-                rule: "series.pieces",
-                what: "parts of the series could be pieces of one volume",
-                at: vec![first(other), first(one)],
-                more: 0,
-                found: format!("{} and {} {how}", name(other), name(one)),
-                expected: "volumes that lie beside each other in time, not in space",
-                cure: "send each phase, acquisition or reconstruction as a series of its own",
-            });
-        }
+    let others = parts.iter().filter(|other| !std::ptr::eq(*other, one) && other.positions >= VOLUME_SLICES_MIN);
+    for other in others.filter(|other| !placed_anew(one, other) && !placed_anew(other, one)) {
+        let how = if interleave(&one.frames, &other.frames) {
+            "alternate slice by slice"
+        } else if one.stack == other.stack && follow(&one.frames, &other.frames) {
+            "lie one behind the other"
+        } else {
+            continue;
+        };
+        let first = |part: &Sorted| whole.instances[part.frames[0].instance].sop_instance_uid.clone();
+        return Some(Refusal {
+            rule: "series.pieces",
+            what: "parts of the series could be pieces of one volume",
+            at: vec![first(one), first(other)],
+            more: 0,
+            found: format!("{} and {} {how}", name(one), name(other)),
+            expected: "volumes that lie beside each other in time, not in space",
+            cure: "send each phase, acquisition or reconstruction as a series of its own",
+        });
     }
     None
 }
