@@ -256,6 +256,13 @@ pub const LINGER_BYTES_MAX: usize = 16 << 20;
 /// Fewest slices of a volume unless a caller says otherwise: with two, a missing slice cannot be seen.
 pub const VOLUME_SLICES_MIN: usize = 3;
 
+/// Fewest slices of a volume beside others of another direction or matrix: localizers have up to three of each direction.
+pub const STACK_SLICES_MIN: usize = 5;
+
+/// Most volumes of one series; each is a job. The largest that are contoured are thirty directions of diffusion, or the
+/// twenty phases of a heart.
+pub const VOLUMES_MAX: usize = 64;
+
 /// Longest P-DATA-TF that we send and, as a requestor, offer: what widespread peers take at most in one piece.
 pub const SEND_PDU_BYTES_MAX: u32 = 131_072;
 

@@ -65,3 +65,18 @@ fn a_series_with_a_gap_or_fewer_images_than_promised_is_held_and_runs_when_the_r
         assert!((0.5..60.0).contains(&waited_s), "{waited_s} s");
     }
 }
+
+#[test]
+fn a_number_that_an_archive_tells_too_high_holds_no_series_for_good() {
+    let play = Play::start(&[("body", BODY)]);
+    let plain = write_series(&play.path("plain"), &thorax(), &Identity::of(&thorax()));
+    let files = promising(&play.path("promising"), plain.len() + 1, &plain);
+    play.send(&files);
+    play.wait("the series is not held", |_, series| series.iter().any(|one| one.state == SeriesState::Held));
+    let jobs = play.wait_for_delivered(1);
+    let told = format!("{} of {} instances came", plain.len(), plain.len() + 1);
+    assert!(jobs[0].reasons.iter().any(|reason| reason.contains(&told)), "{:?}", jobs[0].reasons);
+    let (_, series) = play.wait("it is not matched", |_, series| series[0].state == SeriesState::Matched);
+    let warnings = series[0].assessment.clone().map(|assessment| assessment.warnings).unwrap_or_default();
+    assert!(warnings.iter().any(|warning| warning.contains(&told)), "{warnings:?}");
+}

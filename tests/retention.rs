@@ -174,3 +174,34 @@ fn what_goes_is_recorded_before_it_is_removed_and_its_jobs_are_made_again() {
     }
     assert_eq!(ledger.restore().expect("restores").known.len(), 2, "and known again");
 }
+
+#[test]
+fn a_series_that_is_sent_again_is_young_after_a_restart_too() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut ledger = Ledger::open(&folder.path().join("ledger.sqlite")).expect("opens");
+    let mut node = Node::new(settings());
+    life(&mut node, &mut ledger, 0);
+    let at = |second: i64| Timestamp::from_second(second).expect("in range");
+    let again = |slice: u32| Event::Stored(Stored { association: 2, ..stored(slice) });
+    let effects = node.handle(again(1), at(9_000));
+    let [Effect::Record(Record::Series(recorded))] = effects.as_slice() else { panic!("{effects:?}") };
+    assert_eq!(recorded.last_at, at(9_000));
+    ledger.apply(&records(&effects)).expect("applies");
+    assert!(node.handle(again(2), at(9_001)).is_empty(), "once for each association");
+    let (mut restarted, _) = Node::restore(settings(), ledger.restore().expect("restores"), at(9_500));
+    assert!(restarted.handle(Event::Expire { before: at(8_000) }, at(9_501)).is_empty());
+    assert!(!restarted.handle(Event::Expire { before: at(9_400) }, at(9_502)).is_empty());
+}
+
+#[test]
+fn a_removal_that_is_finished_late_spares_what_jobs_made_again() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut ledger = Ledger::open(&folder.path().join("ledger.sqlite")).expect("opens");
+    let jobs = life(&mut Node::new(settings()), &mut ledger, 0);
+    let ids: Vec<JobId> = jobs.iter().map(|job| job.id.clone()).collect();
+    let removal = Removal { series: stored(0).series, jobs: ids.clone(), before: Timestamp::UNIX_EPOCH };
+    ledger.apply(&[Record::Removing(removal)]).expect("applies");
+    assert_eq!(ledger.removals().expect("reads")[0].jobs, ids);
+    ledger.apply(&[Record::Job(Box::new(jobs[0].clone()))]).expect("applies");
+    assert_eq!(ledger.removals().expect("reads")[0].jobs, ids[1..]);
+}

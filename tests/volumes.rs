@@ -94,6 +94,16 @@ fn each_phase_of_a_4d_ct_in_one_series_gets_a_structure_set_of_its_own_images() 
     assert_eq!((sets.len(), &referred), (2, &expected));
     assert!(sets.iter().all(|set| set.referenced_series_uid.as_ref() == Some(&identity.series_instance_uid)));
     assert!(sets.iter().all(|set| set.predecessor_uid.is_none()), "another phase is no earlier result");
+    for job in &jobs {
+        let folder = fs::read_dir(play.path("var").join("objects").join(job.id.as_str())).expect("objects");
+        let files = folder.map(|entry| entry.expect("an entry").path());
+        let set = files.into_iter().find(|path| path.extension().is_some_and(|end| end == "dcm")).expect("a set");
+        let object = dicom_object::open_file(set).expect("an instance");
+        for tag in [tags::SERIES_DESCRIPTION, tags::STRUCTURE_SET_DESCRIPTION] {
+            let said = object.element(tag).expect("an element").to_str().expect("text").into_owned();
+            assert!(said.contains(&job.inputs[0].volume), "{said}");
+        }
+    }
 
     // The same once more is nothing new; one more image of a phase, which is no slice of it, runs nothing either.
     play.send(&all[..3]);

@@ -99,8 +99,9 @@ pub struct Part {
 }
 
 /// Splits images of one orientation by what tells those at one position apart, when that is so: each part then has one
-/// image for each of its positions. `None` when nothing splits them, or nothing has to. Images of which there are too few
-/// for a volume are parts too; they may share a position.
+/// image for each of its positions. Of all keys those count that leave the fewest parts: each part more could be a piece
+/// of a phase. `None` when nothing splits them, nothing has to, or as few parts can be made in different ways. Images of
+/// which there are too few for a volume are parts too; they may share a position.
 pub fn split(positions_mm: &[f64], phases: &[Phase]) -> Option<Vec<Part>> {
     let value = |image: usize, key: usize| phases[image].get(key).map_or("", String::as_str);
     let varies = |key: &usize| (1..phases.len()).any(|image| value(image, *key) != value(0, *key));
@@ -109,22 +110,35 @@ pub fn split(positions_mm: &[f64], phases: &[Phase]) -> Option<Vec<Part>> {
     let pairs =
         keys.iter().enumerate().flat_map(|(at, &one)| keys[at + 1..].iter().map(move |&other| vec![one, other]));
     let sets = singles.chain(pairs).chain((keys.len() > 2).then(|| keys.clone()));
+    let mut best: Option<Vec<Part>> = None;
+    let mut is_unclear = false;
     for set in sets {
         let mut groups: BTreeMap<Vec<&str>, Vec<usize>> = BTreeMap::new();
         for image in 0..phases.len() {
             groups.entry(set.iter().map(|&key| value(image, key)).collect()).or_default().push(image);
         }
-        if is_split(positions_mm, groups.values()) {
-            let mut parts: Vec<(Vec<&str>, Vec<usize>)> = groups.into_iter().collect();
-            parts.sort_by(|a, b| ordered(&a.0, &b.0));
-            let label = |values: &[&str]| {
-                let named = set.iter().zip(values).map(|(&key, value)| named(KEYS[key].name, value));
-                named.collect::<Vec<_>>().join(", ")
-            };
-            return Some(parts.into_iter().map(|(values, members)| Part { members, label: label(&values) }).collect());
+        let fewest = best.as_ref().map_or(usize::MAX, Vec::len);
+        if groups.len() > fewest || !is_split(positions_mm, groups.values()) {
+            continue;
+        }
+        if groups.len() < fewest {
+            (best, is_unclear) = (Some(parts(&set, groups)), false);
+        } else if let Some(best) = &best {
+            is_unclear |= !groups.values().all(|members| best.iter().any(|part| part.members == *members));
         }
     }
-    None
+    best.filter(|_| !is_unclear)
+}
+
+/// The groups in the order of their values, with their names.
+fn parts(set: &[usize], groups: BTreeMap<Vec<&str>, Vec<usize>>) -> Vec<Part> {
+    let mut parts: Vec<(Vec<&str>, Vec<usize>)> = groups.into_iter().collect();
+    parts.sort_by(|a, b| ordered(&a.0, &b.0));
+    let label = |values: &[&str]| {
+        let named = set.iter().zip(values).map(|(&key, value)| named(KEYS[key].name, value));
+        named.collect::<Vec<_>>().join(", ")
+    };
+    parts.into_iter().map(|(values, members)| Part { members, label: label(&values) }).collect()
 }
 
 fn named(key: &str, value: &str) -> String {
@@ -213,6 +227,19 @@ mod tests {
     fn images_that_watch_one_place_are_a_part_beside_the_stack() {
         let watched = [(0.0, "1"), (3.0, "1"), (6.0, "1"), (3.0, "2"), (3.0, "2")];
         check(&watched, &["Temporal Position 1: [0, 1, 2]", "Temporal Position 2: [3, 4]"]);
+    }
+
+    #[test]
+    fn the_split_with_the_fewest_parts_is_taken_and_none_of_two_that_differ() {
+        // The Trigger Time cuts the second echo into pieces; the Echo Number does not.
+        let images: Vec<(f64, String)> = (0..16)
+            .map(|k| (3.0 * f64::from(k % 8), format!("- - - {} {}", if k < 12 { k / 8 } else { 2 }, k / 8)))
+            .collect();
+        let images: Vec<(f64, &str)> = images.iter().map(|(position, text)| (*position, text.as_str())).collect();
+        let [first, second] = ["0: [0, 1, 2, 3, 4, 5, 6, 7]", "1: [8, 9, 10, 11, 12, 13, 14, 15]"];
+        check(&images, &[&format!("Echo Number {first}"), &format!("Echo Number {second}")]);
+        let crossed = [(0.0, "1 1"), (3.0, "1 1"), (6.0, "1 2"), (0.0, "2 2"), (3.0, "2 2"), (6.0, "2 1")];
+        check(&crossed, &[]);
     }
 
     #[test]

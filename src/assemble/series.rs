@@ -1,6 +1,7 @@
 //! The instances of a series, sorted out for the checks: which are images, their frames, and the stack they form.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use dicom_dictionary_std::tags;
 
@@ -24,10 +25,12 @@ pub(super) struct Series<'a> {
     /// Of the first image.
     pub modality: Option<Modality>,
     /// By instance index; none where the attributes are missing or contradict each other.
-    pub formats: Vec<Option<PixelFormat>>,
+    pub formats: Arc<[Option<PixelFormat>]>,
     pub frames: Vec<Frame>,
     /// None while a frame lacks its place or the orientations differ.
     pub stack: Option<Stack>,
+    /// It is a part of a series whose instances have been checked for their identity.
+    pub is_part: bool,
 }
 
 /// Frames in the order of their positions along the normal.
@@ -51,22 +54,39 @@ impl<'a> Series<'a> {
             classed.into_iter().partition(|&i| is_localizer(&instances[i]));
         // One more than allowed is enough to be refused.
         let frames = images.iter().flat_map(|&i| frames(i, &instances[i])).take(SLICES_MAX + 1).collect();
-        Series { others, localizers, ..Series::of_images(instances, allowed, images, frames) }
+        let formats = instances.iter().map(PixelFormat::of).collect();
+        Series { others, localizers, ..Series::of_images(instances, allowed, formats, images, frames) }
     }
 
     /// Some frames of a series as if they were all of it.
     pub fn of_frames(instances: &'a [Instance], allowed: Allowed, frames: Vec<Frame>) -> Series<'a> {
-        let images: BTreeSet<usize> = frames.iter().map(|frame| frame.instance).collect();
-        Series::of_images(instances, allowed, images.into_iter().collect(), frames)
+        let formats = instances.iter().map(PixelFormat::of).collect();
+        Series::of_images(instances, allowed, formats, images_of(&frames), frames)
     }
 
-    fn of_images(instances: &'a [Instance], allowed: Allowed, images: Vec<usize>, frames: Vec<Frame>) -> Series<'a> {
-        let modality = images.first().and_then(|&i| Modality::of_sop_class(instances[i].sop_class_uid.as_str()));
-        let formats: Vec<Option<PixelFormat>> = instances.iter().map(PixelFormat::of).collect();
-        let stack = Stack::of(&frames, instances);
-        let (others, localizers) = (Vec::new(), Vec::new());
-        Series { instances, allowed, images, others, localizers, modality, formats, frames, stack }
+    /// As [`Series::of_frames`], of a series that was looked at: what is known of its instances is not asked again.
+    pub fn part(&self, frames: Vec<Frame>) -> Series<'a> {
+        let formats = Arc::clone(&self.formats);
+        let part = Series::of_images(self.instances, self.allowed, formats, images_of(&frames), frames);
+        Series { is_part: true, ..part }
     }
+
+    fn of_images(
+        instances: &'a [Instance],
+        allowed: Allowed,
+        formats: Arc<[Option<PixelFormat>]>,
+        images: Vec<usize>,
+        frames: Vec<Frame>,
+    ) -> Series<'a> {
+        let modality = images.first().and_then(|&i| Modality::of_sop_class(instances[i].sop_class_uid.as_str()));
+        let stack = Stack::of(&frames, instances);
+        let (others, localizers, is_part) = (Vec::new(), Vec::new(), false);
+        Series { instances, allowed, images, others, localizers, modality, formats, frames, stack, is_part }
+    }
+}
+
+fn images_of(frames: &[Frame]) -> Vec<usize> {
+    frames.iter().map(|frame| frame.instance).collect::<BTreeSet<_>>().into_iter().collect()
 }
 
 fn is_localizer(instance: &Instance) -> bool {

@@ -408,3 +408,71 @@ fn stacks_of_different_fields_of_view_are_a_volume_each_and_two_patients_never()
     }));
     assert_eq!(sorted(&slices), ["series.pixel_spacing"]);
 }
+
+/// Slices 3 mm apart of one acquisition, with pixels and UIDs of their own.
+fn acquired(number: &'static str, slices: std::ops::Range<u32>) -> impl Iterator<Item = Slice> {
+    let own = 100 * number.parse::<u32>().unwrap_or(0);
+    let slice = move |k: u32| Slice { acquisition: number, ..Slice::at(own + k, 3.0 * f64::from(k)) };
+    slices.map(slice)
+}
+
+#[test]
+fn pieces_of_a_phase_are_never_volumes() {
+    // A portal-venous acquisition, and an arterial one that the scanner counts as two.
+    let mut slices: Vec<Slice> = acquired("2", 0..10).chain(acquired("3", 0..5)).chain(acquired("4", 5..10)).collect();
+    assert_eq!(sorted(&slices), ["series.duplicate_position", "series.pieces"]);
+    // What tells the two phases apart in fewer parts is taken.
+    slices.iter_mut().for_each(|slice| slice.temporal = if slice.acquisition == "2" { "1" } else { "2" });
+    assert_eq!(sorted(&slices).len(), 2);
+    assert!(sorted(&slices).iter().all(|line| line.starts_with("Temporal Position") && line.ends_with("of 10")));
+    // With a gap in both pieces, which a pipeline may allow, beside a whole phase.
+    let gaps = |slice: &Slice| ![303, 408].contains(&slice.uid);
+    let pieces = acquired("3", 0..6).chain(acquired("4", 6..12)).filter(gaps);
+    let slices: Vec<Slice> = acquired("1", 0..12).chain(pieces).collect();
+    assert_eq!(sorted(&slices), ["series.duplicate_position", "series.pieces"]);
+    // Packages of every second slice, with one image that came twice.
+    let of = |number: &'static str, first: usize| acquired(number, 0..12).skip(first).step_by(2);
+    let mut slices: Vec<Slice> = of("1", 0).chain(of("2", 1)).collect();
+    assert_eq!(sorted(&slices).len(), 1, "one stack");
+    slices.push(Slice { uid: 999, acquisition: "2", pixels: [9; 6], ..Slice::at(999, 12.0) });
+    assert!(sorted(&slices).contains(&"series.pieces".to_owned()));
+    // With steps that were rounded, and no two images at one place.
+    let mut slices: Vec<Slice> = of("1", 0).chain(of("2", 1)).collect();
+    slices.iter_mut().filter(|slice| slice.acquisition == "2").for_each(|slice| slice.position[2] += 0.4);
+    assert_eq!(sorted(&slices), ["series.spacing"]);
+    // The direction of every second slice is written differently.
+    let mut slices: Vec<Slice> = acquired("1", 0..12).collect();
+    slices
+        .iter_mut()
+        .skip(1)
+        .step_by(2)
+        .for_each(|slice| slice.orientation = "0.9999995\\0.001\\0\\-0.001\\0.9999995\\0");
+    assert_eq!(sorted(&slices)[0], "series.orientation");
+}
+
+#[test]
+fn what_could_be_a_phase_is_not_set_aside_and_localizers_are_no_volumes() {
+    let mut slices = phases(&["1", "2"]);
+    let half = ["2", "3", "4", "5", "6"];
+    slices[5..].iter_mut().zip(half).for_each(|(slice, number)| slice.temporal = number);
+    assert_eq!(sorted(&slices), ["series.duplicate_position", "series.left_over"]);
+    let mut slices = stack();
+    slices.extend(acquired("3", 0..4).map(|slice| Slice { orientation: "0\\1\\0\\0\\0\\-1", ..slice }));
+    let mut across = 0.0;
+    slices[5..].iter_mut().for_each(|slice| {
+        slice.position = [across, 0.0, 50.0];
+        across += 30.0;
+    });
+    assert_eq!(sorted(&slices), ["images of one stack: [0.0, 3.0, 6.0, 9.0, 12.0] of 5"]);
+}
+
+#[test]
+fn a_series_of_too_many_volumes_is_refused() {
+    let number = |phase: u32| -> &'static str { phase.to_string().leak() };
+    let phase = |phase: u32| (0..3).map(move |k| (phase, k));
+    let slice =
+        |(phase, k): (u32, u32)| Slice { temporal: number(phase), ..Slice::at(10 * phase + k, 3.0 * f64::from(k)) };
+    let slices = |count: u32| (0..count).flat_map(phase).map(slice).collect::<Vec<Slice>>();
+    assert_eq!(sorted(&slices(64)).len(), 64);
+    assert!(sorted(&slices(65)).contains(&"series.too_many_volumes".to_owned()));
+}

@@ -12,15 +12,19 @@ use dicom_dictionary_std::tags;
 use super::checks::{self, Finding, Refusal};
 use super::frame::{Frame, frames};
 use super::phase::{self, Phase, phase_of_frame};
-use super::placement::{Placement, same_orientation};
+use super::pieces::{continues, follow, interleave};
+use super::placement::{COINCIDENT_MM, same_orientation};
 use super::plan::{Allowed, SeriesPlan, build};
 use super::series::Series;
 use crate::dicom::{Instance, Uid};
-use crate::limits::{SERIES_FRAMES_MAX, VOLUME_SLICES_MIN};
+use crate::limits::{SERIES_FRAMES_MAX, STACK_SLICES_MIN, VOLUME_SLICES_MIN, VOLUMES_MAX};
 use crate::volume::dot;
 
 /// Two Pixel Spacings this close are written differently, not measured differently.
 pub(super) const SAME_SPACING_MM: f64 = 1e-4;
+
+/// The label of a volume beside which images were set aside, where the series has no other.
+pub const ONE_STACK: &str = "images of one stack";
 
 /// Images of one series that belong together.
 #[derive(Clone)]
@@ -59,20 +63,37 @@ pub fn volumes(instances: &[Instance], allowed: Allowed) -> Result<Vec<VolumeOf>
         return Err(refusals);
     }
     let Some(stacks) = stacks(&whole) else { return Err(refusals) };
-    let mut parts: Vec<Sorted> = stacks.into_iter().flat_map(|stack| parts_of(&whole, stack)).collect();
-    if parts.iter().any(|part| could_belong(part, &parts)) {
+    let is_sorted = stacks.len() > 1;
+    let mut parts: Vec<Sorted> = Vec::new();
+    for stack in stacks {
+        parts.extend(parts_of(&whole, stack).map_err(|refusal| with(refusals.clone(), refusal))?);
+    }
+    let of_stacks = || parts.iter().filter(|part| part.is_stack(is_sorted));
+    if parts.iter().any(|part| of_stacks().any(|stack| could_belong(part, stack))) {
         return Err(refusals);
     }
-    let made = parts.iter().filter(|part| part.plan.is_ok()).count();
-    if made == 0 {
+    if let Some(refusal) = of_stacks().find_map(|stack| piece(&whole, stack, &parts)) {
+        return Err(with(refusals, refusal));
+    }
+    let (kept, aside): (Vec<Sorted>, Vec<Sorted>) = parts.into_iter().partition(|part| part.is_stack(is_sorted));
+    if kept.iter().all(|part| part.plan.is_err()) {
         // Of phases each says what is wrong with it; of anything else the whole has said it.
-        let of_phases = parts.iter().filter(|part| !part.phase.is_empty() && part.positions >= VOLUME_SLICES_MIN);
+        let of_phases = kept.iter().filter(|part| !part.phase.is_empty());
         let told: Vec<Refusal> = of_phases.filter_map(|part| part.plan.as_ref().err().cloned()).flatten().collect();
         return Err(if told.is_empty() { refusals } else { told });
     }
-    let (kept, aside): (Vec<Sorted>, Vec<Sorted>) =
-        parts.drain(..).partition(|part| part.plan.is_ok() || part.positions >= VOLUME_SLICES_MIN);
+    if let Some(refusal) = left_over(&whole, &aside) {
+        return Err(with(refusals, refusal));
+    }
+    if kept.len() > VOLUMES_MAX {
+        return Err(vec![too_many(kept.len())]);
+    }
     Ok(told(&whole, kept, &aside))
+}
+
+fn with(mut refusals: Vec<Refusal>, refusal: Refusal) -> Vec<Refusal> {
+    refusals.push(refusal);
+    refusals
 }
 
 /// Plans a part of a series again: what the caller allows may make a volume of what was refused.
@@ -137,7 +158,17 @@ struct Sorted {
     frames: Vec<Frame>,
     /// How many different places its slices have.
     positions: usize,
+    /// How many its whole stack has.
+    positions_of_stack: usize,
     plan: Result<SeriesPlan, Vec<Refusal>>,
+}
+
+impl Sorted {
+    /// Whether it has enough slices for a volume. `is_sorted`: there are stacks of different orientations or matrices,
+    /// of which those with a few slices are localizers.
+    fn is_stack(&self, is_sorted: bool) -> bool {
+        self.positions >= if is_sorted { STACK_SLICES_MIN } else { VOLUME_SLICES_MIN }
+    }
 }
 
 /// Sorts the frames of a series; `None` when one of them has no place, or there are too many: it could belong anywhere.
@@ -181,26 +212,39 @@ fn order_of(instances: &[Instance], frame: &Frame) -> (i64, Uid, usize) {
     (number, instance.sop_instance_uid.clone(), frame.index)
 }
 
-/// A stack as it is where it makes a volume; else its phases, where it has some.
-fn parts_of(whole: &Series, (stack, aligned): (usize, Aligned)) -> Vec<Sorted> {
-    let part = |frames: Vec<Frame>, phase: String| {
-        let series = Series::of_frames(whole.instances, whole.allowed, frames.clone());
-        let frame_of_reference_uid = aligned.frame_of_reference_uid.clone();
-        let positions = series.stack.as_ref().map_or(0, |stack| stack.order.len());
-        Sorted { stack, frame_of_reference_uid, phase, frames, positions, plan: planned(&series) }
+/// A stack as it is where it makes a volume; else its phases, where different images lie at one position.
+fn parts_of(whole: &Series, (stack, aligned): (usize, Aligned)) -> Result<Vec<Sorted>, Refusal> {
+    let all = whole.part(aligned.frames.clone());
+    let positions_of_stack = all.stack.as_ref().map_or(0, |stack| stack.order.len());
+    let sorted = |series: &Series, phase: String| Sorted {
+        stack,
+        frame_of_reference_uid: aligned.frame_of_reference_uid.clone(),
+        phase,
+        frames: series.frames.clone(),
+        positions: series.stack.as_ref().map_or(0, |stack| stack.order.len()),
+        positions_of_stack,
+        plan: planned(series),
     };
-    let all = part(aligned.frames.clone(), String::new());
-    let mixed = |refusal: &Refusal| ["series.duplicate_position", "series.spacing"].contains(&refusal.rule);
-    if !all.plan.as_ref().err().is_some_and(|refusals| refusals.iter().any(mixed)) {
-        return vec![all];
+    let undivided = sorted(&all, String::new());
+    // Rounded positions are uneven too: without images at one position there is nothing to tell apart.
+    let repeats = all.stack.as_ref().is_some_and(|stack| !stack.repeated.is_empty());
+    let mixed = |refusal: &Refusal| {
+        refusal.rule == "series.duplicate_position" || (refusal.rule == "series.spacing" && repeats)
+    };
+    if !undivided.plan.as_ref().err().is_some_and(|refusals| refusals.iter().any(mixed)) {
+        return Ok(vec![undivided]);
     }
-    let Some(first) = aligned.frames[0].placement.as_ref() else { return vec![all] };
+    let Some(first) = aligned.frames[0].placement.as_ref() else { return Ok(vec![undivided]) };
     let along = |frame: &Frame| frame.placement.as_ref().map_or(0.0, |placement| dot(first.normal, placement.origin));
     let positions: Vec<f64> = aligned.frames.iter().map(along).collect();
     let phases: Vec<Phase> = aligned.frames.iter().map(|frame| phase_of(whole.instances, frame)).collect();
-    let Some(found) = phase::split(&positions, &phases) else { return vec![all] };
+    let Some(found) = phase::split(&positions, &phases) else { return Ok(vec![undivided]) };
+    let large = found.iter().filter(|one| one.members.len() >= VOLUME_SLICES_MIN).count();
+    if large > VOLUMES_MAX {
+        return Err(too_many(large));
+    }
     let members = |members: &[usize]| members.iter().map(|&index| aligned.frames[index].clone()).collect();
-    found.into_iter().map(|one| part(members(&one.members), one.label)).collect()
+    Ok(found.into_iter().map(|one| sorted(&whole.part(members(&one.members)), one.label)).collect())
 }
 
 fn phase_of(instances: &[Instance], frame: &Frame) -> Phase {
@@ -208,32 +252,84 @@ fn phase_of(instances: &[Instance], frame: &Frame) -> Phase {
     if frame.in_multi_frame { phase_of_frame(instance, frame.index) } else { phase::phase(instance) }
 }
 
-/// Whether a part could be slices of another one, written wrongly: it lies where the next slice of that one would. Two
-/// volumes of different Frames of Reference are not compared: the patient was placed anew.
-fn could_belong(part: &Sorted, parts: &[Sorted]) -> bool {
-    let phases_apart = part.positions >= VOLUME_SLICES_MIN;
-    let other = |other: &&Sorted| {
-        let of_one_stack = other.stack == part.stack;
-        let placed_anew = part.plan.is_ok() && part.frame_of_reference_uid != other.frame_of_reference_uid;
-        !(std::ptr::eq(*other, part) || placed_anew || of_one_stack && phases_apart)
-    };
-    let plans = parts.iter().filter(other).filter_map(|other| other.plan.as_ref().ok());
-    let places: Vec<&Placement> = part.frames.iter().filter_map(|frame| frame.placement.as_ref()).collect();
-    plans.into_iter().any(|plan| places.iter().any(|place| continues(plan, place)))
+/// Whether a part could be slices of a stack, written wrongly: it lies where the next slice of the stack would. Two volumes
+/// of different Frames of Reference are not compared: the patient was placed anew. Of phases of one stack see [`piece`].
+fn could_belong(part: &Sorted, stack: &Sorted) -> bool {
+    let is_phase = part.positions >= VOLUME_SLICES_MIN && part.stack == stack.stack;
+    let is_apart = std::ptr::eq(part, stack) || is_phase || placed_anew(part, stack);
+    !is_apart && continues(&stack.frames, &part.frames)
 }
 
-/// Whether a slice lies one step before the first or behind the last slice of a volume.
-fn continues(plan: &SeriesPlan, place: &Placement) -> bool {
-    let geometry = &plan.geometry;
-    let (normal, step) = (geometry.normal(), geometry.slice_spacing_mm());
-    // A direction that is off by less than eight degrees may be one written wrongly.
-    if dot(normal, place.normal) < 0.99 {
-        return false;
+/// Whether a part makes a volume, and lies in another Frame of Reference than the other one.
+fn placed_anew(part: &Sorted, other: &Sorted) -> bool {
+    part.plan.is_ok() && part.frame_of_reference_uid != other.frame_of_reference_uid
+}
+
+/// Why a part is not taken for a volume: it and another one could be pieces of one, and a piece is never contoured. Whether
+/// they have gaps does not matter: a pipeline may allow them.
+fn piece(whole: &Series, one: &Sorted, parts: &[Sorted]) -> Option<Refusal> {
+    let name = |part: &Sorted| match part.phase.as_str() {
+        "" => format!("stack {}", part.stack + 1),
+        phase => phase.to_owned(),
+    };
+    let others = parts.iter().filter(|other| !std::ptr::eq(*other, one) && other.positions >= VOLUME_SLICES_MIN);
+    for other in others.filter(|other| !placed_anew(one, other) && !placed_anew(other, one)) {
+        let how = if interleave(&one.frames, &other.frames) {
+            "alternate slice by slice"
+        } else if one.stack == other.stack && follow(&one.frames, &other.frames) {
+            "lie one behind the other"
+        } else {
+            continue;
+        };
+        let first = |part: &Sorted| whole.instances[part.frames[0].instance].sop_instance_uid.clone();
+        return Some(Refusal {
+            rule: "series.pieces",
+            what: "parts of the series could be pieces of one volume",
+            at: vec![first(one), first(other)],
+            more: 0,
+            found: format!("{} and {} {how}", name(one), name(other)),
+            expected: "volumes that lie beside each other in time, not in space",
+            cure: "send each phase, acquisition or reconstruction as a series of its own",
+        });
     }
-    let positions = geometry.positions_mm();
-    let at = dot(normal, place.origin) - dot(normal, geometry.slice_origins()[0]) + positions[0];
-    let beyond = (positions[0] - at).max(at - positions[positions.len() - 1]);
-    beyond > 0.5 * step && beyond < 1.5 * step
+    None
+}
+
+/// Why what is left over is not set aside: it has as many places as a volume. Localizers, a few images of their own
+/// direction or matrix, are no such thing.
+fn left_over(whole: &Series, aside: &[Sorted]) -> Option<Refusal> {
+    let mut stacks: BTreeMap<usize, Vec<&Frame>> = BTreeMap::new();
+    for part in aside.iter().filter(|part| part.positions_of_stack >= STACK_SLICES_MIN || !part.phase.is_empty()) {
+        stacks.entry(part.stack).or_default().extend(&part.frames);
+    }
+    stacks.into_values().find_map(|frames| {
+        let first = frames[0].placement.as_ref()?.normal;
+        let place = |frame: &&Frame| frame.placement.as_ref().map(|placement| dot(first, placement.origin));
+        let mut positions: Vec<f64> = frames.iter().filter_map(place).collect();
+        positions.sort_by(f64::total_cmp);
+        positions.dedup_by(|next, kept| *next - *kept < COINCIDENT_MM);
+        (positions.len() >= VOLUME_SLICES_MIN).then(|| Refusal {
+            rule: "series.left_over",
+            what: "images that belong to no volume are too many to be set aside",
+            at: frames.iter().take(3).map(|frame| whole.instances[frame.instance].sop_instance_uid.clone()).collect(),
+            more: frames.len().saturating_sub(3),
+            found: format!("{} images at {} positions of one stack", frames.len(), positions.len()),
+            expected: "images at one or two positions, or volumes",
+            cure: "send each phase, acquisition or reconstruction as a series of its own",
+        })
+    })
+}
+
+fn too_many(count: usize) -> Refusal {
+    Refusal {
+        rule: "series.too_many_volumes",
+        what: "the images make more volumes than are worked on",
+        at: Vec::new(),
+        more: 0,
+        found: format!("{count} volumes, at most {VOLUMES_MAX}"),
+        expected: "a few phases, echoes or reconstructions",
+        cure: "send the volumes that are to be contoured as series of their own",
+    }
 }
 
 /// The volumes with their names, and with a note about what was set aside.
@@ -253,7 +349,7 @@ fn told(whole: &Series, kept: Vec<Sorted>, aside: &[Sorted]) -> Vec<VolumeOf> {
         if !part.phase.is_empty() {
             names.push(part.phase.clone());
         }
-        let label = if alone { "images of one stack".to_owned() } else { names.join(", ") };
+        let label = if alone { ONE_STACK.to_owned() } else { names.join(", ") };
         let plan = part.plan.map(|mut plan| {
             plan.warnings.extend(note.clone());
             plan

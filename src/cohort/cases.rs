@@ -3,7 +3,7 @@
 //! Series are looked at in units, a series or all of a study or patient, one unit after the other, so that the headers
 //! of a large collection are never held at once. The judgement is the gateway's (`assess`, `together`).
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -263,6 +263,7 @@ struct Filling<'a> {
 }
 
 fn used<'a>(series: &'a FoundSeries, only: &[Uid]) -> Vec<&'a (Uid, PathBuf)> {
+    let only: HashSet<&Uid> = only.iter().collect();
     series.files.iter().filter(|(uid, _)| only.is_empty() || only.contains(uid)).collect()
 }
 

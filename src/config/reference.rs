@@ -328,7 +328,7 @@ fn input() -> Vec<Object> {
                         "`each`",
                         "a series that holds several volumes (phases of a 4D CT, echoes, b-values, reconstructions): the \
                          conditions are asked of each by itself, and the pipeline runs on `each` that fulfils them; with \
-                         `one`, several are refused",
+                         `one`, several are refused, and one beside another that is incomplete",
                     ),
                     key(
                         "drawn_on",
@@ -336,7 +336,8 @@ fn input() -> Vec<Object> {
                         "`primary`",
                         "beside `structures`: the images that they must have been drawn on. Structure sets and \
                          segmentations name their series; the phases of a 4D CT share a Frame of Reference, and what is \
-                         drawn on one does not lie on the other. An object that names none is taken",
+                         drawn on one does not lie on the other. An object that names none is taken. Of a series that holds \
+                         several volumes, the one is taken whose images they refer to",
                     ),
                 ])
                 .collect(),

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use dicom_dictionary_std::tags;
+
 use super::source::sources;
 use crate::assemble::{self, SeriesPlan};
 use crate::config::{Configuration, Loaded};
@@ -27,6 +29,14 @@ pub fn assess(instances: &[Instance], arrivals: Option<&[Arrival]>, configuratio
         assessment.verdicts.push(Verdict { pipeline: pipeline.value.id().to_owned(), matched, trace });
     }
     assessment.warnings = warnings(&seen);
+    if let Some(short) = promised(instances) {
+        // With the reasons it comes into the report of the job.
+        for order in &mut assessment.orders {
+            order.reasons.push(short.clone());
+            order.offers.iter_mut().for_each(|offer| offer.reasons.push(short.clone()));
+        }
+        assessment.warnings.push(short);
+    }
     assessment.sources = sources(instances, &seen);
     if assessment.orders.is_empty()
         && seen.len() == 1
@@ -46,24 +56,36 @@ fn offers(pipeline: &Pipeline, seen: &[Seen<'_>], verdicts: &[route::Verdict]) -
     };
     let mut offers: Vec<Offer> = verdicts.iter().map(offer).collect();
     for input in pipeline.inputs().iter().filter(|input| input.volumes == Volumes::One) {
-        let fit = |offer: &&mut Offer| offer.fills.contains(&input.name);
-        let names: Vec<&str> =
-            seen.iter().zip(&offers).filter(|(_, o)| o.fills.contains(&input.name)).map(|(s, _)| s.label()).collect();
-        if names.len() > 1 {
-            let found = format!(
-                "inputs.{}.volumes: found {} volumes of one series that fit ({}), expected one; make the conditions \
-                 stricter, or say \"volumes\": \"each\"",
-                input.name,
-                names.len(),
-                names.join("; ")
-            );
-            for offer in offers.iter_mut().filter(fit) {
-                offer.fills.retain(|slot| *slot != input.name);
-                offer.reasons = vec![found.clone()];
-            }
+        let Some(found) = too_many(&input.name, seen, &offers, verdicts) else { continue };
+        for offer in offers.iter_mut().filter(|offer| offer.fills.contains(&input.name)) {
+            offer.fills.retain(|slot| *slot != input.name);
+            offer.reasons = vec![found.clone()];
         }
     }
     offers
+}
+
+/// Why none of the volumes of a series fills a slot that takes one: there are others that are meant as well. One that is
+/// incomplete counts too, because it may be the one that is meant.
+fn too_many(slot: &str, seen: &[Seen<'_>], offers: &[Offer], verdicts: &[route::Verdict]) -> Option<String> {
+    let names = |fits: &dyn Fn(usize) -> bool| -> Vec<&str> {
+        seen.iter().enumerate().filter(|(index, _)| fits(*index)).map(|(_, one)| one.label()).collect()
+    };
+    let fit = names(&|index| offers.get(index).is_some_and(|offer| offer.fills.iter().any(|fill| fill == slot)));
+    let broken = names(&|index| verdicts.get(index).is_some_and(|verdict| verdict.lacks_a_volume(slot)));
+    if fit.is_empty() || fit.len() + broken.len() < 2 {
+        return None;
+    }
+    let besides = match broken.as_slice() {
+        [] => String::new(),
+        broken => format!(", and {} that would fit but for their geometry ({})", broken.len(), broken.join("; ")),
+    };
+    Some(format!(
+        "inputs.{slot}.volumes: found {} volumes of one series that fit ({}){besides}, expected one; make the conditions \
+         stricter, or say \"volumes\": \"each\"",
+        fit.len(),
+        fit.join("; ")
+    ))
 }
 
 /// The reasons of all volumes, each once, with its name where there are several volumes.
@@ -96,6 +118,19 @@ fn warnings(seen: &[Seen<'_>]) -> Vec<String> {
         }
     }
     warnings
+}
+
+/// That fewer instances came than one of them says; it was waited for them.
+fn promised(instances: &[Instance]) -> Option<String> {
+    let count = |instance: &Instance| instance.integer(tags::NUMBER_OF_SERIES_RELATED_INSTANCES);
+    let promised = instances.iter().filter_map(count).max()?;
+    let came = instances.len();
+    (i64::try_from(came).is_ok_and(|came| came < promised)).then(|| {
+        format!(
+            "series.promised: {came} of {promised} instances came, as Number of Series Related Instances (0020,1209) says; \
+             look whether images are missing at the ends of the stack"
+        )
+    })
 }
 
 fn summary(instances: &[Instance], seen: &[Seen<'_>]) -> String {
@@ -177,4 +212,69 @@ fn rules(pipeline: &Pipeline, longest_s: f64) -> InputRules {
     };
     let slots = pipeline.inputs().iter().map(slot).collect();
     InputRules { same: pipeline.same(), slots, settle_s: longest_s }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use dicom_core::{DataElement, VR};
+    use dicom_object::InMemDicomObject;
+
+    use super::*;
+    use crate::assemble::VolumeOf;
+    use crate::dicom::Uid;
+    use crate::document::{self, Problems};
+    use crate::pipeline::Orientation;
+    use crate::route::{InstanceView, SeriesView};
+
+    const PIPELINE: &str = r#"{"id": "p", "revision": 1, "mode": "live", "inputs": {"ct": {
+        "all": [{"tag": "Modality", "eq": "CT"}], "slices": {"min": 30}, "volumes": "one"}},
+        "steps": [{"id": "s", "model": "m", "in": {"scan": "ct"}}],
+        "structures": {"s:Body": {"name": "Body", "type": "EXTERNAL", "color": [0, 0, 0]}},
+        "outputs": [{"rtstruct": {"label": "AUTO"}}], "deliver": [{"to": "pacs"}]}"#;
+
+    fn whole(slices: usize) -> Assembly {
+        Assembly::Volume { slices, orientation: Orientation::Axial, largest_gap: 0 }
+    }
+
+    /// How many of the volumes fill the slot that takes one.
+    fn check(volumes: &[(&str, Assembly)], expected: usize) -> Vec<Offer> {
+        let mut problems = Problems::of("p.json");
+        let parsed = document::parse(PIPELINE, &mut problems).and_then(|node| Pipeline::parse(&node, &mut problems));
+        let pipeline = parsed.unwrap_or_else(|| panic!("{:?}", problems.into_vec()));
+        let uid: Uid = "1.2".parse().expect("a UID");
+        let header =
+            |modality: &str| InMemDicomObject::from_element_iter([DataElement::new(tags::MODALITY, VR::CS, modality)]);
+        let headers: Vec<InMemDicomObject> = volumes.iter().map(|(modality, _)| header(modality)).collect();
+        let seen: Vec<Seen<'_>> = volumes
+            .iter()
+            .zip(&headers)
+            .enumerate()
+            .map(|(index, ((_, assembly), header))| {
+                let instances = vec![InstanceView { sop_instance_uid: &uid, header }];
+                let (label, frames) = (format!("volume {index}"), BTreeMap::new());
+                let part = VolumeOf { label, instances: vec![0], frames, plan: Err(Vec::new()) };
+                let view = SeriesView { instances, arrivals: None, assembly: assembly.clone() };
+                Seen { view, plan: None, part: Some(part) }
+            })
+            .collect();
+        let verdicts: Vec<route::Verdict> =
+            seen.iter().flat_map(|one| route::evaluate(&one.view, [&pipeline])).collect();
+        let offers = offers(&pipeline, &seen, &verdicts);
+        assert_eq!(offers.iter().filter(|offer| !offer.fills.is_empty()).count(), expected, "{offers:?}");
+        offers
+    }
+
+    #[test]
+    fn a_slot_that_takes_one_volume_does_not_take_the_one_that_happens_to_be_complete() {
+        check(&[("CT", whole(40)), ("CT", whole(20))], 1);
+        check(&[("CT", whole(40)), ("CT", whole(40))], 0);
+        let refused = || Assembly::Refused(vec!["series.gap: slices are missing at 1.2".to_owned()]);
+        let offers = check(&[("CT", whole(40)), ("CT", refused())], 0);
+        assert!(offers[0].reasons[0].contains("1 that would fit but for their geometry (volume 1)"), "{offers:?}");
+        let gap = Assembly::Volume { slices: 20, orientation: Orientation::Axial, largest_gap: 2 };
+        check(&[("CT", whole(40)), ("CT", gap)], 0);
+        check(&[("CT", whole(40)), ("MR", refused())], 1);
+    }
 }

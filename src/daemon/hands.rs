@@ -74,7 +74,10 @@ impl Hands {
                     tokio::spawn(self.clone().report(*commitment));
                 }
                 Effect::Remove(removal) => {
-                    tokio::spawn(self.clone().remove(removal));
+                    // Before the next order: one of these jobs may be made again, and then its objects are new.
+                    if self.remove_objects(&removal).await {
+                        tokio::spawn(self.clone().remove(removal));
+                    }
                 }
             }
         }
@@ -101,12 +104,25 @@ impl Hands {
         self.tell(Event::Assessed { series, revision, assessment: Box::new(assessment) }).await;
     }
 
-    /// What came meanwhile stays, and the node hears of it again: it may have heard of it before it forgot the series. A
-    /// removal that fails is done at the next start.
+    /// Whether the objects of a removal are gone. One that fails is done at the next start.
+    async fn remove_objects(&self, removal: &Removal) -> bool {
+        let (spool, asked) = (Arc::clone(&self.spool), removal.clone());
+        let work = tokio::task::spawn_blocking(move || restore::remove_objects(&spool, &asked));
+        let failed = match work.await {
+            Ok(Ok(())) => return true,
+            Ok(Err(error)) => error.to_string(),
+            Err(error) => error.to_string(),
+        };
+        tracing::warn!(series = removal.series.series_instance_uid.as_str(), "removal of objects: {failed}");
+        false
+    }
+
+    /// When something came meanwhile all stays, and the node hears of it again: it may have heard of it before it forgot
+    /// the series. A removal that fails is done at the next start.
     async fn remove(self, removal: Removal) {
         let (spool, series) = (Arc::clone(&self.spool), removal.series.clone());
         let work = tokio::task::spawn_blocking(move || {
-            restore::remove(&spool, &removal)?;
+            spool.remove_series(&removal.series, removal.before.into())?;
             restore::registered(&spool, &removal.series, Timestamp::now())
         });
         let left = match work.await {

@@ -41,16 +41,19 @@ pub(super) fn orphans(spool: &Spool, restored: &Restored, now: Timestamp) -> Res
 /// When the spool or the ledger fails; the gateway must not start then.
 pub(super) fn finish_removals(spool: &Spool, ledger: &mut Ledger) -> Result<(), DaemonError> {
     for removal in ledger.removals()? {
-        remove(spool, &removal)?;
+        remove_objects(spool, &removal)?;
+        spool.remove_series(&removal.series, removal.before.into())?;
         ledger.apply(&[Record::Removed(removal.series)])?;
     }
     Ok(())
 }
 
-/// Removes the files of a series, and the objects of the jobs that go with it.
-pub(super) fn remove(spool: &Spool, removal: &Removal) -> Result<(), SpoolError> {
-    removal.jobs.iter().try_for_each(|job| spool.remove_objects(job))?;
-    spool.remove_series(&removal.series, removal.before.into()).map(drop)
+/// Removes the objects of the jobs that go with a series.
+///
+/// # Errors
+/// When the spool fails.
+pub(super) fn remove_objects(spool: &Spool, removal: &Removal) -> Result<(), SpoolError> {
+    removal.jobs.iter().try_for_each(|job| spool.remove_objects(job))
 }
 
 /// The instances of a series that are there.

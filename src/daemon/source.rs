@@ -1,12 +1,15 @@
 //! What of a series can fill a slot, with what joins it to others: patient, Frame of Reference, time. A patient is told
 //! by a hash alone.
 
+use std::collections::BTreeMap;
+
 use dicom_core::Tag;
 use dicom_dictionary_std::tags;
 use dicom_object::InMemDicomObject;
 
 use crate::dicom::instance::{items, text};
 use crate::dicom::{Instance, Uid};
+use crate::limits::SERIES_FRAMES_MAX;
 use crate::node::Source;
 use crate::route::Seen;
 
@@ -19,7 +22,8 @@ pub(super) fn sources(instances: &[Instance], seen: &[Seen<'_>]) -> Vec<Source> 
         let header = &instance.header;
         let own = [(tags::STRUCTURE_SET_DATE, tags::STRUCTURE_SET_TIME), (tags::CONTENT_DATE, tags::CONTENT_TIME)];
         let made = own.into_iter().map(|(date, time)| moment(header, date, time)).find(|made| *made != NEVER);
-        source(header, vec![instance.sop_instance_uid.clone()], frame_of_reference(header), made)
+        let uids = vec![instance.sop_instance_uid.clone()];
+        Source { refers: images_drawn_on(header), ..source(header, uids, frame_of_reference(header), made) }
     };
     instances.iter().map(object).collect()
 }
@@ -65,13 +69,54 @@ fn frame_of_reference(header: &InMemDicomObject) -> Option<Uid> {
 
 /// The series that a structure set (PS3.3 C.8.8.5) or a segmentation (PS3.3 C.12.2) refers to.
 fn series_drawn_on(header: &InMemDicomObject) -> Vec<Uid> {
-    let of_structure_set = items(header, tags::REFERENCED_FRAME_OF_REFERENCE_SEQUENCE)
-        .iter()
-        .flat_map(|frame| items(frame, tags::RT_REFERENCED_STUDY_SEQUENCE))
-        .flat_map(|study| items(study, tags::RT_REFERENCED_SERIES_SEQUENCE));
     let of_segmentation = items(header, tags::REFERENCED_SERIES_SEQUENCE);
     let uid = |series: &InMemDicomObject| text(series, tags::SERIES_INSTANCE_UID)?.parse().ok();
-    of_structure_set.chain(of_segmentation).filter_map(uid).collect()
+    series_of_structure_set(header).chain(of_segmentation).filter_map(uid).collect()
+}
+
+fn series_of_structure_set(header: &InMemDicomObject) -> impl Iterator<Item = &InMemDicomObject> {
+    items(header, tags::REFERENCED_FRAME_OF_REFERENCE_SEQUENCE)
+        .iter()
+        .flat_map(|frame| items(frame, tags::RT_REFERENCED_STUDY_SEQUENCE))
+        .flat_map(|study| items(study, tags::RT_REFERENCED_SERIES_SEQUENCE))
+}
+
+/// The images that contours name (PS3.3 C.8.8.6), else those that a structure set (PS3.3 C.8.8.5) or a segmentation
+/// (PS3.3 C.12.2) lists, with the numbers of the frames where they are said: the list often holds a whole series.
+fn images_drawn_on(header: &InMemDicomObject) -> BTreeMap<Uid, Vec<u32>> {
+    let of_contours = items(header, tags::ROI_CONTOUR_SEQUENCE)
+        .iter()
+        .flat_map(|roi| items(roi, tags::CONTOUR_SEQUENCE))
+        .flat_map(|contour| items(contour, tags::CONTOUR_IMAGE_SEQUENCE));
+    let found = images(of_contours);
+    if !found.is_empty() {
+        return found;
+    }
+    let of_structure_set =
+        series_of_structure_set(header).flat_map(|series| items(series, tags::CONTOUR_IMAGE_SEQUENCE));
+    let of_segmentation = items(header, tags::REFERENCED_SERIES_SEQUENCE)
+        .iter()
+        .flat_map(|series| items(series, tags::REFERENCED_INSTANCE_SEQUENCE));
+    images(of_structure_set.chain(of_segmentation))
+}
+
+fn images<'a>(items: impl Iterator<Item = &'a InMemDicomObject>) -> BTreeMap<Uid, Vec<u32>> {
+    let mut images: BTreeMap<Uid, Vec<u32>> = BTreeMap::new();
+    for item in items {
+        let Some(uid) = text(item, tags::REFERENCED_SOP_INSTANCE_UID).and_then(|text| text.parse().ok()) else {
+            continue;
+        };
+        if images.len() >= SERIES_FRAMES_MAX && !images.contains_key(&uid) {
+            continue;
+        }
+        let frames = images.entry(uid).or_default();
+        for number in item.get(tags::REFERENCED_FRAME_NUMBER).and_then(|e| e.to_multi_int().ok()).unwrap_or_default() {
+            if frames.len() < SERIES_FRAMES_MAX && !frames.contains(&number) {
+                frames.push(number);
+            }
+        }
+    }
+    images
 }
 
 /// What is not dated counts as the earliest of all (CERR's identifier).
@@ -90,6 +135,7 @@ fn moment(header: &InMemDicomObject, date: Tag, time: Tag) -> String {
 
 #[cfg(test)]
 mod tests {
+    use dicom_core::value::DataSetSequence;
     use dicom_core::{DataElement, VR};
 
     use super::*;
@@ -99,6 +145,27 @@ mod tests {
         header.put(DataElement::new(tags::SERIES_DATE, VR::DA, date));
         header.put(DataElement::new(tags::SERIES_TIME, VR::TM, time));
         assert_eq!(moment(&header, tags::SERIES_DATE, tags::SERIES_TIME), expected);
+    }
+
+    #[test]
+    fn contours_say_which_images_they_were_drawn_on_and_else_the_list_does() {
+        let sequence = |tag, items: Vec<InMemDicomObject>| DataElement::new(tag, VR::SQ, DataSetSequence::from(items));
+        let item = |element| InMemDicomObject::from_element_iter([element]);
+        let image = |uid: &str, frames: &str| {
+            let uid = DataElement::new(tags::REFERENCED_SOP_INSTANCE_UID, VR::UI, uid);
+            let frames = DataElement::new(tags::REFERENCED_FRAME_NUMBER, VR::IS, frames);
+            InMemDicomObject::from_element_iter([uid, frames])
+        };
+        let listed = item(sequence(tags::CONTOUR_IMAGE_SEQUENCE, vec![image("1.1", ""), image("1.2", "")]));
+        let study = item(sequence(tags::RT_REFERENCED_SERIES_SEQUENCE, vec![listed]));
+        let frame = item(sequence(tags::RT_REFERENCED_STUDY_SEQUENCE, vec![study]));
+        let mut header = item(sequence(tags::REFERENCED_FRAME_OF_REFERENCE_SEQUENCE, vec![frame]));
+        let uid = |text: &str| -> Uid { text.parse().expect("a UID") };
+        assert_eq!(images_drawn_on(&header), BTreeMap::from([(uid("1.1"), vec![]), (uid("1.2"), vec![])]));
+        let contour = |frame| item(sequence(tags::CONTOUR_IMAGE_SEQUENCE, vec![image("1.1", frame)]));
+        let roi = item(sequence(tags::CONTOUR_SEQUENCE, vec![contour("3"), contour("5")]));
+        header.put(sequence(tags::ROI_CONTOUR_SEQUENCE, vec![roi]));
+        assert_eq!(images_drawn_on(&header), BTreeMap::from([(uid("1.1"), vec![3, 5])]));
     }
 
     #[test]

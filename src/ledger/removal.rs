@@ -1,5 +1,7 @@
 //! What was decided to be removed and is not removed for certain yet; the ledger forgets it when the files are gone.
 
+use std::collections::HashSet;
+
 use rusqlite::{Transaction, params};
 
 use super::{Ledger, LedgerError, json};
@@ -8,12 +10,16 @@ use crate::job::JobId;
 use crate::node::Removal;
 
 impl Ledger {
-    /// The removals that were begun and not finished.
+    /// The removals that were begun and not finished, each with those of its jobs that were not made again since: what
+    /// these made is new.
     ///
     /// # Errors
     /// When the database or a row cannot be read.
     pub fn removals(&self) -> Result<Vec<Removal>, LedgerError> {
-        self.documents("removal", "SELECT document FROM removal", &[])
+        let mut removals: Vec<Removal> = self.documents("removal", "SELECT document FROM removal", &[])?;
+        let gone: HashSet<String> = self.texts("SELECT job FROM gone")?.into_iter().collect();
+        removals.iter_mut().for_each(|removal| removal.jobs.retain(|job| gone.contains(job.as_str())));
+        Ok(removals)
     }
 }
 

@@ -26,9 +26,18 @@ impl Association {
 }
 
 /// Whether any of the times has passed, so that a decision other than waiting is possible.
-pub(super) fn could_end(waiting: &Completeness, (first_at, last_at): (Timestamp, Timestamp), now: Timestamp) -> bool {
-    let shortest_s = waiting.quiet_s.min(waiting.released_quiet_s).min(waiting.gap_quiet_s);
-    seconds(last_at, now) >= shortest_s || seconds(first_at, now) >= waiting.max_wait_s
+pub(super) fn could_end(
+    waiting: &Completeness,
+    sender: Sender,
+    (first_at, last_at): (Timestamp, Timestamp),
+    now: Timestamp,
+) -> bool {
+    let shortest_s = match sender {
+        Sender::Done => waiting.quiet_s.min(waiting.released_quiet_s),
+        Sender::Sending | Sender::Aborted | Sender::Unknown => waiting.quiet_s,
+    };
+    let waited_long = seconds(first_at, now) >= waiting.max_wait_s && sender != Sender::Sending;
+    seconds(last_at, now) >= shortest_s || waited_long
 }
 
 fn seconds(from: Timestamp, to: Timestamp) -> f64 {
@@ -40,6 +49,9 @@ fn seconds(from: Timestamp, to: Timestamp) -> f64 {
 pub struct Placed {
     pub stack: String,
     pub position_mm: f64,
+    /// Rows, columns and pixel spacing, as a key: other ones are another stack. Empty in a ledger that did not know it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub grid: String,
     /// What tells it from others at its position.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub phase: Phase,
@@ -92,8 +104,16 @@ impl Placed {
         // Rounded so that noise in the last digits, which scanners write, does not make two stacks of one.
         let direction = placement.normal.map(|x| format!("{x:.3}")).join(" ");
         let frame = placement.frame_of_reference_uid.as_ref().map_or("", |uid| uid.as_str());
-        let (phase, promised) = (assemble::phase(instance), Promised::of(instance));
-        Some(Placed { stack: format!("{frame} {direction}"), position_mm: placement.position_mm, phase, promised })
+        let sizes = [tags::ROWS, tags::COLUMNS].map(|tag| instance.integer(tag).unwrap_or(0).to_string());
+        let spacing = instance.f64s(tags::PIXEL_SPACING).unwrap_or_default();
+        let spacing: Vec<String> = spacing.iter().take(2).map(|mm| format!("{mm:.3}")).collect();
+        Some(Placed {
+            stack: format!("{frame} {direction}"),
+            position_mm: placement.position_mm,
+            grid: format!("{} {}", sizes.join(" "), spacing.join(" ")),
+            phase: assemble::phase(instance),
+            promised: Promised::of(instance),
+        })
     }
 }
 
@@ -106,7 +126,8 @@ pub(super) enum Stack {
     Missing(usize),
     /// The images say that the series has more of them.
     Short { came: usize, promised: usize },
-    /// The images say that their acquisition has more of them, which may be in another series.
+    /// The images say that their acquisition has more of them, which may be in another series; or a phase has one or two
+    /// slices, which may be left over. This only lengthens the wait.
     Fewer,
     /// Nothing can be said: fewer than three slices, or instances without a position.
     Unknown,
@@ -115,40 +136,61 @@ pub(super) enum Stack {
 /// Positions closer than this are the same slice (two acquisitions, a repeated image).
 const SAME_POSITION_MM: f64 = 0.01;
 
-/// Judges all stacks of a series. A gap counts when it is above 1.5 times the median of its stack.
+/// Judges all stacks of a series. A gap counts when it is above 1.5 times the median of its stack. Stacks of one or two
+/// slices, such as localizers, say nothing where another one can be judged.
 pub(super) fn judge<'a>(placed: impl Iterator<Item = Option<&'a Placed>>) -> Stack {
-    let mut stacks: BTreeMap<&str, Vec<&Placed>> = BTreeMap::new();
+    let Some(placed) = placed.collect::<Option<Vec<&Placed>>>() else { return Stack::Unknown };
+    let knows_grids = placed.iter().all(|place| !place.grid.is_empty());
+    let mut stacks: BTreeMap<(&str, &str), Vec<&Placed>> = BTreeMap::new();
     for place in placed {
-        let Some(place) = place else { return Stack::Unknown };
-        stacks.entry(&place.stack).or_default().push(place);
+        let grid = if knows_grids { place.grid.as_str() } else { "" };
+        stacks.entry((&place.stack, grid)).or_default().push(place);
     }
-    let missing: Option<usize> = stacks.into_values().map(missing_in_phases).sum();
+    let found: Vec<Stack> = stacks.into_values().map(judge_stack).collect();
+    let missing = found.iter().map(|stack| if let Stack::Missing(count) = stack { *count } else { 0 }).sum();
     match missing {
-        None => Stack::Unknown,
-        Some(0) => Stack::Whole,
-        Some(count) => Stack::Missing(count),
+        0 if found.contains(&Stack::Fewer) => Stack::Fewer,
+        0 if found.contains(&Stack::Whole) => Stack::Whole,
+        0 => Stack::Unknown,
+        missing => Stack::Missing(missing),
     }
 }
 
-/// Of images at one position each phase is a stack of its own, and most phases have equally many slices.
-fn missing_in_phases(placed: Vec<&Placed>) -> Option<usize> {
+/// Of images at one position each phase is a stack of its own, and has as many slices as most phases have; where most do
+/// not agree, as the longest one.
+fn judge_stack(placed: Vec<&Placed>) -> Stack {
     let positions: Vec<f64> = placed.iter().map(|place| place.position_mm).collect();
     let mut sorted = positions.clone();
     sorted.sort_by(f64::total_cmp);
     let coincide = sorted.windows(2).any(|pair| pair[1] - pair[0] < SAME_POSITION_MM);
     let phases: Vec<Phase> = placed.iter().map(|place| place.phase.clone()).collect();
     let parts = if coincide { assemble::split(&positions, &phases) } else { None };
-    let Some(parts) = parts else { return missing_in(positions) };
-    // Images that watch one place are no stack, and nothing is missing in them.
-    let stacks = parts.iter().filter_map(|part| {
-        let own = missing_in(part.members.iter().map(|&image| positions[image]).collect())?;
-        Some((part.members.len(), own))
-    });
-    let stacks: Vec<(usize, usize)> = stacks.collect();
-    let alike = |count: usize| stacks.iter().filter(|(other, _)| *other == count).count();
-    let usual = stacks.iter().map(|(count, _)| *count).find(|count| 2 * alike(*count) > stacks.len());
-    let missing = |(count, own): &(usize, usize)| (*own).max(usual.map_or(0, |usual| usual.saturating_sub(*count)));
-    Some(stacks.iter().map(missing).sum())
+    let Some(parts) = parts else {
+        return match missing_in(positions) {
+            None => Stack::Unknown,
+            Some(0) => Stack::Whole,
+            Some(missing) => Stack::Missing(missing),
+        };
+    };
+    let places = |part: &assemble::Part| part.members.iter().map(|&image| positions[image]).collect::<Vec<f64>>();
+    let gaps: Vec<(usize, usize)> =
+        parts.iter().filter_map(|part| missing_in(places(part)).map(|missing| (part.members.len(), missing))).collect();
+    let with = |count: usize| gaps.iter().filter(|(other, _)| *other == count).count();
+    let longest = gaps.iter().map(|(count, _)| *count).max().unwrap_or(0);
+    let usual = gaps.iter().map(|(count, _)| *count).find(|count| 2 * with(*count) > gaps.len()).unwrap_or(longest);
+    let missing = gaps.iter().map(|(count, own)| (*own).max(usual.saturating_sub(*count))).sum();
+    // Several images at one position watch it, and nothing is missing there; else a phase has begun, or it is left over:
+    // of what is too short for a volume nothing is made.
+    let has_begun = |part: &assemble::Part| {
+        let places = places(part);
+        let watches = places.len() > 1 && places.iter().all(|at| (at - places[0]).abs() < SAME_POSITION_MM);
+        missing_in(places).is_none() && !watches
+    };
+    match missing {
+        0 if parts.iter().any(has_begun) => Stack::Fewer,
+        0 => Stack::Whole,
+        missing => Stack::Missing(missing),
+    }
 }
 
 fn missing_in(mut positions: Vec<f64>) -> Option<usize> {
@@ -199,7 +241,8 @@ pub(super) enum Sender {
     Unknown,
 }
 
-/// Decides from the times, the stack and the sender.
+/// Decides from the times, the stack and the sender. A series without a gap that has fewer images than promised is held,
+/// and assessed in the end: archives tell wrong numbers.
 ///
 /// `first_at` is when the revision began, `last_at` when its last instance came.
 pub(super) fn decide(
@@ -221,9 +264,15 @@ pub(super) fn decide(
     match stack {
         _ if quiet_s < needed_s && !waited_long => Decision::Wait,
         Stack::Missing(_) if waiting.takes_gaps => Decision::Assess,
+        Stack::Short { .. } if gives_up(waiting, last_at, now) => Decision::Assess,
         Stack::Missing(_) | Stack::Short { .. } => Decision::TimedOut(stack),
         Stack::Whole | Stack::Fewer | Stack::Unknown => Decision::Assess,
     }
+}
+
+/// Whether images that were promised are not waited for any longer.
+pub(super) fn gives_up(waiting: &Completeness, last_at: Timestamp, now: Timestamp) -> bool {
+    seconds(last_at, now) >= waiting.max_wait_s.max(waiting.gap_quiet_s)
 }
 
 #[cfg(test)]
@@ -261,7 +310,26 @@ mod tests {
         assert_eq!(phases(&[&whole, &whole[..3], &whole]), Stack::Missing(1), "the last slice of a phase");
         assert_eq!(phases(&[&whole, &whole[1..], &whole, &[6.0, 6.0]]), Stack::Missing(1));
         assert_eq!(phases(&[&whole, &[3.0, 3.0]]), Stack::Whole, "images that watch one place");
-        assert_eq!(phases(&[&whole, &whole[..3]]), Stack::Whole, "two acquisitions of different lengths");
+        assert_eq!(phases(&[&whole, &whole[..3]]), Stack::Missing(1), "one of two is shorter: it may still arrive");
+        let begun = [&whole[..], &whole, &whole, &whole[..2]];
+        assert_eq!(phases(&begun), Stack::Fewer, "a phase has begun");
+        assert_eq!(phases(&[&whole, &whole, &whole[..1]]), Stack::Fewer);
+    }
+
+    #[test]
+    fn stacks_are_told_apart_by_their_grid_and_small_ones_say_nothing() {
+        let stack = |grid: &str, positions: &[f64]| -> Vec<Placed> {
+            let placed = |&position_mm: &f64| Placed { position_mm, grid: grid.to_owned(), ..Placed::default() };
+            positions.iter().map(placed).collect()
+        };
+        let judge = |stacks: &[Vec<Placed>]| judge(stacks.iter().flatten().map(Some));
+        let whole = stack("512 512", &[0.0, 3.0, 6.0, 9.0]);
+        // In one stack the slices of the other would fill the gap.
+        assert_eq!(judge(&[whole.clone(), stack("256 256", &[1.0, 2.0, 4.0, 5.0])]), Stack::Missing(1));
+        assert_eq!(judge(&[whole.clone(), stack("256 256", &[50.0, 90.0])]), Stack::Whole, "localizers");
+        assert_eq!(judge(&[stack("512 512", &[0.0, 3.0]), stack("256 256", &[50.0])]), Stack::Unknown);
+        // A ledger of before knows no grids.
+        assert_eq!(judge(&[stack("", &[0.0, 6.0]), stack("512 512", &[3.0, 9.0])]), Stack::Whole);
     }
 
     #[test]
@@ -277,6 +345,7 @@ mod tests {
         assert_eq!(decide(Stack::Fewer, 220), Decision::Assess, "the rest may be in another series");
         let short = Stack::Short { came: 4, promised: 5 };
         assert_eq!((decide(short, 219), decide(short, 220)), (Decision::Wait, Decision::TimedOut(short)));
+        assert_eq!((decide(short, 999), decide(short, 1_000)), (Decision::TimedOut(short), Decision::Assess));
     }
 
     #[test]

@@ -140,6 +140,10 @@ pub struct Source {
     /// Of structures: the series of images that they were drawn on, as they say; empty when they do not.
     #[serde(default)]
     pub drawn_on: Vec<Uid>,
+    /// Of structures: the images that they refer to, with the numbers of their frames where these are said. Contours
+    /// count where they name images, else the list of the object.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub refers: BTreeMap<Uid, Vec<u32>>,
     /// `YYYYMMDDHHMMSS.FFFFFF`, zeros for what is not said, so that texts sort as times.
     pub series_date: String,
     pub study_date: String,

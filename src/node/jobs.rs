@@ -1,5 +1,7 @@
 //! Jobs as the node makes them, and what the history says of their events; it decides nothing.
 
+use std::collections::HashSet;
+
 use jiff::Timestamp;
 
 use super::{Effect, Order, Record, Source};
@@ -78,7 +80,8 @@ pub(super) fn alone(
     (instances, last_at): (&[(Uid, String)], Timestamp),
     now: Timestamp,
 ) -> Job {
-    let used = instances.iter().filter(|(uid, _)| source.instances.is_empty() || source.instances.contains(uid));
+    let members: HashSet<&Uid> = source.instances.iter().collect();
+    let used = instances.iter().filter(|(uid, _)| members.is_empty() || members.contains(uid));
     let used: Vec<&(Uid, String)> = used.collect();
     let named = format!("{}{}", order.digest, JobInput::frames_named(&source.frames));
     let id = JobId::derived(key, &named, used.iter().map(|(uid, digest)| (uid, digest.as_str())));

@@ -6,7 +6,7 @@
 //! candidates give the same answer, in whatever order they came.
 
 use super::{InputRules, SlotRule, Source};
-use crate::dicom::SeriesKey;
+use crate::dicom::{SeriesKey, Uid};
 use crate::limits::JOIN_STEPS_MAX;
 use crate::pipeline::{By, Frame, Pick, Same};
 
@@ -98,6 +98,16 @@ struct Search<'a> {
     steps: usize,
 }
 
+/// Whether structures refer to images of a volume; of a multi-frame image that is in several volumes, to its frames.
+fn refers_to(structures: &Source, volume: &Source) -> bool {
+    let meant = |uid: &Uid, named: &Vec<u32>| match volume.frames.get(uid) {
+        Some(frames) => named.is_empty() || named.iter().any(|frame| frames.contains(frame)),
+        None => true,
+    };
+    let (refers, instances) = (&structures.refers, &volume.instances);
+    instances.iter().any(|uid| refers.get(uid).is_some_and(|named| meant(uid, named)))
+}
+
 impl Search<'_> {
     /// The preferred assignment: for each slot a candidate, `None` for an optional one that is not filled. `fixed` asks
     /// for an assignment in which that slot has that candidate.
@@ -157,9 +167,21 @@ impl Search<'_> {
         // does not lie on the other.
         let rule = self.slots[slot].drawn_on.as_ref()?;
         let on = self.slots.iter().position(|slot| slot.name == *rule)?;
-        let series = &self.candidates[found.get(on).copied().flatten()?].series.series_instance_uid;
-        let elsewhere = !source.drawn_on.is_empty() && !source.drawn_on.contains(series);
-        elsewhere.then_some("it was drawn on another series of images (\"drawn_on\")")
+        let images = found.get(on).copied().flatten()?;
+        let series = self.candidates[images].series;
+        if !source.drawn_on.is_empty() && !source.drawn_on.contains(&series.series_instance_uid) {
+            return Some("it was drawn on another series of images (\"drawn_on\")");
+        }
+        let is_other = |(index, other): &(usize, &Candidate<'_>)| *index != images && other.series == series;
+        let others = self.candidates.iter().enumerate().filter(is_other).map(|(_, other)| other.source);
+        let mut others = others.peekable();
+        others.peek()?;
+        // One of several volumes of a series.
+        if !refers_to(source, self.candidates[images].source) {
+            return Some("it does not say that it was drawn on this volume of the series (\"drawn_on\")");
+        }
+        let many = others.any(|other| refers_to(source, other));
+        many.then_some("it refers to several volumes of the series (\"drawn_on\")")
     }
 
     /// Whether another candidate could be here with the same right.
@@ -239,7 +261,6 @@ impl Search<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dicom::Uid;
     use crate::pipeline::Picking;
 
     struct Item {
@@ -374,6 +395,40 @@ mod tests {
         check(&["ct primary", "rs on:pet", "pet"], &pet, "ct=1 pet=2 rs=3");
         check(&["ct primary", "rs on:ct"], &["1: ct; 1", "2: rs; 1; 9; 7; ; 8 1"], "ct=1 rs=2");
         check(&["ct primary", "rs on:ct"], &["1: ct; 1", "2: rs; 1"], "ct=1 rs=2");
+    }
+
+    #[test]
+    fn structures_lie_on_the_volume_of_a_series_that_they_were_drawn_on() {
+        let uids = |text: &str| -> Vec<Uid> { text.split_whitespace().map(uid).collect() };
+        let check = |refers: &[(&str, &[u32])], expected: &str| {
+            let (ct, rs) = (item("1: ct; 1"), item("3: rs; 5; 9; 7; ; 1"));
+            let frames = |numbers: &[u32]| std::collections::BTreeMap::from([(uid("5.9"), numbers.to_vec())]);
+            let volume = |label: &str, instances: &str, numbers: &[u32]| Source {
+                instances: uids(instances),
+                frames: frames(numbers),
+                volume: label.to_owned(),
+                ..ct.source.clone()
+            };
+            let refers = refers.iter().map(|(image, frames)| (uid(image), frames.to_vec())).collect();
+            let structures = Source { refers, ..rs.source };
+            let sources = [volume("one", "5.1 5.2 5.9", &[1, 3]), volume("two", "6.1 6.2 5.9", &[2, 4])];
+            let rules = ["ct primary", "rs on:ct"].map(slot).to_vec();
+            let rules = InputRules { slots: rules, ..InputRules::default() };
+            let candidate = |source| Candidate { series: &ct.key, source, fills: &ct.fills };
+            let structures = Candidate { series: &rs.key, source: &structures, fills: &rs.fills };
+            let candidates = [candidate(&sources[0]), candidate(&sources[1]), structures];
+            let found = match join(&rules, &candidates) {
+                Joined::Missing(text) | Joined::Refused(text) => text,
+                Joined::Chosen(list) => candidates[list[0].candidate].source.volume.clone(),
+            };
+            assert!(found.contains(expected), "{found}");
+        };
+        check(&[("5.1", &[]), ("4.4", &[])], "one");
+        check(&[("6.2", &[])], "two");
+        check(&[("5.9", &[4])], "two");
+        check(&[("5.9", &[])], "it refers to several volumes");
+        check(&[("5.1", &[]), ("6.1", &[])], "it refers to several volumes");
+        check(&[], "it does not say that it was drawn on this volume");
     }
 
     #[test]

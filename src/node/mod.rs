@@ -38,7 +38,7 @@ pub use together::{Filled, Together, together};
 pub use verify::{Confirmation, Question};
 
 use jobs::{describe, describe_queued, describe_queued_alone, new_job, note};
-use series::Gathering;
+use series::{Gathering, Repeated};
 use sets::Group;
 
 /// What the shell tells the node.
@@ -310,11 +310,14 @@ impl Node {
         let key = stored.series.clone();
         let gathering = self.series.entry(key.clone()).or_insert_with(|| Gathering::new(key, now));
         if gathering.has(&stored) {
-            if !gathering.repeated(stored.association, now) {
-                return Vec::new();
-            }
+            let repeated = gathering.repeated(stored.association, now);
+            let record = || Effect::Record(Record::Series(gathering.record()));
             let text = "sent again: looked at anew".to_owned();
-            return vec![Effect::Record(Record::Series(gathering.record())), gathering.note(now, text)];
+            return match repeated {
+                Repeated::Reopened => vec![record(), gathering.note(now, text)],
+                Repeated::Younger => vec![record()],
+                Repeated::Known => Vec::new(),
+            };
         }
         let reopened = gathering.add(stored.clone(), now);
         let mut effects = Vec::new();

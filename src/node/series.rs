@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::arrival::{Decision, Sender, Stack, could_end, decide, judge, kept, missing};
+use super::arrival::{Decision, Sender, Stack, could_end, decide, gives_up, judge, kept, missing};
 use super::{Assessment, Effect, Order, Record, Source, Stored};
 use crate::dicom::{AeTitle, SeriesKey, Uid};
 use crate::job::JobId;
@@ -75,6 +75,16 @@ pub struct SeriesRecord {
     pub committed_at: Option<Timestamp>,
 }
 
+/// What an instance that came again does to its series.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Repeated {
+    /// It is looked at anew.
+    Reopened,
+    /// It is as young as this; recorded for the first of each association, so that a restart does not make it old.
+    Younger,
+    Known,
+}
+
 /// A series while the node knows it.
 #[derive(Debug)]
 pub(super) struct Gathering {
@@ -129,8 +139,8 @@ impl Gathering {
     }
 
     /// An instance that is known came again: the sender is at it. A series that came to nothing is looked at anew, which
-    /// is how an operator has it done again after the cause is gone; whether that is so.
-    pub(super) fn repeated(&mut self, association: u64, now: Timestamp) -> bool {
+    /// is how an operator has it done again after the cause is gone.
+    pub(super) fn repeated(&mut self, association: u64, now: Timestamp) -> Repeated {
         use SeriesState::{Arriving, Discarded, Held, Matched, Refused, Unmatched, Waiting};
         let reopened = match self.record.state {
             // It is not looked at anew, but it is as young as this.
@@ -141,15 +151,22 @@ impl Gathering {
             }
         };
         self.record.last_at = now;
-        self.sends(association);
-        reopened
+        let is_news = self.sends(association);
+        match reopened {
+            true => Repeated::Reopened,
+            false if is_news => Repeated::Younger,
+            false => Repeated::Known,
+        }
     }
 
     /// An association brings instances. What is found in the spool after a crash came by none that is still open.
-    fn sends(&mut self, association: u64) {
-        if association != 0 {
-            self.associations.entry(association).or_insert(None);
+    /// Whether it is the first that it brings to this series.
+    fn sends(&mut self, association: u64) -> bool {
+        let is_news = association != 0 && !self.associations.contains_key(&association);
+        if is_news {
+            self.associations.insert(association, None);
         }
+        is_news
     }
 
     fn reopen(&mut self, now: Timestamp) {
@@ -369,14 +386,17 @@ impl Gathering {
 
     /// What time demands of an arriving series.
     pub(super) fn proceed(&mut self, waiting: &Completeness, now: Timestamp) -> Vec<Effect> {
+        if self.record.state == SeriesState::Held && !self.assessing {
+            return self.give_up(waiting, now);
+        }
         if self.record.state != SeriesState::Arriving || self.assessing {
             return Vec::new();
         }
-        let times = (self.record.first_at, self.record.last_at);
-        if !could_end(waiting, times, now) {
+        let (times, sender) = ((self.record.first_at, self.record.last_at), self.sender());
+        if !could_end(waiting, sender, times, now) {
             return Vec::new(); // Spares the look at every slice each time that one arrives.
         }
-        let (stack, sender) = (self.stack(), self.sender());
+        let stack = self.stack();
         match decide(waiting, stack, sender, times, now) {
             Decision::Wait => Vec::new(),
             Decision::Assess => self.assess(),
@@ -389,6 +409,17 @@ impl Gathering {
                 }
             }
         }
+    }
+
+    /// A series without a gap is not held for good because an archive tells a number that is too high.
+    fn give_up(&mut self, waiting: &Completeness, now: Timestamp) -> Vec<Effect> {
+        let is_over = gives_up(waiting, self.record.last_at, now);
+        let Some(stack @ Stack::Short { .. }) = is_over.then(|| self.stack()) else { return Vec::new() };
+        let text = format!("{}; not waited for any longer", missing(stack, self.instances.len()));
+        self.reopen(now);
+        let mut effects = vec![Effect::Record(Record::Series(self.record.clone())), self.note(now, text)];
+        effects.extend(self.assess());
+        effects
     }
 
     /// What the last association that brought something says of its sender. Numbers ascend in the life of the process.

@@ -4,7 +4,7 @@
 //! loses nothing; what is asked again after it finds the same job by its name. Slots are judged when no other series
 //! of the study is arriving any more, or after `settle_s`; an optional slot is waited for up to its own time.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -215,8 +215,8 @@ fn job_of(order: &Order, filled: &[(&str, &Member<'_>, &Source)], now: Timestamp
     let mut named = order.digest.clone();
     for (slot, member, source) in filled {
         let all = member.gathering.digests().into_iter();
-        let used: Vec<(Uid, String)> =
-            all.filter(|(uid, _)| source.instances.is_empty() || source.instances.contains(uid)).collect();
+        let members: HashSet<&Uid> = source.instances.iter().collect();
+        let used: Vec<(Uid, String)> = all.filter(|(uid, _)| members.is_empty() || members.contains(uid)).collect();
         named += &format!(" {slot}={}{}", member.key.series_instance_uid, JobInput::frames_named(&source.frames));
         let at = member.sources.iter().position(|other| std::ptr::eq(other, *source)).unwrap_or(0);
         reasons.extend(member.order.reasons_of(at).iter().map(|reason| format!("{slot}: {reason}")));

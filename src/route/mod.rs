@@ -36,6 +36,19 @@ impl Verdict {
         filled.map(|(name, _)| name.as_str()).collect()
     }
 
+    /// Whether the series would fill a slot by what its headers say, and makes no volume for it: it is refused, or slices
+    /// are missing in it. How many slices there are is not asked then.
+    pub fn lacks_a_volume(&self, slot: &str) -> bool {
+        let Some((name, trace)) = self.inputs.iter().find(|(name, _)| name == slot) else { return false };
+        let path = format!("inputs.{name}");
+        let (geometry, gap, slices) =
+            (format!("{path}.geometry"), format!("{path}.geometry.max_gap"), format!("{path}.slices"));
+        let of_volume = |trace: &&Trace| trace.path == geometry || trace.path == gap;
+        let is_broken = trace.children.iter().filter(of_volume).any(|trace| !trace.holds);
+        let others = trace.children.iter().filter(|trace| !of_volume(trace) && trace.path != slices);
+        self.when.holds && is_broken && others.into_iter().all(|trace| trace.holds)
+    }
+
     /// Whether the series alone makes the pipeline run: it fills the only slot. A pipeline of several slots needs
     /// several series, which the caller has to bring together.
     pub fn matches(&self) -> bool {

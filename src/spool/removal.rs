@@ -5,13 +5,14 @@ use std::path::PathBuf;
 use std::sync::PoisonError;
 use std::time::SystemTime;
 
-use super::durable::{files_before, make_folder, move_away, sync_folder};
+use super::durable::{files_before, move_away, sync_folder};
 use super::{Spool, SpoolError, entries};
 use crate::dicom::SeriesKey;
 
 impl Spool {
-    /// Removes the instances of a series that were stored before a time; says whether none is left. Those that were stored,
-    /// or sent again, since then stay. A crash in the middle leaves some of the old ones, and the new ones in any case.
+    /// Removes the instances of a series when all were stored before a time; says whether it did. When one of them was
+    /// stored, or sent again, since then, all stay: what is left of a series would be taken for a shorter one. A crash in
+    /// the middle leaves all or none.
     ///
     /// # Errors
     /// A folder or file cannot be looked at, moved or removed.
@@ -31,13 +32,7 @@ impl Spool {
         if !folder.exists() {
             return Ok((grave, true));
         }
-        let old = files_before(&folder, before)?;
-        if old.len() < entries(&folder)?.count() {
-            make_folder(&grave)?;
-            for file in &old {
-                move_away(file, &grave.join(file.file_name().unwrap_or_default()))?;
-            }
-            sync_folder(&folder)?;
+        if files_before(&folder, before)?.len() < entries(&folder)?.count() {
             return Ok((grave, false));
         }
         self.folders().remove(series);

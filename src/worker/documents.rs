@@ -52,7 +52,7 @@ pub(super) fn write_sr(
         structures: &structures,
         segmentation,
         series_number: SR_SERIES_NUMBER,
-        series_description: &output.series_description(job.pipeline.id(), "measurements"),
+        series_description: &job.series_description(&output.series_description(job.pipeline.id(), "measurements")),
     };
     let bytes = sr::encode(&report).map_err(|error| BenchError::Output(format!("sr: {error}")))?;
     let name = format!("SR.{}.dcm", report.uids().sop_instance_uid);
@@ -99,7 +99,7 @@ pub(super) fn write_pdf(
         pdf: &pages,
         title: &format!("{}, not reviewed", report.title),
         series_number: PDF_SERIES_NUMBER,
-        series_description: &output.series_description(job.pipeline.id(), "report"),
+        series_description: &job.series_description(&output.series_description(job.pipeline.id(), "report")),
     };
     let bytes = document::encode(&document).map_err(|error| failed(&error))?;
     let name = format!("DOC.{}.dcm", document.uids().sop_instance_uid);
@@ -121,7 +121,7 @@ pub(super) fn write_captures(
         source,
         pictures: &sheets(report, |figure, side| scene.draw(figure.view, window, side)),
         series_number: CAPTURE_SERIES_NUMBER,
-        series_description: &output.series_description(job.pipeline.id(), "pictures"),
+        series_description: &job.series_description(&output.series_description(job.pipeline.id(), "pictures")),
     };
     let encoded = capture::encode(&captures);
     let encoded = encoded.map_err(|error| BenchError::Output(format!("secondary_capture: {error}")))?;

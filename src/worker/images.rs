@@ -57,7 +57,7 @@ fn with_segmentation<T>(
         kind: output.kind,
         label: &output.label,
         series_number: SEG_SERIES_NUMBER,
-        series_description: &format!("contourd {} (unreviewed)", job.pipeline.id()),
+        series_description: &job.series_description(&format!("contourd {} (unreviewed)", job.pipeline.id())),
     })
 }
 
@@ -79,7 +79,8 @@ pub(super) fn write_registration(
         moving: &moving,
         name: &shown(&output.of),
         series_number: REGISTRATION_SERIES_NUMBER,
-        series_description: &format!("contourd {} deformation (unreviewed)", job.pipeline.id()),
+        series_description: &job
+            .series_description(&format!("contourd {} deformation (unreviewed)", job.pipeline.id())),
     };
     let bytes = registration::encode(&registration).map_err(|error| failed(error.to_string()))?;
     let name = format!("REG.{}.dcm", registration.uids().sop_instance_uid);
@@ -104,7 +105,7 @@ pub(super) fn write_derived(
         volume,
         name: &shown(&output.of),
         series_number: DERIVED_SERIES_NUMBER + index,
-        series_description: output.description.as_deref().unwrap_or(&usual),
+        series_description: &job.series_description(output.description.as_deref().unwrap_or(&usual)),
     };
     let prefix = match output.written_as {
         As::Ct => "CT",

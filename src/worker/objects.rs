@@ -11,16 +11,17 @@ use super::WorkOrder;
 use super::bench::{BenchError, hex};
 use super::documents::write_sr;
 use super::images::{write_derived, write_nifti, write_registration, write_seg};
-use super::inputs::{FileSeries, Series, unreadable};
+use super::inputs::{FileSeries, Series, files_of, unreadable};
 use super::steps::{Delivered, Made};
 use super::structure_set::write_structure_sets;
-use crate::assemble::{SeriesPlan, SliceSource};
+use crate::assemble::{ONE_STACK, SeriesPlan, SliceSource};
 use crate::contour::Contour;
 use crate::dicom::Instance;
 use crate::job::{ProducedObject, Run};
+use crate::limits::SERIES_DESCRIPTION_LENGTH_MAX;
 use crate::output::grid::{FileGrid, UnevenSlices};
 use crate::output::object::{Algorithm, AlgorithmFamily, Equipment, Provenance, SliceReference, Source};
-use crate::pipeline::{self, Model, Output, Pipeline, StructureRule};
+use crate::pipeline::{self, Model, Output, Pipeline, STAMP, StructureRule};
 use crate::structure::{Structure as Tg263, lookup};
 use crate::volume::Volume;
 
@@ -79,6 +80,18 @@ impl Finished<'_> {
         run.files.extend(self.write_formats(&mut run.warnings)?);
         run.files.extend(write_nifti(self, &mut run.warnings)?);
         Ok(())
+    }
+
+    /// What tells the volume from others of its series; none where there is no other.
+    pub fn volume_name(&self) -> Option<&str> {
+        let files = files_of(self.order, self.pipeline.primary())?;
+        Some(files.volume.as_str()).filter(|name| !name.is_empty() && *name != ONE_STACK)
+    }
+
+    /// Series Description, with the name of the volume where the series has several: objects of two phases are told apart
+    /// where they are received.
+    pub fn series_description(&self, usual: &str) -> String {
+        self.volume_name().map_or_else(|| usual.to_owned(), |name| with_volume(usual, name))
     }
 
     /// What the primary image is, where it is no DICOM series.
@@ -166,6 +179,20 @@ impl Finished<'_> {
     }
 }
 
+/// The name of a volume stands before the stamp; what is too long is cut at the end of what is usual, then at the begin of
+/// the name, whose end differs between phases.
+fn with_volume(usual: &str, name: &str) -> String {
+    let stamps = [STAMP, " (unreviewed)", " (derived)"];
+    let stamp = stamps.into_iter().find(|stamp| usual.ends_with(stamp)).unwrap_or("");
+    let text = usual.strip_suffix(stamp).unwrap_or(usual);
+    let room = SERIES_DESCRIPTION_LENGTH_MAX - stamp.len();
+    let length = name.chars().count();
+    let name: String = name.chars().skip(length.saturating_sub(room)).collect();
+    let before: String = text.chars().take(room.saturating_sub(length + 2)).collect();
+    let (before, name) = (before.trim_end(), name.trim_start());
+    if before.is_empty() { format!("{name}{stamp}") } else { format!("{before}, {name}{stamp}") }
+}
+
 fn equipment() -> Equipment {
     Equipment {
         manufacturer: "contourd".to_owned(),
@@ -239,4 +266,31 @@ pub(super) fn write(file: &Path, bytes: &[u8]) -> Result<(), BenchError> {
         out.sync_data()
     });
     written.map_err(|error| unreadable(file, error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_of_a_volume_stands_before_the_stamp_and_fits() {
+        let check = |usual: &str, name: &str, expected: &str| {
+            let found = with_volume(usual, name);
+            assert_eq!(found, expected);
+            assert!(found.len() <= 64, "{found}");
+        };
+        check("contourd body AI: review before use", "Echo Time 3", "contourd body, Echo Time 3 AI: review before use");
+        check("contourd body (unreviewed)", "Echo Time 3", "contourd body, Echo Time 3 (unreviewed)");
+        check("Body", "Echo Time 3", "Body, Echo Time 3");
+        check(
+            "contourd a-pipeline-of-a-long-name AI: review before use",
+            "Respiratory Phase 10, Echo 2",
+            "contourd a-p, Respiratory Phase 10, Echo 2 AI: review before use",
+        );
+        check(
+            "contourd body AI: review before use",
+            "stack 1 (40 images of 512 x 512), Temporal Position 3",
+            "images of 512 x 512), Temporal Position 3 AI: review before use",
+        );
+    }
 }

@@ -89,6 +89,7 @@ impl Finished<'_> {
             }
             _ => series.push(fact("Series Instance UID", self.plan.key.series_instance_uid.as_str())),
         }
+        series.extend(self.volume_name().map(|name| fact("Volume", name)));
         series.extend(geometry_facts(&self.plan.geometry));
         let created = self.order.created_at.to_zoned(jiff::tz::TimeZone::system());
         Report {

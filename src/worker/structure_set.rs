@@ -68,18 +68,19 @@ fn write_structure_set(
         warnings.push(format!("the label {whole_label} is cut to {label} for the dialect {}", dialect.like));
     }
     let predecessor = predecessor(&order.predecessors, &whole_label, dialect);
+    let volume = job.volume_name().map(|name| format!(" Volume of its series: {name}.")).unwrap_or_default();
     let set = StructureSet {
         source,
         rois: &rois,
         label: &label,
         name: &format!("{id} revision {revision}"),
         description: &format!(
-            "Made by contourd {}, job {}, not reviewed. AI: review before use.",
+            "Made by contourd {}, job {}, not reviewed. AI: review before use.{volume}",
             env!("CARGO_PKG_VERSION"),
             order.job
         ),
         series_number: (SERIES_NUMBER + index) as u32,
-        series_description: &output.series_description(facts),
+        series_description: &job.series_description(&output.series_description(facts)),
         dialect,
         predecessor,
     };

@@ -38,11 +38,17 @@ pub(super) fn set_aside(series: &Series) -> Option<Deviation> {
 }
 
 pub(super) fn mixed_series(series: &Series) -> Option<Deviation> {
+    if series.is_part {
+        return None;
+    }
     let all: Vec<usize> = (0..series.instances.len()).collect();
     differing(&all, |i| series.instances[i].series_key(), |key| format!("series {}", key.series_instance_uid))
 }
 
 pub(super) fn mixed_patients(series: &Series) -> Option<Deviation> {
+    if series.is_part {
+        return None;
+    }
     let all: Vec<usize> = (0..series.instances.len()).collect();
     let of = |tag| differing(&all, |i| significant(&series.instances[i], tag), |_| "one value".to_owned());
     let deviation = of(tags::PATIENT_ID).or_else(|| of(tags::PATIENT_NAME))?;
