@@ -189,8 +189,8 @@ fn a_series_that_is_sent_again_is_young_after_a_restart_too() {
     ledger.apply(&records(&effects)).expect("applies");
     assert!(node.handle(again(2), at(9_001)).is_empty(), "once for each association");
     let (mut restarted, _) = Node::restore(settings(), ledger.restore().expect("restores"), at(9_500));
-    assert!(restarted.handle(Event::Expire { before: at(8_000) }, at(9_501)).is_empty());
-    assert!(!restarted.handle(Event::Expire { before: at(9_400) }, at(9_502)).is_empty());
+    assert!(restarted.handle(Event::Expire { before: at(8_000), committed_before: None }, at(9_501)).is_empty());
+    assert!(!restarted.handle(Event::Expire { before: at(9_400), committed_before: None }, at(9_502)).is_empty());
 }
 
 #[test]
