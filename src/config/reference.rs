@@ -5,12 +5,11 @@
 
 mod dialects;
 mod gateway;
+mod peer;
 
 use std::fmt::Write;
 
-use super::{OnWarning, RETRY_DEFAULT, VERIFY_WORDS, dialect};
 use crate::contour::Holes;
-use crate::job::{Verification, VerifyBy};
 use crate::output::derived::As;
 use crate::output::seg::Kind;
 use crate::pipeline::{
@@ -101,7 +100,7 @@ pub(super) fn objects() -> Vec<Object> {
     [
         gateway::gateway(),
         gateway::bounds(),
-        peer(),
+        peer::peer(),
         gateway::tls(),
         dialects::objects(),
         pipeline(),
@@ -109,94 +108,6 @@ pub(super) fn objects() -> Vec<Object> {
         step_and_result(),
     ]
     .concat()
-}
-
-fn peer() -> Vec<Object> {
-    let hours = RETRY_DEFAULT.max_age_s / 3_600.0;
-    vec![
-        (
-            "ae-config/peers/NAME.json",
-            "A node that we know. Nobody else may call. Its name is that of the file.",
-            vec![
-                key("$schema", "text", "none", "for editors; not read"),
-                key("description", "text", "none", "for people; not read"),
-                key("ae_title", "AE title", "required", "the title that it calls with and is called by"),
-                key(
-                    "from",
-                    "list of IP addresses and networks, such as `10.1.0.0/16`, `2001:db8::/32`",
-                    "any",
-                    "where it may call from",
-                ),
-                key("certificate", "object", "any or none", "which certificates it has to call with"),
-                key(
-                    "associations",
-                    "number",
-                    "`associations_per_peer`",
-                    "how many it may have open at the same time, counted for this peer",
-                ),
-                key("host", "name or IP address", "required to receive or commit", "where it listens"),
-                key("port", "1 to 65535", "required to receive or commit", "where it listens"),
-                key("tls", "object", "none", "how it is called by TLS; without it, it is called without"),
-                key(
-                    "may",
-                    "list of `send`, `receive`, `query`, `commit`",
-                    "required",
-                    "send us images, receive our results, ask what we have, have us commit to keep what it sent (storage commitment; see docs/conformance.md before)",
-                ),
-                key(
-                    "dialect",
-                    format!("{}, or an object", words(&dialect::words())),
-                    "`generic`",
-                    "how it wants structure sets: the object begins `like` one of them",
-                ),
-                key("retry", "object", "see there", "when a failed delivery is tried again"),
-                key(
-                    "verify",
-                    format!("{}, or an object", words(&VERIFY_WORDS)),
-                    "`none`",
-                    "how it is asked whether it has what it was sent, before a delivery counts as delivered",
-                ),
-                key(
-                    "on_warning",
-                    words(&OnWarning::ALL),
-                    "`accept`",
-                    "what is done when it takes an object with a warning (Bxxx): nothing, or send it again by `retry`",
-                ),
-            ],
-        ),
-        (
-            "verify",
-            "In a peer, for other times than the usual ones.",
-            vec![
-                key("by", words(&VERIFY_WORDS[1..]), "required", "C-FIND for each object; storage commitment"),
-                key(
-                    "within_s",
-                    "number",
-                    format!(
-                        "{} for `find`, {} for `commitment`",
-                        Verification::usual(VerifyBy::Find).within_s,
-                        Verification::usual(VerifyBy::Commitment).within_s
-                    ),
-                    "what it does not show, or report, in so long is not there: it is sent again by `retry`",
-                ),
-            ],
-        ),
-        (
-            "retry",
-            "In a peer.",
-            vec![
-                key("initial_s", "number", RETRY_DEFAULT.initial_s, "wait after the first failure"),
-                key(
-                    "multiplier",
-                    "1 to 100",
-                    RETRY_DEFAULT.multiplier,
-                    "each further wait is so many times the one before",
-                ),
-                key("max_s", "number", RETRY_DEFAULT.max_s, "longest wait"),
-                key("max_age_h", "number", hours, "age at which a delivery is given up and waits for an operator"),
-            ],
-        ),
-    ]
 }
 
 fn pipeline() -> Vec<Object> {

@@ -427,7 +427,7 @@ mod tests {
         };
         let tiles = [0, 1, 2].map(|axis| Tiles::of(&window, axis, [6, 1, 1][axis], false));
         // torch: half sums, weights 10 exp(-0.5 (d / 0.5)^2) of d = 2, 1, 0, 1 as half numbers.
-        let weights = [0.0033550262451171875_f32, 1.353515625, 10.0, 1.353515625];
+        let weights = [0.003_355_026_2_f32, 1.353_515_6, 10.0, 1.353_515_6];
         let Weights::Each(each) = Weights::of(&window, [&tiles[0], &tiles[1], &tiles[2]]) else { panic!("not apart") };
         assert_eq!(each.iter().copied().collect::<Vec<_>>(), weights);
         let half = |value: f32| f16::from_f32(value).to_f32();
