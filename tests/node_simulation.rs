@@ -336,6 +336,8 @@ impl World {
                 }
                 let last = &self.answers[self.answers.len().saturating_sub(4)..];
                 assert!(count < 10_000, "seed {}: asked without end at one time: {last:?}", self.seed);
+                // An answer takes time: of two assessments at one instant the node cannot tell which is the newer.
+                self.now += SignedDuration::from_millis(1);
                 self.answer();
             }
             self.now += SignedDuration::from_secs(5);
