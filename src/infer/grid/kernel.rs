@@ -266,8 +266,12 @@ mod tests {
     }
 
     fn near(found: &[f64], expected: &[f64]) {
+        within(1e-9, found, expected);
+    }
+
+    fn within(most: f64, found: &[f64], expected: &[f64]) {
         let worst = found.iter().zip(expected).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
-        assert!(found.len() == expected.len() && worst < 1e-9, "{found:?}, expected {expected:?}");
+        assert!(found.len() == expected.len() && worst < most, "{found:?}, expected {expected:?}");
     }
 
     #[test]
@@ -323,7 +327,8 @@ mod tests {
             near(&check(spline(order, Ends::Edge), &AT), expected);
         }
         for (order, expected) in (2..=5).zip(&reflect) {
-            near(&check(spline(order, Ends::Reflect), &AT), expected);
+            // SciPy's start of this filter takes one term from its running sum: off by the pole to the power of 17.
+            within(1e-7, &check(spline(order, Ends::Reflect), &AT), expected);
         }
         for (order, expected) in (2..=5).zip(&mirror) {
             near(&check(spline(order, Ends::Mirror), &AT[2..5]), expected);
