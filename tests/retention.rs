@@ -66,7 +66,6 @@ fn settings() -> Settings {
         retry: Default::default(),
         retry_default,
         verify: Default::default(),
-        commitment_retry: Default::default(),
     }
 }
 

@@ -53,6 +53,7 @@ impl Conversations {
         Event::CommitmentAsked(Box::new(CommitmentAsked {
             token: self.waits(asked.reply),
             peer: asked.peer,
+            name: asked.name,
             called: asked.called,
             association: asked.association,
             transaction_uid: asked.request.transaction_uid,
@@ -63,7 +64,7 @@ impl Conversations {
 
     /// The event of a peer that reports.
     pub(super) fn reported(&self, received: receive::ReportReceived, configuration: &Configuration) -> Event {
-        let peers = configuration.reporting(&received.peer);
+        let peers = configuration.reporting(received.peers);
         Event::ReportReceived { token: self.waits(received.reply), peers, report: Box::new(received.report) }
     }
 
@@ -142,8 +143,9 @@ impl Hands {
 
     async fn report_anew(&self, commitment: &Commitment) -> Answer {
         let configuration = self.configuration.borrow().clone();
-        let Some(mut destination) = configuration.committing(&commitment.peer) else {
-            let reason = format!("no peer of the title {} in ae-config/peers may commit any more", commitment.peer);
+        let Some(mut destination) = configuration.committing(&commitment.name, &commitment.peer) else {
+            let (name, title) = (&commitment.name, &commitment.peer);
+            let reason = format!("no peer {name:?} of the title {title} in ae-config/peers may commit any more");
             return Answer::Again { reason };
         };
         // It expects the answer of the title that it has asked.

@@ -64,6 +64,7 @@ mod tests {
         let at = Timestamp::UNIX_EPOCH;
         Commitment {
             peer: "CT".parse().expect("a title"),
+            name: "ct".to_owned(),
             called: "CONTOURD".parse().expect("a title"),
             transaction_uid: uid(transaction),
             references: vec![Reference {

@@ -27,6 +27,8 @@ pub struct CommitmentAsked {
     /// Under which the shell waits for the answer.
     pub token: u64,
     pub peer: AeTitle,
+    /// The name of the peer: several can have one title.
+    pub name: String,
     /// Which of our titles it has asked.
     pub called: AeTitle,
     /// The association that it has asked on.
@@ -42,6 +44,9 @@ pub struct CommitmentAsked {
 pub struct Commitment {
     /// The title that the peer has asked under.
     pub peer: AeTitle,
+    /// The name of the peer, which alone gets the report; empty in what an earlier version has recorded.
+    #[serde(default)]
+    pub name: String,
     pub called: AeTitle,
     pub transaction_uid: Uid,
     pub references: Vec<Reference>,
@@ -110,6 +115,7 @@ impl Commitment {
     fn new(asked: &CommitmentAsked, now: Timestamp) -> Commitment {
         Commitment {
             peer: asked.peer.clone(),
+            name: asked.name.clone(),
             called: asked.called.clone(),
             transaction_uid: asked.transaction_uid.clone(),
             references: asked.references.clone(),
@@ -131,16 +137,18 @@ impl Node {
     ///
     /// The same transaction again, for the same instances, is answered as before: while it is open nothing changes, and
     /// after its end the instances are looked at and reported anew, because the peer has not heard, or not believed.
-    /// The same UID for other instances is refused.
+    /// The same UID for other instances, or while it is open from another peer of the same title, is refused.
     pub(super) fn commitment_asked(&mut self, asked: CommitmentAsked, now: Timestamp) -> Vec<Effect> {
         let token = asked.token;
         let reply = |outcome| Effect::Reply { token, outcome };
         let key = (asked.peer.clone(), asked.transaction_uid.clone());
         if let Some(open) = self.commitments.get_mut(&key) {
-            if open.references != asked.references {
+            let is_another = !open.name.is_empty() && open.name != asked.name;
+            if is_another || open.references != asked.references {
                 return vec![reply(Outcome::DuplicateTransaction)];
             }
             open.association = asked.association;
+            open.name = asked.name;
             return vec![reply(Outcome::Accepted)];
         }
         if asked.known.as_ref().is_some_and(|known| known.references != asked.references) {
@@ -205,7 +213,7 @@ impl Node {
         let Some(commitment) = self.commitments.get_mut(key) else { return Vec::new() };
         let CommitmentState::Checked { failed, .. } = &commitment.state else { return Vec::new() };
         let failed = failed.clone();
-        let policy = self.settings.commitment_retry.get(&commitment.peer).unwrap_or(&self.settings.retry_default);
+        let policy = self.settings.retry.get(&commitment.name).unwrap_or(&self.settings.retry_default);
         commitment.attempts += 1;
         let attempts = commitment.attempts;
         let (state, reason) = match answer {

@@ -41,7 +41,6 @@ fn settings() -> Settings {
         retry: BTreeMap::new(),
         retry_default: retry,
         verify: verify.into(),
-        commitment_retry: BTreeMap::new(),
     }
 }
 
@@ -67,6 +66,7 @@ fn ask(token: u64, instances: &[&str], known: Option<&Commitment>) -> Event {
     Event::CommitmentAsked(Box::new(CommitmentAsked {
         token,
         peer: title("CT"),
+        name: "ct".to_owned(),
         called: title("CONTOURD"),
         association: 1,
         transaction_uid: uid("1.9"),
@@ -147,6 +147,12 @@ fn the_same_request_again_has_the_same_answer_and_another_under_its_uid_is_refus
         ["record asked", "reply 4 0x0000", "check"],
         "reported anew"
     );
+    node.handle(ask(6, &["1.4.1"], Some(&done)), at(6));
+    let mut of_another = ask(7, &["1.4.1"], Some(&done));
+    if let Event::CommitmentAsked(asked) = &mut of_another {
+        asked.name = "ct-b".to_owned();
+    }
+    assert_eq!(told(&node.handle(of_another, at(6))), ["reply 7 0x0131"], "its report goes to the peer that asked");
     let mut later = Node::new(settings());
     assert_eq!(told(&later.handle(ask(5, &["1.4.2"], Some(&done)), at(5))), ["reply 5 0x0131"]);
 }

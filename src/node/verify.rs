@@ -111,7 +111,7 @@ impl Node {
         self.advance(id, &event, now)
     }
 
-    /// Takes a report of storage commitment from one of `peers`, which share a title. It is answered after what follows
+    /// Takes a report of storage commitment from one of `peers`: the caller can be any of them. It is answered after what follows
     /// from it is durable.
     pub(super) fn report_received(
         &mut self,
