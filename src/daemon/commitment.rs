@@ -15,6 +15,7 @@ use super::hands::Hands;
 use crate::config::Configuration;
 use crate::deliver::dicom::{Committed, Shown, commit, find, report};
 use crate::deliver::{Outcome as Delivered, Warning};
+use crate::dicom::SeriesKey;
 use crate::dimse::Outcome;
 use crate::dimse::commitment::{FailureReason, Reference};
 use crate::job::JobId;
@@ -235,28 +236,76 @@ fn look(spool: &Spool, references: &[Reference]) -> Vec<Looked> {
     references.iter().map(|reference| look_for(spool, &ledger, reference)).collect()
 }
 
+/// What is left of an instance in one series that it is recorded in.
+#[derive(Clone, Debug, PartialEq)]
+enum Held {
+    Whole(SeriesKey),
+    OtherClass,
+    /// Its file is not there: it is being removed.
+    Gone,
+    Damaged,
+}
+
 fn look_for(spool: &Spool, ledger: &Ledger, reference: &Reference) -> Looked {
     let failed = |path: &Path, what: &dyn std::fmt::Display| {
         tracing::error!("{}: not committed: {what}", path.display());
-        FailureReason::PROCESSING_FAILURE
     };
     let uid = &reference.sop_instance_uid;
-    let recorded = ledger.instances_named(uid).map_err(|error| failed(spool.root(), &error))?;
-    let mut found = Err(FailureReason::NO_SUCH_OBJECT_INSTANCE);
-    for stored in recorded {
+    let recorded = ledger.instances_named(uid).map_err(|error| {
+        failed(spool.root(), &error);
+        FailureReason::PROCESSING_FAILURE
+    })?;
+    let copies = recorded.into_iter().map(|stored| {
         let path = spool.instance_path(&stored.series, uid);
-        let listed = Listed { series: stored.series.clone(), sop_instance_uid: uid.clone(), path };
+        let listed = Listed { series: stored.series, sop_instance_uid: uid.clone(), path };
         match spool.digest(&listed) {
             Ok(file) if file.digest != stored.digest => {
-                found = Err(failed(&listed.path, &"its bytes are not those that were received"));
+                failed(&listed.path, &"its bytes are not those that were received");
+                Held::Damaged
             }
-            Ok(file) if file.meta.sop_class_uid != reference.sop_class_uid => {
-                found = Err(FailureReason::CLASS_INSTANCE_CONFLICT);
+            Ok(file) if file.meta.sop_class_uid != reference.sop_class_uid => Held::OtherClass,
+            Ok(_) => Held::Whole(listed.series),
+            Err(_) if !listed.path.exists() => Held::Gone,
+            Err(error) => {
+                failed(&listed.path, &error);
+                Held::Damaged
             }
-            Ok(_) => return Ok(stored.series),
-            Err(_) if !listed.path.exists() => {}
-            Err(error) => found = Err(failed(&listed.path, &error)),
         }
+    });
+    judge(&copies.collect::<Vec<_>>())
+}
+
+/// Every series that holds an instance whole is kept: which of them its sender means cannot be known. So nothing is
+/// committed while one of them is damaged.
+fn judge(copies: &[Held]) -> Looked {
+    let whole = |held: &Held| if let Held::Whole(series) = held { Some(series.clone()) } else { None };
+    let whole: Vec<SeriesKey> = copies.iter().filter_map(whole).collect();
+    if copies.contains(&Held::Damaged) {
+        Err(FailureReason::PROCESSING_FAILURE)
+    } else if !whole.is_empty() {
+        Ok(whole)
+    } else if copies.contains(&Held::OtherClass) {
+        Err(FailureReason::CLASS_INSTANCE_CONFLICT)
+    } else {
+        Err(FailureReason::NO_SUCH_OBJECT_INSTANCE)
     }
-    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_instance_is_committed_in_every_series_or_not_at_all() {
+        let series = |last: &str| SeriesKey {
+            study_instance_uid: "1.2".parse().expect("a UID"),
+            series_instance_uid: last.parse().expect("a UID"),
+        };
+        let (one, other) = (Held::Whole(series("1.3")), Held::Whole(series("1.4")));
+        let both = [one.clone(), Held::OtherClass, Held::Gone, other];
+        assert_eq!(judge(&both), Ok(vec![series("1.3"), series("1.4")]));
+        assert_eq!(judge(&[one, Held::Damaged]), Err(FailureReason::PROCESSING_FAILURE));
+        assert_eq!(judge(&[Held::Gone, Held::OtherClass]), Err(FailureReason::CLASS_INSTANCE_CONFLICT));
+        assert_eq!(judge(&[Held::Gone]), Err(FailureReason::NO_SUCH_OBJECT_INSTANCE));
+    }
 }

@@ -129,8 +129,8 @@ impl Commitment {
     }
 }
 
-/// What was found of one reference: the series of an instance that is whole, or why it cannot be committed.
-pub type Looked = Result<SeriesKey, FailureReason>;
+/// What was found of one reference: every series that holds the instance whole, or why it cannot be committed.
+pub type Looked = Result<Vec<SeriesKey>, FailureReason>;
 
 impl Node {
     /// Takes a request. It is answered with success after it is durable.
@@ -181,12 +181,14 @@ impl Node {
         }
         let (mut failed, mut series): (Vec<Failed>, BTreeSet<SeriesKey>) = Default::default();
         for (reference, looked) in commitment.references.iter().zip(looked) {
-            let present = looked.and_then(|key| match self.series.get(&key) {
-                Some(gathering) if gathering.holds(&reference.sop_instance_uid) => Ok(key),
-                _ => Err(FailureReason::NO_SUCH_OBJECT_INSTANCE),
+            let uid = &reference.sop_instance_uid;
+            let holds = |key: &SeriesKey| self.series.get(key).is_some_and(|gathering| gathering.holds(uid));
+            let present = looked.and_then(|keys| {
+                let present: Vec<SeriesKey> = keys.into_iter().filter(holds).collect();
+                if present.is_empty() { Err(FailureReason::NO_SUCH_OBJECT_INSTANCE) } else { Ok(present) }
             });
             match present {
-                Ok(key) => drop(series.insert(key)),
+                Ok(keys) => series.extend(keys),
                 Err(reason) => failed.push(Failed { reference: reference.clone(), reason }),
             }
         }

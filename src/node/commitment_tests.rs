@@ -115,7 +115,7 @@ fn a_request_is_recorded_answered_checked_and_reported() {
     assert_eq!(told(&effects), ["record asked", "reply 7 0x0000", "check"], "durable before it is answered");
     assert!(told(&node.handle(Event::Tick, at(2))).is_empty(), "once");
     // The third was found on disk and is not known any more: it is being removed.
-    let looked = vec![Ok(series()), Err(FailureReason::NO_SUCH_OBJECT_INSTANCE), Ok(series())];
+    let looked = vec![Ok(vec![series()]), Err(FailureReason::NO_SUCH_OBJECT_INSTANCE), Ok(vec![series()])];
     let effects = node.handle(Event::CommitmentChecked { key: key(), looked }, at(3));
     assert_eq!(told(&effects), ["record checked", "report 1 committed, 2 failed"]);
     let answer = Answer::Again { reason: "away".to_owned() };
@@ -139,7 +139,7 @@ fn the_same_request_again_has_the_same_answer_and_another_under_its_uid_is_refus
     node.handle(ask(1, &["1.4.1"], None), at(1));
     assert_eq!(told(&node.handle(ask(2, &["1.4.1"], None), at(2))), ["reply 2 0x0000"], "it is under way");
     assert_eq!(told(&node.handle(ask(3, &["1.4.2"], None), at(2))), ["reply 3 0x0131"]);
-    node.handle(Event::CommitmentChecked { key: key(), looked: vec![Ok(series())] }, at(3));
+    node.handle(Event::CommitmentChecked { key: key(), looked: vec![Ok(vec![series()])] }, at(3));
     let answer = Answer::Sent { remark: String::new() };
     let done = records(&node.handle(Event::CommitmentReported { key: key(), answer }, at(4))).remove(0);
     assert_eq!(
@@ -168,7 +168,8 @@ fn a_report_goes_on_after_a_restart_and_is_given_up_in_the_end() {
     };
     let (_, effects) = restore(asked, at(2));
     assert_eq!(told(&effects), ["check"], "a check that a crash took is made again");
-    let checked = records(&node.handle(Event::CommitmentChecked { key: key(), looked: vec![Ok(series())] }, at(3)));
+    let checked =
+        records(&node.handle(Event::CommitmentChecked { key: key(), looked: vec![Ok(vec![series()])] }, at(3)));
     let (mut node, effects) = restore(checked, at(100));
     assert_eq!(told(&effects), ["report 1 committed, 0 failed"]);
     let again = || Answer::Again { reason: "away".to_owned() };
@@ -177,6 +178,26 @@ fn a_report_goes_on_after_a_restart_and_is_given_up_in_the_end() {
     let effects = node.handle(Event::CommitmentReported { key: key(), answer: again() }, at(1_100));
     assert_eq!(told(&effects), ["record given up"]);
     assert!(records(&effects)[0].last_reason.contains("given up after 2 attempts: away"));
+}
+
+#[test]
+fn every_series_that_holds_an_instance_is_kept() {
+    let mut node = Node::new(settings());
+    let other = SeriesKey { series_instance_uid: uid("1.33"), ..series() };
+    node.handle(stored("1.4.1"), at(0));
+    if let Event::Stored(mut twin) = stored("1.4.1") {
+        twin.series = other.clone();
+        node.handle(Event::Stored(twin), at(0));
+    }
+    node.handle(ask(1, &["1.4.1"], None), at(1));
+    let gone = SeriesKey { series_instance_uid: uid("1.34"), ..series() };
+    let looked = vec![Ok(vec![series(), other.clone(), gone])];
+    let effects = node.handle(Event::CommitmentChecked { key: key(), looked }, at(2));
+    let marked = effects.iter().filter_map(|effect| match effect {
+        Effect::Record(Record::Series(record)) if record.committed_at == Some(at(2)) => Some(record.series.clone()),
+        _ => None,
+    });
+    assert_eq!(marked.collect::<Vec<_>>(), [series(), other]);
 }
 
 #[test]
@@ -209,7 +230,7 @@ fn what_was_committed_outlasts_the_retention_time() {
         }
         if committed {
             node.handle(ask(1, &["1.4.1"], None), at(1_000));
-            node.handle(Event::CommitmentChecked { key: key(), looked: vec![Ok(series())] }, at(1_001));
+            node.handle(Event::CommitmentChecked { key: key(), looked: vec![Ok(vec![series()])] }, at(1_001));
         }
         let effects = node.handle(Event::Expire { before: at(5_000), committed_before }, at(10_000));
         effects.iter().any(|effect| matches!(effect, Effect::Remove { .. }))
