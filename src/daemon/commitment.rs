@@ -233,7 +233,16 @@ fn look(spool: &Spool, references: &[Reference]) -> Vec<Looked> {
             return vec![Err(FailureReason::PROCESSING_FAILURE); references.len()];
         }
     };
-    references.iter().map(|reference| look_for(spool, &ledger, reference)).collect()
+    let refused = match spool.refused() {
+        Ok(refused) => refused,
+        Err(error) => {
+            tracing::error!("{error}; a storage commitment fails");
+            return vec![Err(FailureReason::PROCESSING_FAILURE); references.len()];
+        }
+    };
+    let look =
+        |reference: &Reference| look_for(spool, &ledger, reference, refused.contains(&reference.sop_instance_uid));
+    references.iter().map(look).collect()
 }
 
 /// What is left of an instance in one series that it is recorded in.
@@ -246,7 +255,7 @@ enum Held {
     Damaged,
 }
 
-fn look_for(spool: &Spool, ledger: &Ledger, reference: &Reference) -> Looked {
+fn look_for(spool: &Spool, ledger: &Ledger, reference: &Reference, was_refused: bool) -> Looked {
     let failed = |path: &Path, what: &dyn std::fmt::Display| {
         tracing::error!("{}: not committed: {what}", path.display());
     };
@@ -272,15 +281,15 @@ fn look_for(spool: &Spool, ledger: &Ledger, reference: &Reference) -> Looked {
             }
         }
     });
-    judge(&copies.collect::<Vec<_>>())
+    judge(&copies.collect::<Vec<_>>(), was_refused)
 }
 
 /// Every series that holds an instance whole is kept: which of them its sender means cannot be known. So nothing is
-/// committed while one of them is damaged.
-fn judge(copies: &[Held]) -> Looked {
+/// committed while one of them is damaged, nor where another version was refused: its sender may mean that one.
+fn judge(copies: &[Held], was_refused: bool) -> Looked {
     let whole = |held: &Held| if let Held::Whole(series) = held { Some(series.clone()) } else { None };
     let whole: Vec<SeriesKey> = copies.iter().filter_map(whole).collect();
-    if copies.contains(&Held::Damaged) {
+    if copies.contains(&Held::Damaged) || (was_refused && !whole.is_empty()) {
         Err(FailureReason::PROCESSING_FAILURE)
     } else if !whole.is_empty() {
         Ok(whole)
@@ -303,9 +312,10 @@ mod tests {
         };
         let (one, other) = (Held::Whole(series("1.3")), Held::Whole(series("1.4")));
         let both = [one.clone(), Held::OtherClass, Held::Gone, other];
-        assert_eq!(judge(&both), Ok(vec![series("1.3"), series("1.4")]));
-        assert_eq!(judge(&[one, Held::Damaged]), Err(FailureReason::PROCESSING_FAILURE));
-        assert_eq!(judge(&[Held::Gone, Held::OtherClass]), Err(FailureReason::CLASS_INSTANCE_CONFLICT));
-        assert_eq!(judge(&[Held::Gone]), Err(FailureReason::NO_SUCH_OBJECT_INSTANCE));
+        assert_eq!(judge(&both, false), Ok(vec![series("1.3"), series("1.4")]));
+        assert_eq!(judge(&[one.clone(), Held::Damaged], false), Err(FailureReason::PROCESSING_FAILURE));
+        assert_eq!(judge(&[Held::Gone, Held::OtherClass], false), Err(FailureReason::CLASS_INSTANCE_CONFLICT));
+        assert_eq!(judge(&[one], true), Err(FailureReason::PROCESSING_FAILURE), "of which version is it asked?");
+        assert_eq!(judge(&[Held::Gone], true), Err(FailureReason::NO_SUCH_OBJECT_INSTANCE));
     }
 }
