@@ -13,8 +13,8 @@ use tokio::time::{sleep, timeout};
 use super::LEDGER_FILE;
 use super::hands::Hands;
 use crate::config::Configuration;
+use crate::deliver::Outcome as Delivered;
 use crate::deliver::dicom::{Committed, Shown, commit, find, report};
-use crate::deliver::{Outcome as Delivered, Warning};
 use crate::dicom::SeriesKey;
 use crate::dimse::Outcome;
 use crate::dimse::commitment::{FailureReason, Reference};
@@ -206,21 +206,6 @@ impl Hands {
                 Committed::Not(outcome) => not(outcome),
             },
         }
-    }
-
-    /// How a success with warnings counts for a destination.
-    pub(super) fn taken(&self, job: &JobId, to: &str, warnings: &[Warning]) -> Answer {
-        for warning in warnings {
-            tracing::warn!(job = job.as_str(), to, "{warning}");
-        }
-        let told = |warnings: &mut dyn Iterator<Item = &Warning>| {
-            warnings.map(Warning::to_string).collect::<Vec<_>>().join("; ")
-        };
-        let changed = told(&mut warnings.iter().filter(|warning| warning.tells_of_change()));
-        if !changed.is_empty() && !self.configuration.borrow().takes_warnings(to) {
-            return Answer::Again { reason: changed };
-        }
-        Answer::Sent { remark: told(&mut warnings.iter()) }
     }
 }
 
