@@ -128,18 +128,19 @@ impl Hands {
         self.tell(Event::CommitmentReported { key, answer }).await;
     }
 
-    /// On the association that has asked, once, when the peer keeps it open; `None` when it has no answer there.
+    /// On the association that has asked, once, when the peer keeps it open; `None` when it does not take the report there:
+    /// some take it on another one only.
     async fn report_back(&self, commitment: &Commitment) -> Option<Answer> {
         let back = self.conversations.back(commitment.association).filter(|_| commitment.attempts == 0)?;
         sleep(Duration::from_millis(COMMITMENT_REPORT_DELAY_MS)).await;
         let limit = Duration::from_secs(COMMITMENT_REPORT_ANSWER_S);
         let status = timeout(limit, back.report(commitment.report())).await.ok()??;
-        let reason = format!("the report was answered with status {status}");
-        Some(match status {
-            status if status.is_success() || status.is_warning() => Answer::Sent { remark: String::new() },
-            status if status.is_transient() => Answer::Again { reason },
-            _ => Answer::Refused { reason },
-        })
+        if status.is_success() || status.is_warning() {
+            return Some(Answer::Sent { remark: String::new() });
+        }
+        let peer = &commitment.peer;
+        tracing::info!(%peer, "a report on the association that asked was answered with status {status}; sent on another");
+        None
     }
 
     async fn report_anew(&self, commitment: &Commitment) -> Answer {

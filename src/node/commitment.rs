@@ -220,7 +220,8 @@ impl Node {
         let attempts = commitment.attempts;
         let (state, reason) = match answer {
             Answer::Sent { .. } => (CommitmentState::Reported { failed, at: now }, String::new()),
-            Answer::Again { reason } if !policy.too_old(commitment.since, now) => {
+            // A refusal is no last word: a peer that cannot take the report now keeps images that it could delete.
+            Answer::Again { reason } | Answer::Refused { reason } if !policy.too_old(commitment.since, now) => {
                 let not_before = now.checked_add(policy.wait(attempts)).unwrap_or(Timestamp::MAX);
                 (CommitmentState::Checked { failed, not_before }, reason)
             }

@@ -173,7 +173,9 @@ fn a_report_goes_on_after_a_restart_and_is_given_up_in_the_end() {
     let (mut node, effects) = restore(checked, at(100));
     assert_eq!(told(&effects), ["report 1 committed, 0 failed"]);
     let again = || Answer::Again { reason: "away".to_owned() };
-    node.handle(Event::CommitmentReported { key: key(), answer: again() }, at(101));
+    let answer = Answer::Refused { reason: "0110".to_owned() };
+    let effects = node.handle(Event::CommitmentReported { key: key(), answer }, at(101));
+    assert_eq!(told(&effects), ["record checked"], "a refusal too is tried again");
     node.handle(Event::Tick, at(1_100));
     let effects = node.handle(Event::CommitmentReported { key: key(), answer: again() }, at(1_100));
     assert_eq!(told(&effects), ["record given up"]);
