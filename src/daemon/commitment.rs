@@ -110,10 +110,14 @@ impl Hands {
     /// Tells a peer what is committed.
     pub(super) async fn report(self, commitment: Commitment) {
         let key = commitment.key();
-        let answer = match self.report_back(&commitment).await {
-            Some(answer) => answer,
-            None => self.report_anew(&commitment).await,
+        let (hands, told) = (self.clone(), commitment.clone());
+        let work = async move {
+            match hands.report_back(&told).await {
+                Some(answer) => answer,
+                None => hands.report_anew(&told).await,
+            }
         };
+        let answer = within_limit(work).await.unwrap_or_else(|reason| Answer::Again { reason });
         let (peer, transaction_uid) = (&commitment.peer, &commitment.transaction_uid);
         let failed = commitment.state.failed().map_or(0, <[_]>::len);
         let committed = commitment.references.len() - failed;
@@ -144,6 +148,9 @@ impl Hands {
     }
 
     async fn report_anew(&self, commitment: &Commitment) -> Answer {
+        let own = self.places_of(&commitment.name);
+        let _own_place = own.acquire().await;
+        let _place = self.deliveries.acquire().await;
         let configuration = self.configuration.borrow().clone();
         let Some(mut destination) = configuration.committing(&commitment.name, &commitment.peer) else {
             let (name, title) = (&commitment.name, &commitment.peer);
@@ -163,11 +170,7 @@ impl Hands {
     pub(super) async fn verify(self, job: JobId, to: String, files: Option<Vec<String>>, question: Question) {
         let (hands, id, name, asked) = (self.clone(), job.clone(), to.clone(), question.clone());
         let work = async move { hands.ask(&id, &name, files.as_deref(), &asked).await };
-        let said = match tokio::spawn(timeout(Duration::from_secs(DELIVERY_S_MAX), work)).await {
-            Ok(Ok(said)) => said,
-            Ok(Err(_)) => Confirmation::Again { reason: format!("not done after {DELIVERY_S_MAX} s") },
-            Err(error) => Confirmation::Again { reason: format!("the question ended early ({error}); report it") },
-        };
+        let said = within_limit(work).await.unwrap_or_else(|reason| Confirmation::Again { reason });
         self.tell(Event::Confirmed { job, to, question, said }).await;
     }
 
@@ -207,6 +210,15 @@ impl Hands {
                 Committed::Not(outcome) => not(outcome),
             },
         }
+    }
+}
+
+/// Does work that may hang or break: whoever waits for its answer gets one.
+async fn within_limit<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> Result<T, String> {
+    match tokio::spawn(timeout(Duration::from_secs(DELIVERY_S_MAX), work)).await {
+        Ok(Ok(done)) => Ok(done),
+        Ok(Err(_)) => Err(format!("not done after {DELIVERY_S_MAX} s")),
+        Err(error) => Err(format!("it ended early ({error}); report it")),
     }
 }
 

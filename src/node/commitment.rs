@@ -16,7 +16,10 @@ use super::{Answer, Effect, Node, Record};
 use crate::dicom::{AeTitle, SeriesKey, Uid};
 use crate::dimse::Outcome;
 use crate::dimse::commitment::{CommitmentReport, Failed, FailureReason, Reference};
-use crate::limits::{COMMITMENT_REFERENCES_OPEN_MAX, COMMITMENTS_OPEN_MAX};
+use crate::limits::{
+    COMMITMENT_REFERENCES_OPEN_EACH_MAX, COMMITMENT_REFERENCES_OPEN_MAX, COMMITMENTS_OPEN_EACH_MAX,
+    COMMITMENTS_OPEN_MAX,
+};
 
 /// A transaction by its peer and its UID: peers number their transactions by themselves.
 pub type CommitmentKey = (AeTitle, Uid);
@@ -154,16 +157,23 @@ impl Node {
         if asked.known.as_ref().is_some_and(|known| known.references != asked.references) {
             return vec![reply(Outcome::DuplicateTransaction)];
         }
-        let open: usize = self.commitments.values().map(|open| open.references.len()).sum();
-        if self.commitments.len() >= COMMITMENTS_OPEN_MAX
-            || open + asked.references.len() > COMMITMENT_REFERENCES_OPEN_MAX
-        {
+        if !self.has_room(&asked) {
             return vec![reply(Outcome::ResourceLimitation)];
         }
         let commitment = Commitment::new(&asked, now);
         let record = Effect::Record(Record::Commitment(Box::new(commitment.clone())));
         self.commitments.insert(key, commitment);
         vec![record, reply(Outcome::Accepted)]
+    }
+
+    fn has_room(&self, asked: &CommitmentAsked) -> bool {
+        let fits = |open: &mut dyn Iterator<Item = &Commitment>, most: usize, references_most: usize| {
+            let (count, references) = open.fold((0, 0), |(count, sum), one| (count + 1, sum + one.references.len()));
+            count < most && references + asked.references.len() <= references_most
+        };
+        let mut own = self.commitments.values().filter(|open| open.name == asked.name);
+        fits(&mut self.commitments.values(), COMMITMENTS_OPEN_MAX, COMMITMENT_REFERENCES_OPEN_MAX)
+            && fits(&mut own, COMMITMENTS_OPEN_EACH_MAX, COMMITMENT_REFERENCES_OPEN_EACH_MAX)
     }
 
     /// Takes what was found, in the order of the references. A series that was removed meanwhile is not committed; the

@@ -205,14 +205,22 @@ fn every_series_that_holds_an_instance_is_kept() {
 #[test]
 fn too_much_at_a_time_is_refused_for_now() {
     let mut node = Node::new(settings());
-    for number in 0..COMMITMENTS_OPEN_MAX as u64 + 1 {
-        let mut event = ask(number, &["1.4.1"], None);
+    let mut taken = |number: usize, name: &str| {
+        let mut event = ask(number as u64, &["1.4.1"], None);
         if let Event::CommitmentAsked(asked) = &mut event {
-            asked.transaction_uid = uid(&format!("1.9.{number}"));
+            (asked.transaction_uid, asked.name) = (uid(&format!("1.9.{number}")), name.to_owned());
         }
         let answer = told(&node.handle(event, at(1)));
-        let expected = if number < COMMITMENTS_OPEN_MAX as u64 { "0x0000" } else { "0x0213" };
-        assert!(answer.iter().any(|told| told.ends_with(expected)), "{number}: {answer:?}");
+        let ends = |status: &str| answer.iter().any(|told| told.ends_with(status));
+        assert!(ends("0x0000") != ends("0x0213"), "{number}: {answer:?}");
+        ends("0x0000")
+    };
+    for number in 0..=COMMITMENTS_OPEN_EACH_MAX {
+        assert_eq!(taken(number, "ct"), number < COMMITMENTS_OPEN_EACH_MAX, "the share of one peer");
+    }
+    for number in COMMITMENTS_OPEN_EACH_MAX..=COMMITMENTS_OPEN_MAX {
+        let name = format!("peer {}", number / COMMITMENTS_OPEN_EACH_MAX);
+        assert_eq!(taken(number, &name), number < COMMITMENTS_OPEN_MAX, "the share of all");
     }
 }
 
