@@ -376,6 +376,21 @@ fn a_report_on_another_association_decides() {
 }
 
 #[test]
+fn a_report_confirms_nothing_that_the_record_of_the_run_does_not_name() {
+    let unnamed: [fn(&mut Run); 2] = [|run| run.objects.clear(), |run| run.objects[0].sop_instance_uid = None];
+    for change in unnamed {
+        let (node, id) = sending("vna");
+        let mut recorded = node.jobs().next().expect("the job").clone();
+        change(recorded.run.as_mut().expect("a run"));
+        let restored = Restored { jobs: vec![recorded], ..Restored::default() };
+        let (mut node, _) = Node::restore(settings(), restored, at(2));
+        let report = report(&transaction(&node, &id), false);
+        let event = Event::ReportReceived { token: 1, peers: vec!["vna".to_owned()], report };
+        assert_eq!(told(&node.handle(event, at(3))), ["record pending", "reply 1 0x0000"]);
+    }
+}
+
+#[test]
 fn a_report_that_does_not_come_is_no_delivery_and_a_restart_gives_it_time() {
     let (mut node, job) = sending("vna");
     let question = Question::Commit { transaction: transaction(&node, &job) };
