@@ -132,8 +132,8 @@ impl Hands {
         self.tell(Event::CommitmentReported { key, answer }).await;
     }
 
-    /// On the association that has asked, once, when the peer keeps it open; `None` when it does not take the report there:
-    /// some take it on another one only.
+    /// On the association that has asked, once, when the peer keeps it open; `None` when it does not take the report
+    /// there: some take it on another one only.
     async fn report_back(&self, commitment: &Commitment) -> Option<Answer> {
         let back = self.conversations.back(commitment.association).filter(|_| commitment.attempts == 0)?;
         sleep(Duration::from_millis(COMMITMENT_REPORT_DELAY_MS)).await;
@@ -143,7 +143,7 @@ impl Hands {
             return Some(Answer::Sent { remark: String::new() });
         }
         let peer = &commitment.peer;
-        tracing::info!(%peer, "a report on the association that asked was answered with status {status}; sent on another");
+        tracing::info!(%peer, "a report was answered with status {status} on the association that asked; sent on another");
         None
     }
 

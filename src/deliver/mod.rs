@@ -32,8 +32,8 @@ impl Warning {
 }
 
 impl Outcome {
-    /// How the delivery of several objects ended. Unless the site takes what the destination has changed (`takes_change`),
-    /// that is no delivery, however the others ended: sent again, the object would be answered as one that is there.
+    /// How the delivery of several objects ended. Unless the site takes what the destination has changed
+    /// (`takes_change`), that is no delivery, however the others ended: sent again, the object would be answered as one that is there.
     pub fn of_all(outcomes: impl IntoIterator<Item = Outcome>, takes_change: bool) -> Outcome {
         let (mut warnings, mut failure): (Vec<Warning>, Option<Outcome>) = (Vec::new(), None);
         for outcome in outcomes {

@@ -216,8 +216,8 @@ impl Spool {
         Ok(entries(&self.root.join("quarantine"))?.filter_map(uid).collect())
     }
 
-    /// Keeps other bytes under a UID that is taken, as long as there is room for evidence; after that, one empty file for
-    /// the instance tells that there were some.
+    /// Keeps other bytes under a UID that is taken, as long as there is room for evidence; after that, one empty file
+    /// for the instance tells that there were some.
     fn quarantine(&self, part: &Path, sop_instance_uid: &Uid, digest: &str) -> Result<(), SpoolError> {
         let folder = self.root.join("quarantine");
         let target = folder.join(format!("{sop_instance_uid}-{}.dcm", &digest[..16]));
