@@ -391,6 +391,13 @@ pub const COMMITMENTS_OPEN_MAX: usize = 256;
 /// Most references of all of them, which the node holds in memory: about 50 MB.
 pub const COMMITMENT_REFERENCES_OPEN_MAX: usize = 200_000;
 
+/// The share of one peer in both: one that never takes its reports leaves room for the others.
+pub const COMMITMENTS_OPEN_EACH_MAX: usize = COMMITMENTS_OPEN_MAX / 4;
+pub const COMMITMENT_REFERENCES_OPEN_EACH_MAX: usize = COMMITMENT_REFERENCES_OPEN_MAX / 4;
+
+/// How long a storage commitment that has ended stays in the ledger, for people and for peers that ask for it again.
+pub const COMMITMENT_KEPT_DAYS: i64 = 90;
+
 /// Before a report goes out on the association that asked for it: a peer that releases at once wants it on another, and
 /// a report that crosses its release confuses some.
 pub const COMMITMENT_REPORT_DELAY_MS: u64 = 300;

@@ -424,16 +424,7 @@ fn settings() -> Settings {
         ("tps".to_owned(), Verification { by: VerifyBy::Find, within_s: 10.0 }),
         ("pacs".to_owned(), Verification { by: VerifyBy::Commitment, within_s: 60.0 }),
     ];
-    Settings {
-        waiting,
-        waiting_default,
-        workers: 2,
-        runs_max: 3,
-        retry,
-        retry_default,
-        verify: verify.into(),
-        commitment_retry: BTreeMap::new(),
-    }
+    Settings { waiting, waiting_default, workers: 2, runs_max: 3, retry, retry_default, verify: verify.into() }
 }
 
 /// Up to three series of four to nine slices, interleaved in any order.

@@ -51,7 +51,7 @@ fn a_removal_that_a_crash_cut_short_is_finished_and_the_series_may_come_again() 
     // The same images again are a new series to the gateway: the job is made anew, with objects of its own.
     play.send(&files);
     play.wait("the series that came again is not worked on", |jobs, _| {
-        jobs.len() == 1 && jobs[0].created_at > job.created_at && jobs[0].state == contourd::job::JobState::Delivered
+        jobs.len() == 1 && jobs[0].created_at > job.created_at && jobs[0].state.is_done()
     });
     assert_eq!(play.received().len(), 2, "{}", play.describe());
 }
@@ -66,7 +66,6 @@ fn settings() -> Settings {
         retry: Default::default(),
         retry_default,
         verify: Default::default(),
-        commitment_retry: Default::default(),
     }
 }
 

@@ -28,7 +28,7 @@ impl Configuration {
         let mut acceptance =
             Acceptance { called: self.gateway.ae_titles.clone(), max_pdu: limits.pdu_bytes, ..Acceptance::default() };
         for peer in self.peers.values() {
-            let asked = peer.verify.is_some_and(|verification| verification.by == VerifyBy::Commitment);
+            let may_report = !self.reporting(vec![peer.name.clone()]).is_empty();
             // Several peers may call with one title (a scanner and its console).
             acceptance.callers.entry(peer.ae_title.clone()).or_default().push(Caller {
                 name: peer.name.clone(),
@@ -37,7 +37,7 @@ impl Configuration {
                 associations_max: peer.associations,
                 may_send: peer.may.send,
                 may_commit: peer.may.commit,
-                may_report: asked && peer.may.receive,
+                may_report,
             });
         }
         Policy {
@@ -58,15 +58,18 @@ impl Configuration {
         self.called(self.peers.get(peer).filter(|peer| peer.may.receive)?)
     }
 
-    /// Where reports of storage commitment for a title go; `None` when no peer of it may ask for commitment any more.
-    pub fn committing(&self, ae_title: &AeTitle) -> Option<Destination> {
-        self.called(self.peers.values().find(|peer| peer.may.commit && peer.ae_title == *ae_title)?)
+    /// Where reports of storage commitment for a peer go; `None` when it may not ask for commitment any more. Several
+    /// peers can have one title: only transactions of earlier versions, which hold no name, are resolved by it.
+    pub fn committing(&self, name: &str, ae_title: &AeTitle) -> Option<Destination> {
+        let mut may = self.peers.values().filter(|peer| peer.may.commit);
+        self.called(may.find(|peer| if name.is_empty() { peer.ae_title == *ae_title } else { peer.name == name })?)
     }
 
-    /// The peers with a title that verify by storage commitment.
-    pub fn reporting(&self, ae_title: &AeTitle) -> Vec<String> {
-        let peers = self.peers.values().filter(|peer| peer.may.receive && peer.ae_title == *ae_title);
-        peers.map(|peer| peer.name.clone()).collect()
+    /// Of these peers, those that are asked for storage commitment, so that their reports count.
+    pub fn reporting(&self, mut names: Vec<String>) -> Vec<String> {
+        let by_commitment = |peer: &Peer| peer.verify.is_some_and(|asked| asked.by == VerifyBy::Commitment);
+        names.retain(|name| self.peers.get(name).is_some_and(|peer| peer.may.receive && by_commitment(peer)));
+        names
     }
 
     /// Whether a warning of a peer is as good as success.
@@ -105,7 +108,6 @@ impl Configuration {
             (own || takes_gaps).then_some((Association { called_ae, calling_ae }, waiting))
         });
         let retry = self.peers.values().map(|peer| (peer.name.clone(), peer.retry)).collect();
-        let committing = self.peers.values().filter(|peer| peer.may.commit);
         Settings {
             waiting: waiting.collect(),
             waiting_default: self.gateway.complete,
@@ -114,7 +116,6 @@ impl Configuration {
             retry,
             retry_default: super::RETRY_DEFAULT,
             verify: self.peers.values().filter_map(|peer| Some((peer.name.clone(), peer.verify?))).collect(),
-            commitment_retry: committing.map(|peer| (peer.ae_title.clone(), peer.retry)).collect(),
         }
     }
 

@@ -40,13 +40,14 @@ pub enum OnWarning {
     /// It has the object.
     #[default]
     Accept,
-    /// It is to take the object as it is: sent again by the retry policy, in the end parked.
-    Retry,
+    /// It is to take the object as it is: the delivery is parked at once with the cause, for a person to look at. Sent
+    /// again, the object would be answered as one that is there.
+    Refuse,
 }
 
 impl OnWarning {
     /// Every word.
-    pub const ALL: [(&'static str, OnWarning); 2] = [("accept", OnWarning::Accept), ("retry", OnWarning::Retry)];
+    pub const ALL: [(&'static str, OnWarning); 2] = [("accept", OnWarning::Accept), ("refuse", OnWarning::Refuse)];
 }
 
 /// The words of `verify`.
@@ -283,8 +284,8 @@ mod tests {
                 r#"verify.by: found "none", expected one of find, commitment"#,
             ),
             (
-                r#"{"ae_title": "T", "may": ["send"], "on_warning": "refuse"}"#,
-                r#"on_warning: found "refuse", expected one of accept, retry"#,
+                r#"{"ae_title": "T", "may": ["send"], "on_warning": "retry"}"#,
+                r#"on_warning: found "retry", expected one of accept, refuse"#,
             ),
             (
                 r#"{"ae_title": "T", "may": []}"#,

@@ -13,8 +13,9 @@ use tokio::time::{sleep, timeout};
 use super::LEDGER_FILE;
 use super::hands::Hands;
 use crate::config::Configuration;
+use crate::deliver::Outcome as Delivered;
 use crate::deliver::dicom::{Committed, Shown, commit, find, report};
-use crate::deliver::{Outcome as Delivered, Warning};
+use crate::dicom::SeriesKey;
 use crate::dimse::Outcome;
 use crate::dimse::commitment::{FailureReason, Reference};
 use crate::job::JobId;
@@ -53,6 +54,7 @@ impl Conversations {
         Event::CommitmentAsked(Box::new(CommitmentAsked {
             token: self.waits(asked.reply),
             peer: asked.peer,
+            name: asked.name,
             called: asked.called,
             association: asked.association,
             transaction_uid: asked.request.transaction_uid,
@@ -63,7 +65,7 @@ impl Conversations {
 
     /// The event of a peer that reports.
     pub(super) fn reported(&self, received: receive::ReportReceived, configuration: &Configuration) -> Event {
-        let peers = configuration.reporting(&received.peer);
+        let peers = configuration.reporting(received.peers);
         Event::ReportReceived { token: self.waits(received.reply), peers, report: Box::new(received.report) }
     }
 
@@ -108,10 +110,14 @@ impl Hands {
     /// Tells a peer what is committed.
     pub(super) async fn report(self, commitment: Commitment) {
         let key = commitment.key();
-        let answer = match self.report_back(&commitment).await {
-            Some(answer) => answer,
-            None => self.report_anew(&commitment).await,
+        let (hands, told) = (self.clone(), commitment.clone());
+        let work = async move {
+            match hands.report_back(&told).await {
+                Some(answer) => answer,
+                None => hands.report_anew(&told).await,
+            }
         };
+        let answer = within_limit(work).await.unwrap_or_else(|reason| Answer::Again { reason });
         let (peer, transaction_uid) = (&commitment.peer, &commitment.transaction_uid);
         let failed = commitment.state.failed().map_or(0, <[_]>::len);
         let committed = commitment.references.len() - failed;
@@ -126,24 +132,29 @@ impl Hands {
         self.tell(Event::CommitmentReported { key, answer }).await;
     }
 
-    /// On the association that has asked, once, when the peer keeps it open; `None` when it has no answer there.
+    /// On the association that has asked, once, when the peer keeps it open; `None` when it does not take the report
+    /// there: some take it on another one only.
     async fn report_back(&self, commitment: &Commitment) -> Option<Answer> {
         let back = self.conversations.back(commitment.association).filter(|_| commitment.attempts == 0)?;
         sleep(Duration::from_millis(COMMITMENT_REPORT_DELAY_MS)).await;
         let limit = Duration::from_secs(COMMITMENT_REPORT_ANSWER_S);
         let status = timeout(limit, back.report(commitment.report())).await.ok()??;
-        let reason = format!("the report was answered with status {status}");
-        Some(match status {
-            status if status.is_success() || status.is_warning() => Answer::Sent { remark: String::new() },
-            status if status.is_transient() => Answer::Again { reason },
-            _ => Answer::Refused { reason },
-        })
+        if status.is_success() || status.is_warning() {
+            return Some(Answer::Sent { remark: String::new() });
+        }
+        let peer = &commitment.peer;
+        tracing::info!(%peer, "a report was answered with status {status} on the association that asked; sent on another");
+        None
     }
 
     async fn report_anew(&self, commitment: &Commitment) -> Answer {
+        let own = self.places_of(&commitment.name);
+        let _own_place = own.acquire().await;
+        let _place = self.deliveries.acquire().await;
         let configuration = self.configuration.borrow().clone();
-        let Some(mut destination) = configuration.committing(&commitment.peer) else {
-            let reason = format!("no peer of the title {} in ae-config/peers may commit any more", commitment.peer);
+        let Some(mut destination) = configuration.committing(&commitment.name, &commitment.peer) else {
+            let (name, title) = (&commitment.name, &commitment.peer);
+            let reason = format!("no peer {name:?} of the title {title} in ae-config/peers may commit any more");
             return Answer::Again { reason };
         };
         // It expects the answer of the title that it has asked.
@@ -159,11 +170,7 @@ impl Hands {
     pub(super) async fn verify(self, job: JobId, to: String, files: Option<Vec<String>>, question: Question) {
         let (hands, id, name, asked) = (self.clone(), job.clone(), to.clone(), question.clone());
         let work = async move { hands.ask(&id, &name, files.as_deref(), &asked).await };
-        let said = match tokio::spawn(timeout(Duration::from_secs(DELIVERY_S_MAX), work)).await {
-            Ok(Ok(said)) => said,
-            Ok(Err(_)) => Confirmation::Again { reason: format!("not done after {DELIVERY_S_MAX} s") },
-            Err(error) => Confirmation::Again { reason: format!("the question ended early ({error}); report it") },
-        };
+        let said = within_limit(work).await.unwrap_or_else(|reason| Confirmation::Again { reason });
         self.tell(Event::Confirmed { job, to, question, said }).await;
     }
 
@@ -204,20 +211,14 @@ impl Hands {
             },
         }
     }
+}
 
-    /// How a success with warnings counts for a destination.
-    pub(super) fn taken(&self, job: &JobId, to: &str, warnings: &[Warning]) -> Answer {
-        for warning in warnings {
-            tracing::warn!(job = job.as_str(), to, "{warning}");
-        }
-        let told = |warnings: &mut dyn Iterator<Item = &Warning>| {
-            warnings.map(Warning::to_string).collect::<Vec<_>>().join("; ")
-        };
-        let changed = told(&mut warnings.iter().filter(|warning| warning.tells_of_change()));
-        if !changed.is_empty() && !self.configuration.borrow().takes_warnings(to) {
-            return Answer::Again { reason: changed };
-        }
-        Answer::Sent { remark: told(&mut warnings.iter()) }
+/// Does work that may hang or break: whoever waits for its answer gets one.
+async fn within_limit<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> Result<T, String> {
+    match tokio::spawn(timeout(Duration::from_secs(DELIVERY_S_MAX), work)).await {
+        Ok(Ok(done)) => Ok(done),
+        Ok(Err(_)) => Err(format!("not done after {DELIVERY_S_MAX} s")),
+        Err(error) => Err(format!("it ended early ({error}); report it")),
     }
 }
 
@@ -230,31 +231,89 @@ fn look(spool: &Spool, references: &[Reference]) -> Vec<Looked> {
             return vec![Err(FailureReason::PROCESSING_FAILURE); references.len()];
         }
     };
-    references.iter().map(|reference| look_for(spool, &ledger, reference)).collect()
+    let refused = match spool.refused() {
+        Ok(refused) => refused,
+        Err(error) => {
+            tracing::error!("{error}; a storage commitment fails");
+            return vec![Err(FailureReason::PROCESSING_FAILURE); references.len()];
+        }
+    };
+    let look =
+        |reference: &Reference| look_for(spool, &ledger, reference, refused.contains(&reference.sop_instance_uid));
+    references.iter().map(look).collect()
 }
 
-fn look_for(spool: &Spool, ledger: &Ledger, reference: &Reference) -> Looked {
+/// What is left of an instance in one series that it is recorded in.
+#[derive(Clone, Debug, PartialEq)]
+enum Held {
+    Whole(SeriesKey),
+    OtherClass,
+    /// Its file is not there: it is being removed.
+    Gone,
+    Damaged,
+}
+
+fn look_for(spool: &Spool, ledger: &Ledger, reference: &Reference, was_refused: bool) -> Looked {
     let failed = |path: &Path, what: &dyn std::fmt::Display| {
         tracing::error!("{}: not committed: {what}", path.display());
-        FailureReason::PROCESSING_FAILURE
     };
     let uid = &reference.sop_instance_uid;
-    let recorded = ledger.instances_named(uid).map_err(|error| failed(spool.root(), &error))?;
-    let mut found = Err(FailureReason::NO_SUCH_OBJECT_INSTANCE);
-    for stored in recorded {
+    let recorded = ledger.instances_named(uid).map_err(|error| {
+        failed(spool.root(), &error);
+        FailureReason::PROCESSING_FAILURE
+    })?;
+    let copies = recorded.into_iter().map(|stored| {
         let path = spool.instance_path(&stored.series, uid);
-        let listed = Listed { series: stored.series.clone(), sop_instance_uid: uid.clone(), path };
+        let listed = Listed { series: stored.series, sop_instance_uid: uid.clone(), path };
         match spool.digest(&listed) {
             Ok(file) if file.digest != stored.digest => {
-                found = Err(failed(&listed.path, &"its bytes are not those that were received"));
+                failed(&listed.path, &"its bytes are not those that were received");
+                Held::Damaged
             }
-            Ok(file) if file.meta.sop_class_uid != reference.sop_class_uid => {
-                found = Err(FailureReason::CLASS_INSTANCE_CONFLICT);
+            Ok(file) if file.meta.sop_class_uid != reference.sop_class_uid => Held::OtherClass,
+            Ok(_) => Held::Whole(listed.series),
+            Err(_) if !listed.path.exists() => Held::Gone,
+            Err(error) => {
+                failed(&listed.path, &error);
+                Held::Damaged
             }
-            Ok(_) => return Ok(stored.series),
-            Err(_) if !listed.path.exists() => {}
-            Err(error) => found = Err(failed(&listed.path, &error)),
         }
+    });
+    judge(&copies.collect::<Vec<_>>(), was_refused)
+}
+
+/// Every series that holds an instance whole is kept: which of them its sender means cannot be known. So nothing is
+/// committed while one of them is damaged, nor where another version was refused: its sender may mean that one.
+fn judge(copies: &[Held], was_refused: bool) -> Looked {
+    let whole = |held: &Held| if let Held::Whole(series) = held { Some(series.clone()) } else { None };
+    let whole: Vec<SeriesKey> = copies.iter().filter_map(whole).collect();
+    if copies.contains(&Held::Damaged) || (was_refused && !whole.is_empty()) {
+        Err(FailureReason::PROCESSING_FAILURE)
+    } else if !whole.is_empty() {
+        Ok(whole)
+    } else if copies.contains(&Held::OtherClass) {
+        Err(FailureReason::CLASS_INSTANCE_CONFLICT)
+    } else {
+        Err(FailureReason::NO_SUCH_OBJECT_INSTANCE)
     }
-    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_instance_is_committed_in_every_series_or_not_at_all() {
+        let series = |last: &str| SeriesKey {
+            study_instance_uid: "1.2".parse().expect("a UID"),
+            series_instance_uid: last.parse().expect("a UID"),
+        };
+        let (one, other) = (Held::Whole(series("1.3")), Held::Whole(series("1.4")));
+        let both = [one.clone(), Held::OtherClass, Held::Gone, other];
+        assert_eq!(judge(&both, false), Ok(vec![series("1.3"), series("1.4")]));
+        assert_eq!(judge(&[one.clone(), Held::Damaged], false), Err(FailureReason::PROCESSING_FAILURE));
+        assert_eq!(judge(&[Held::Gone, Held::OtherClass], false), Err(FailureReason::CLASS_INSTANCE_CONFLICT));
+        assert_eq!(judge(&[one], true), Err(FailureReason::PROCESSING_FAILURE), "of which version is it asked?");
+        assert_eq!(judge(&[Held::Gone], true), Err(FailureReason::NO_SUCH_OBJECT_INSTANCE));
+    }
 }

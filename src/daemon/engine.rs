@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
@@ -11,7 +11,7 @@ use tokio::time::timeout;
 use super::clock::Clock;
 use crate::job::{Job, ProducedObject};
 use crate::ledger::Ledger;
-use crate::limits::{EVENT_BATCH_MAX, LEDGER_RETRY_MS, REQUEST_POLL_MS, TICK_MS};
+use crate::limits::{COMMITMENT_KEPT_DAYS, EVENT_BATCH_MAX, LEDGER_RETRY_MS, REQUEST_POLL_MS, TICK_MS};
 use crate::node::{Effect, Event, Node, Record};
 use crate::spool::Spool;
 
@@ -46,6 +46,9 @@ impl Engine {
             let now = self.clock.now();
             let mut effects = Vec::new();
             for event in batch {
+                if matches!(event, Event::Expire { .. }) {
+                    self.forget_commitments(now);
+                }
                 let event = self.with_what_is_known(event);
                 effects.extend(self.node.handle(event, now));
             }
@@ -79,6 +82,20 @@ impl Engine {
             Err(error) => tracing::error!("{error}; a storage commitment is taken for a new one"),
         }
         Event::CommitmentAsked(asked)
+    }
+
+    /// Nothing follows from what has ended so long ago; when it cannot be deleted, it is the next time.
+    fn forget_commitments(&self, now: Timestamp) {
+        let kept = SignedDuration::from_hours(24 * COMMITMENT_KEPT_DAYS);
+        let Ok(before) = now.checked_sub(kept) else { return };
+        match self.ledger.forget_commitments(before) {
+            Ok(0) => {}
+            Ok(count) => tracing::info!(
+                count,
+                "storage commitments forgotten: ended, and older than {COMMITMENT_KEPT_DAYS} days"
+            ),
+            Err(error) => tracing::warn!("{error}; old storage commitments are not forgotten yet"),
+        }
     }
 
     fn requests(&mut self, spool: &Spool, now: Timestamp) -> Vec<Effect> {

@@ -13,7 +13,7 @@ use super::assess::assess;
 use super::commitment::Conversations;
 use super::restore;
 use crate::config::Configuration;
-use crate::deliver::{self, Outcome as Delivered};
+use crate::deliver::{self, Outcome as Delivered, Warning};
 use crate::dicom::{SeriesKey, Uid};
 use crate::job::{Job, JobId, JobInput};
 use crate::limits::{ASSESSMENTS_MAX, DELIVERIES_EACH_MAX, DELIVERIES_MAX, DELIVERY_S_MAX};
@@ -174,8 +174,14 @@ impl Hands {
             Ok(_) => return Answer::Refused { reason: "its objects are gone; retry runs the job again".to_owned() },
             Err(error) => return Answer::Again { reason: error.to_string() },
         };
-        match deliver::dicom::store(&destination, &objects).await {
-            Delivered::Delivered { warnings } => self.taken(job, to, &warnings),
+        match deliver::dicom::store(&destination, &objects, configuration.takes_warnings(to)).await {
+            Delivered::Delivered { warnings } => {
+                for warning in &warnings {
+                    tracing::warn!(job = job.as_str(), to, "{warning}");
+                }
+                let remark = warnings.iter().map(Warning::to_string).collect::<Vec<_>>().join("; ");
+                Answer::Sent { remark }
+            }
             Delivered::Retry { reason, .. } => Answer::Again { reason },
             Delivered::Refused { reason, .. } => Answer::Refused { reason },
         }

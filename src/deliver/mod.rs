@@ -31,6 +31,29 @@ impl Warning {
     }
 }
 
+impl Outcome {
+    /// How the delivery of several objects ended. Unless the site takes what the destination has changed
+    /// (`takes_change`), that is no delivery, however the others ended: sent again, the object would be answered as one that is there.
+    pub fn of_all(outcomes: impl IntoIterator<Item = Outcome>, takes_change: bool) -> Outcome {
+        let (mut warnings, mut failure): (Vec<Warning>, Option<Outcome>) = (Vec::new(), None);
+        for outcome in outcomes {
+            match outcome {
+                Outcome::Delivered { warnings: more } => warnings.extend(more),
+                other => failure = failure.or(Some(other)),
+            }
+        }
+        match warnings.iter().find(|warning| warning.tells_of_change()) {
+            Some(changed) if !takes_change => Outcome::Refused {
+                reason: format!(
+                    "{changed}; what the destination holds is not what was made, and a person has to see to it"
+                ),
+                status: Some(changed.status),
+            },
+            _ => failure.unwrap_or(Outcome::Delivered { warnings }),
+        }
+    }
+}
+
 impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
@@ -48,5 +71,26 @@ impl fmt::Display for Outcome {
             Outcome::Retry { reason, .. } => write!(f, "not delivered: {reason}; trying again can help"),
             Outcome::Refused { reason, .. } => write!(f, "refused: {reason}"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_is_no_delivery_where_the_site_does_not_take_it() {
+        let with =
+            |status: u16| Outcome::Delivered { warnings: vec![Warning { status, text: format!("{status:04X}") }] };
+        let away = || Outcome::Retry { reason: "A700".to_owned(), status: Some(0xA700) };
+        let parked = |outcomes: Vec<Outcome>| match Outcome::of_all(outcomes, false) {
+            Outcome::Refused { status, .. } => status == Some(0xB000),
+            _ => false,
+        };
+        assert!(parked(vec![with(0x0111), with(0xB000)]));
+        assert!(parked(vec![with(0xB000), away()]), "sent again, the first would be answered with 0111");
+        assert!(matches!(Outcome::of_all([with(0x0111)], false), Outcome::Delivered { .. }), "it had it already");
+        assert!(matches!(Outcome::of_all([with(0xB000)], true), Outcome::Delivered { .. }));
+        assert_eq!(Outcome::of_all([with(0xB000), away()], true), away());
     }
 }

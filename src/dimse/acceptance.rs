@@ -46,9 +46,9 @@ pub struct Negotiated {
     /// Most associations of this caller at the same time, where it has a limit of its own.
     pub associations_max: Option<usize>,
     pub may_send: bool,
-    /// Whether it may ask for storage commitment, and whether it may report on ours.
-    pub may_commit: bool,
-    pub may_report: bool,
+    /// As which peer it may ask for storage commitment, and as which ones it may report on ours.
+    pub commits_as: Option<String>,
+    pub reports_as: Vec<String>,
     pub contexts: Vec<Context>,
     /// The longest P-DATA-TF that the peer takes; "no limit" is our own maximum.
     pub peer_max_pdu: u32,
@@ -144,17 +144,18 @@ pub fn negotiate(request: &AssociationRQ, acceptance: &Acceptance, origin: Origi
     if request.presentation_contexts.is_empty() {
         return Err(Refusal::Reject(Rejection::NoContext));
     }
-    let commits = rights.commit || rights.report;
+    let commits = rights.commit.is_some() || !rights.report.is_empty();
     let results: Vec<_> = request.presentation_contexts.iter().map(|proposed| choose(proposed, commits)).collect();
     let mut answer = answer(request, results.clone(), acceptance.max_pdu);
-    answer.user_variables.extend(roles(&request.user_variables, rights));
+    answer.user_variables.extend(roles(&request.user_variables, &rights));
     let contexts = results.iter().zip(&request.presentation_contexts).filter_map(accepted).collect();
+    let name = |caller: &Caller| if caller.name.is_empty() { calling.to_string() } else { caller.name.clone() };
     Ok(Negotiated {
-        caller: if caller.name.is_empty() { calling.to_string() } else { caller.name.clone() },
+        caller: name(caller),
         associations_max: caller.associations_max,
         may_send: rights.send,
-        may_commit: rights.commit,
-        may_report: rights.report,
+        commits_as: rights.commit.map(name),
+        reports_as: rights.report.into_iter().map(name).collect(),
         contexts,
         peer_max_pdu: peer_max_pdu(&request.user_variables),
         answer,
@@ -194,14 +195,15 @@ fn choose(proposed: &PresentationContextProposed, commits: bool) -> Presentation
 /// The answer to a proposal of roles for storage commitment (PS3.7 D.3.3.4): a requestor that reports is its SCP, one
 /// that asks its SCU. We take back what it may not, and never give what it did not propose. Other classes keep the
 /// default roles when they are not answered.
-fn roles(proposed: &[UserVariableItem], rights: Rights) -> Option<UserVariableItem> {
+fn roles(proposed: &[UserVariableItem], rights: &Rights<'_>) -> Option<UserVariableItem> {
     let proposed = proposed.iter().find_map(|item| match item {
         UserVariableItem::ScuScpRoleSelectionSubItem(uid, roles) => {
             (trim(uid) == syntaxes::STORAGE_COMMITMENT).then_some(*roles)
         }
         _ => None,
     })?;
-    let roles = RequestorRoles { scu: proposed.scu && rights.commit, scp: proposed.scp && rights.report };
+    let roles =
+        RequestorRoles { scu: proposed.scu && rights.commit.is_some(), scp: proposed.scp && !rights.report.is_empty() };
     Some(UserVariableItem::ScuScpRoleSelectionSubItem(syntaxes::STORAGE_COMMITMENT.to_owned(), roles))
 }
 

@@ -28,11 +28,13 @@ pub struct Caller {
 }
 
 /// What a caller may do: all that the peers may that it can be.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Rights {
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Rights<'a> {
     pub send: bool,
-    pub commit: bool,
-    pub report: bool,
+    /// As which peer it may ask for storage commitment: of several, the one that says most about itself.
+    pub commit: Option<&'a Caller>,
+    /// As which peers it may report on ours.
+    pub report: Vec<&'a Caller>,
 }
 
 /// Addresses with the same first bits; one address alone is a network too.
@@ -204,7 +206,7 @@ pub struct Origin<'a> {
 ///
 /// Of several with one title (a scanner and its console) those count whose address and certificate fit: what one of them
 /// may, the caller may. It is counted as the one that says most about itself.
-pub(super) fn identify<'a>(known: &'a [Caller], origin: Origin<'_>) -> Result<(&'a Caller, Rights), Rejection> {
+pub(super) fn identify<'a>(known: &'a [Caller], origin: Origin<'_>) -> Result<(&'a Caller, Rights<'a>), Rejection> {
     if known.is_empty() {
         return Err(Rejection::CallingAeTitle);
     }
@@ -219,12 +221,16 @@ pub(super) fn identify<'a>(known: &'a [Caller], origin: Origin<'_>) -> Result<(&
         return Err(Rejection::CallingAddress);
     }
     let fitting: Vec<&Caller> = here.into_iter().filter(certified).collect();
-    let any = |may: fn(&Caller) -> bool| fitting.iter().any(|caller| may(caller));
-    let rights = Rights { send: any(|c| c.may_send), commit: any(|c| c.may_commit), report: any(|c| c.may_report) };
     let says = |caller: &&Caller| (caller.certificate.is_some(), !caller.from.is_empty());
-    let missing = if origin.certificate.is_some() { Rejection::CallingCertificate } else { Rejection::NoCertificate };
     // Of equals the first: `max_by_key` takes the last.
-    fitting.into_iter().rev().max_by_key(says).map(|caller| (caller, rights)).ok_or(missing)
+    let first = |may: fn(&Caller) -> bool| fitting.iter().copied().filter(|c| may(c)).rev().max_by_key(says);
+    let rights = Rights {
+        send: fitting.iter().any(|caller| caller.may_send),
+        commit: first(|caller| caller.may_commit),
+        report: fitting.iter().copied().filter(|caller| caller.may_report).collect(),
+    };
+    let missing = if origin.certificate.is_some() { Rejection::CallingCertificate } else { Rejection::NoCertificate };
+    first(|_| true).map(|caller| (caller, rights)).ok_or(missing)
 }
 
 #[cfg(test)]
@@ -291,6 +297,25 @@ mod tests {
     fn presented(byte: u8, names: &[&str]) -> Option<Certificate> {
         let names = names.iter().map(|name| (*name).to_owned()).collect();
         Some(Certificate { fingerprint: Fingerprint([byte; 32]), names })
+    }
+
+    #[test]
+    fn of_several_with_one_title_the_one_that_may_commits() {
+        let may = |name: &str, certificate: Option<u8>, may_commit: bool, may_report: bool| Caller {
+            may_commit,
+            may_report,
+            ..caller(name, &[], certificate, true)
+        };
+        let known = [may("a", None, true, true), may("b", Some(1), true, true), may("c", None, false, true)];
+        let told = |known: &[Caller], certificate: Option<Certificate>| {
+            let address = "10.0.0.1".parse().expect("an address");
+            let (_, rights) = identify(known, Origin { address, certificate: certificate.as_ref() }).expect("known");
+            let reports: Vec<String> = rights.report.iter().map(|caller| caller.name.clone()).collect();
+            (rights.commit.map(|caller| caller.name.clone()), reports.join(" "))
+        };
+        assert_eq!(told(&known, presented(1, &[])), (Some("b".to_owned()), "a b c".to_owned()));
+        assert_eq!(told(&known, None), (Some("a".to_owned()), "a c".to_owned()), "it cannot be the one with TLS");
+        assert_eq!(told(&known[2..], None), (None, "c".to_owned()));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Storage commitments in the ledger, and the instances that they name.
 
+use jiff::Timestamp;
 use rusqlite::{Transaction, params};
 
 use super::{Ledger, LedgerError, json};
@@ -34,6 +35,15 @@ impl Ledger {
         self.documents("commitment", statement, &[&count])
     }
 
+    /// Forgets the transactions that were asked for before this time and have ended; says how many.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn forget_commitments(&self, asked_before: Timestamp) -> Result<usize, LedgerError> {
+        let sql = "DELETE FROM commitment WHERE asked_at < ?1 AND state NOT IN ('asked', 'checked')";
+        self.connection.execute(sql, params![asked_before.to_string()]).map_err(|source| self.failed(source))
+    }
+
     pub(super) fn open_commitments(&self) -> Result<Vec<Commitment>, LedgerError> {
         let statement = "SELECT document FROM commitment WHERE state IN ('asked', 'checked')";
         self.documents("commitment", statement, &[])
@@ -51,7 +61,6 @@ pub(super) fn write(transaction: &Transaction<'_>, commitment: &Commitment) -> r
 
 #[cfg(test)]
 mod tests {
-    use jiff::Timestamp;
     use rusqlite::Connection;
 
     use super::super::schema::MIGRATIONS;
@@ -64,6 +73,7 @@ mod tests {
         let at = Timestamp::UNIX_EPOCH;
         Commitment {
             peer: "CT".parse().expect("a title"),
+            name: "ct".to_owned(),
             called: "CONTOURD".parse().expect("a title"),
             transaction_uid: uid(transaction),
             references: vec![Reference {
@@ -98,6 +108,9 @@ mod tests {
         assert_eq!(ledger.restore().expect("restores").commitments, [open, checked]);
         assert_eq!(ledger.commitment(&told.key()).expect("reads"), Some(told));
         assert_eq!(ledger.commitments(2).expect("reads").len(), 2);
+        assert_eq!(ledger.forget_commitments(at).expect("deletes"), 0, "it is not older");
+        assert_eq!(ledger.forget_commitments(Timestamp::MAX).expect("deletes"), 1, "what is open stays");
+        assert_eq!(ledger.commitments(3).expect("reads").len(), 2);
     }
 
     #[test]

@@ -16,7 +16,10 @@ use super::{Answer, Effect, Node, Record};
 use crate::dicom::{AeTitle, SeriesKey, Uid};
 use crate::dimse::Outcome;
 use crate::dimse::commitment::{CommitmentReport, Failed, FailureReason, Reference};
-use crate::limits::{COMMITMENT_REFERENCES_OPEN_MAX, COMMITMENTS_OPEN_MAX};
+use crate::limits::{
+    COMMITMENT_REFERENCES_OPEN_EACH_MAX, COMMITMENT_REFERENCES_OPEN_MAX, COMMITMENTS_OPEN_EACH_MAX,
+    COMMITMENTS_OPEN_MAX,
+};
 
 /// A transaction by its peer and its UID: peers number their transactions by themselves.
 pub type CommitmentKey = (AeTitle, Uid);
@@ -27,6 +30,8 @@ pub struct CommitmentAsked {
     /// Under which the shell waits for the answer.
     pub token: u64,
     pub peer: AeTitle,
+    /// The name of the peer: several can have one title.
+    pub name: String,
     /// Which of our titles it has asked.
     pub called: AeTitle,
     /// The association that it has asked on.
@@ -42,6 +47,9 @@ pub struct CommitmentAsked {
 pub struct Commitment {
     /// The title that the peer has asked under.
     pub peer: AeTitle,
+    /// The name of the peer, which alone gets the report; empty in what an earlier version has recorded.
+    #[serde(default)]
+    pub name: String,
     pub called: AeTitle,
     pub transaction_uid: Uid,
     pub references: Vec<Reference>,
@@ -110,6 +118,7 @@ impl Commitment {
     fn new(asked: &CommitmentAsked, now: Timestamp) -> Commitment {
         Commitment {
             peer: asked.peer.clone(),
+            name: asked.name.clone(),
             called: asked.called.clone(),
             transaction_uid: asked.transaction_uid.clone(),
             references: asked.references.clone(),
@@ -123,39 +132,48 @@ impl Commitment {
     }
 }
 
-/// What was found of one reference: the series of an instance that is whole, or why it cannot be committed.
-pub type Looked = Result<SeriesKey, FailureReason>;
+/// What was found of one reference: every series that holds the instance whole, or why it cannot be committed.
+pub type Looked = Result<Vec<SeriesKey>, FailureReason>;
 
 impl Node {
     /// Takes a request. It is answered with success after it is durable.
     ///
     /// The same transaction again, for the same instances, is answered as before: while it is open nothing changes, and
     /// after its end the instances are looked at and reported anew, because the peer has not heard, or not believed.
-    /// The same UID for other instances is refused.
+    /// The same UID for other instances, or while it is open from another peer of the same title, is refused.
     pub(super) fn commitment_asked(&mut self, asked: CommitmentAsked, now: Timestamp) -> Vec<Effect> {
         let token = asked.token;
         let reply = |outcome| Effect::Reply { token, outcome };
         let key = (asked.peer.clone(), asked.transaction_uid.clone());
         if let Some(open) = self.commitments.get_mut(&key) {
-            if open.references != asked.references {
+            let is_another = !open.name.is_empty() && open.name != asked.name;
+            if is_another || open.references != asked.references {
                 return vec![reply(Outcome::DuplicateTransaction)];
             }
             open.association = asked.association;
+            open.name = asked.name;
             return vec![reply(Outcome::Accepted)];
         }
         if asked.known.as_ref().is_some_and(|known| known.references != asked.references) {
             return vec![reply(Outcome::DuplicateTransaction)];
         }
-        let open: usize = self.commitments.values().map(|open| open.references.len()).sum();
-        if self.commitments.len() >= COMMITMENTS_OPEN_MAX
-            || open + asked.references.len() > COMMITMENT_REFERENCES_OPEN_MAX
-        {
+        if !self.has_room(&asked) {
             return vec![reply(Outcome::ResourceLimitation)];
         }
         let commitment = Commitment::new(&asked, now);
         let record = Effect::Record(Record::Commitment(Box::new(commitment.clone())));
         self.commitments.insert(key, commitment);
         vec![record, reply(Outcome::Accepted)]
+    }
+
+    fn has_room(&self, asked: &CommitmentAsked) -> bool {
+        let fits = |open: &mut dyn Iterator<Item = &Commitment>, most: usize, references_most: usize| {
+            let (count, references) = open.fold((0, 0), |(count, sum), one| (count + 1, sum + one.references.len()));
+            count < most && references + asked.references.len() <= references_most
+        };
+        let mut own = self.commitments.values().filter(|open| open.name == asked.name);
+        fits(&mut self.commitments.values(), COMMITMENTS_OPEN_MAX, COMMITMENT_REFERENCES_OPEN_MAX)
+            && fits(&mut own, COMMITMENTS_OPEN_EACH_MAX, COMMITMENT_REFERENCES_OPEN_EACH_MAX)
     }
 
     /// Takes what was found, in the order of the references. A series that was removed meanwhile is not committed; the
@@ -173,12 +191,14 @@ impl Node {
         }
         let (mut failed, mut series): (Vec<Failed>, BTreeSet<SeriesKey>) = Default::default();
         for (reference, looked) in commitment.references.iter().zip(looked) {
-            let present = looked.and_then(|key| match self.series.get(&key) {
-                Some(gathering) if gathering.holds(&reference.sop_instance_uid) => Ok(key),
-                _ => Err(FailureReason::NO_SUCH_OBJECT_INSTANCE),
+            let uid = &reference.sop_instance_uid;
+            let holds = |key: &SeriesKey| self.series.get(key).is_some_and(|gathering| gathering.holds(uid));
+            let present = looked.and_then(|keys| {
+                let present: Vec<SeriesKey> = keys.into_iter().filter(holds).collect();
+                if present.is_empty() { Err(FailureReason::NO_SUCH_OBJECT_INSTANCE) } else { Ok(present) }
             });
             match present {
-                Ok(key) => drop(series.insert(key)),
+                Ok(keys) => series.extend(keys),
                 Err(reason) => failed.push(Failed { reference: reference.clone(), reason }),
             }
         }
@@ -205,12 +225,13 @@ impl Node {
         let Some(commitment) = self.commitments.get_mut(key) else { return Vec::new() };
         let CommitmentState::Checked { failed, .. } = &commitment.state else { return Vec::new() };
         let failed = failed.clone();
-        let policy = self.settings.commitment_retry.get(&commitment.peer).unwrap_or(&self.settings.retry_default);
+        let policy = self.settings.retry.get(&commitment.name).unwrap_or(&self.settings.retry_default);
         commitment.attempts += 1;
         let attempts = commitment.attempts;
         let (state, reason) = match answer {
             Answer::Sent { .. } => (CommitmentState::Reported { failed, at: now }, String::new()),
-            Answer::Again { reason } if !policy.too_old(commitment.since, now) => {
+            // A refusal is no last word: a peer that cannot take the report now keeps images that it could delete.
+            Answer::Again { reason } | Answer::Refused { reason } if !policy.too_old(commitment.since, now) => {
                 let not_before = now.checked_add(policy.wait(attempts)).unwrap_or(Timestamp::MAX);
                 (CommitmentState::Checked { failed, not_before }, reason)
             }

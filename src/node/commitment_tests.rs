@@ -41,7 +41,6 @@ fn settings() -> Settings {
         retry: BTreeMap::new(),
         retry_default: retry,
         verify: verify.into(),
-        commitment_retry: BTreeMap::new(),
     }
 }
 
@@ -67,6 +66,7 @@ fn ask(token: u64, instances: &[&str], known: Option<&Commitment>) -> Event {
     Event::CommitmentAsked(Box::new(CommitmentAsked {
         token,
         peer: title("CT"),
+        name: "ct".to_owned(),
         called: title("CONTOURD"),
         association: 1,
         transaction_uid: uid("1.9"),
@@ -115,7 +115,7 @@ fn a_request_is_recorded_answered_checked_and_reported() {
     assert_eq!(told(&effects), ["record asked", "reply 7 0x0000", "check"], "durable before it is answered");
     assert!(told(&node.handle(Event::Tick, at(2))).is_empty(), "once");
     // The third was found on disk and is not known any more: it is being removed.
-    let looked = vec![Ok(series()), Err(FailureReason::NO_SUCH_OBJECT_INSTANCE), Ok(series())];
+    let looked = vec![Ok(vec![series()]), Err(FailureReason::NO_SUCH_OBJECT_INSTANCE), Ok(vec![series()])];
     let effects = node.handle(Event::CommitmentChecked { key: key(), looked }, at(3));
     assert_eq!(told(&effects), ["record checked", "report 1 committed, 2 failed"]);
     let answer = Answer::Again { reason: "away".to_owned() };
@@ -139,7 +139,7 @@ fn the_same_request_again_has_the_same_answer_and_another_under_its_uid_is_refus
     node.handle(ask(1, &["1.4.1"], None), at(1));
     assert_eq!(told(&node.handle(ask(2, &["1.4.1"], None), at(2))), ["reply 2 0x0000"], "it is under way");
     assert_eq!(told(&node.handle(ask(3, &["1.4.2"], None), at(2))), ["reply 3 0x0131"]);
-    node.handle(Event::CommitmentChecked { key: key(), looked: vec![Ok(series())] }, at(3));
+    node.handle(Event::CommitmentChecked { key: key(), looked: vec![Ok(vec![series()])] }, at(3));
     let answer = Answer::Sent { remark: String::new() };
     let done = records(&node.handle(Event::CommitmentReported { key: key(), answer }, at(4))).remove(0);
     assert_eq!(
@@ -147,6 +147,12 @@ fn the_same_request_again_has_the_same_answer_and_another_under_its_uid_is_refus
         ["record asked", "reply 4 0x0000", "check"],
         "reported anew"
     );
+    node.handle(ask(6, &["1.4.1"], Some(&done)), at(6));
+    let mut of_another = ask(7, &["1.4.1"], Some(&done));
+    if let Event::CommitmentAsked(asked) = &mut of_another {
+        asked.name = "ct-b".to_owned();
+    }
+    assert_eq!(told(&node.handle(of_another, at(6))), ["reply 7 0x0131"], "its report goes to the peer that asked");
     let mut later = Node::new(settings());
     assert_eq!(told(&later.handle(ask(5, &["1.4.2"], Some(&done)), at(5))), ["reply 5 0x0131"]);
 }
@@ -162,11 +168,14 @@ fn a_report_goes_on_after_a_restart_and_is_given_up_in_the_end() {
     };
     let (_, effects) = restore(asked, at(2));
     assert_eq!(told(&effects), ["check"], "a check that a crash took is made again");
-    let checked = records(&node.handle(Event::CommitmentChecked { key: key(), looked: vec![Ok(series())] }, at(3)));
+    let checked =
+        records(&node.handle(Event::CommitmentChecked { key: key(), looked: vec![Ok(vec![series()])] }, at(3)));
     let (mut node, effects) = restore(checked, at(100));
     assert_eq!(told(&effects), ["report 1 committed, 0 failed"]);
     let again = || Answer::Again { reason: "away".to_owned() };
-    node.handle(Event::CommitmentReported { key: key(), answer: again() }, at(101));
+    let answer = Answer::Refused { reason: "0110".to_owned() };
+    let effects = node.handle(Event::CommitmentReported { key: key(), answer }, at(101));
+    assert_eq!(told(&effects), ["record checked"], "a refusal too is tried again");
     node.handle(Event::Tick, at(1_100));
     let effects = node.handle(Event::CommitmentReported { key: key(), answer: again() }, at(1_100));
     assert_eq!(told(&effects), ["record given up"]);
@@ -174,16 +183,44 @@ fn a_report_goes_on_after_a_restart_and_is_given_up_in_the_end() {
 }
 
 #[test]
+fn every_series_that_holds_an_instance_is_kept() {
+    let mut node = Node::new(settings());
+    let other = SeriesKey { series_instance_uid: uid("1.33"), ..series() };
+    node.handle(stored("1.4.1"), at(0));
+    if let Event::Stored(mut twin) = stored("1.4.1") {
+        twin.series = other.clone();
+        node.handle(Event::Stored(twin), at(0));
+    }
+    node.handle(ask(1, &["1.4.1"], None), at(1));
+    let gone = SeriesKey { series_instance_uid: uid("1.34"), ..series() };
+    let looked = vec![Ok(vec![series(), other.clone(), gone])];
+    let effects = node.handle(Event::CommitmentChecked { key: key(), looked }, at(2));
+    let marked = effects.iter().filter_map(|effect| match effect {
+        Effect::Record(Record::Series(record)) if record.committed_at == Some(at(2)) => Some(record.series.clone()),
+        _ => None,
+    });
+    assert_eq!(marked.collect::<Vec<_>>(), [series(), other]);
+}
+
+#[test]
 fn too_much_at_a_time_is_refused_for_now() {
     let mut node = Node::new(settings());
-    for number in 0..COMMITMENTS_OPEN_MAX as u64 + 1 {
-        let mut event = ask(number, &["1.4.1"], None);
+    let mut taken = |number: usize, name: &str| {
+        let mut event = ask(number as u64, &["1.4.1"], None);
         if let Event::CommitmentAsked(asked) = &mut event {
-            asked.transaction_uid = uid(&format!("1.9.{number}"));
+            (asked.transaction_uid, asked.name) = (uid(&format!("1.9.{number}")), name.to_owned());
         }
         let answer = told(&node.handle(event, at(1)));
-        let expected = if number < COMMITMENTS_OPEN_MAX as u64 { "0x0000" } else { "0x0213" };
-        assert!(answer.iter().any(|told| told.ends_with(expected)), "{number}: {answer:?}");
+        let ends = |status: &str| answer.iter().any(|told| told.ends_with(status));
+        assert!(ends("0x0000") != ends("0x0213"), "{number}: {answer:?}");
+        ends("0x0000")
+    };
+    for number in 0..=COMMITMENTS_OPEN_EACH_MAX {
+        assert_eq!(taken(number, "ct"), number < COMMITMENTS_OPEN_EACH_MAX, "the share of one peer");
+    }
+    for number in COMMITMENTS_OPEN_EACH_MAX..=COMMITMENTS_OPEN_MAX {
+        let name = format!("peer {}", number / COMMITMENTS_OPEN_EACH_MAX);
+        assert_eq!(taken(number, &name), number < COMMITMENTS_OPEN_MAX, "the share of all");
     }
 }
 
@@ -203,7 +240,7 @@ fn what_was_committed_outlasts_the_retention_time() {
         }
         if committed {
             node.handle(ask(1, &["1.4.1"], None), at(1_000));
-            node.handle(Event::CommitmentChecked { key: key(), looked: vec![Ok(series())] }, at(1_001));
+            node.handle(Event::CommitmentChecked { key: key(), looked: vec![Ok(vec![series()])] }, at(1_001));
         }
         let effects = node.handle(Event::Expire { before: at(5_000), committed_before }, at(10_000));
         effects.iter().any(|effect| matches!(effect, Effect::Remove { .. }))
@@ -336,6 +373,21 @@ fn a_report_on_another_association_decides() {
     assert_eq!(told(&node.handle(late, at(22))), ["ask vna to commit"]);
     assert_eq!(tell(&mut node, 4, report(&second, false), 23), ["record delivered", "reply 4 0x0000"]);
     assert_eq!(tell(&mut node, 5, report(&second, false), 24), ["reply 5 0x0000"], "a repeated report");
+}
+
+#[test]
+fn a_report_confirms_nothing_that_the_record_of_the_run_does_not_name() {
+    let unnamed: [fn(&mut Run); 2] = [|run| run.objects.clear(), |run| run.objects[0].sop_instance_uid = None];
+    for change in unnamed {
+        let (node, id) = sending("vna");
+        let mut recorded = node.jobs().next().expect("the job").clone();
+        change(recorded.run.as_mut().expect("a run"));
+        let restored = Restored { jobs: vec![recorded], ..Restored::default() };
+        let (mut node, _) = Node::restore(settings(), restored, at(2));
+        let report = report(&transaction(&node, &id), false);
+        let event = Event::ReportReceived { token: 1, peers: vec!["vna".to_owned()], report };
+        assert_eq!(told(&node.handle(event, at(3))), ["record pending", "reply 1 0x0000"]);
+    }
 }
 
 #[test]

@@ -66,7 +66,7 @@ pub enum Event {
     CommitmentChecked { key: CommitmentKey, looked: Vec<Looked> },
     /// The answer to [`Effect::Report`].
     CommitmentReported { key: CommitmentKey, answer: Answer },
-    /// A peer that we have asked for storage commitment reports; these of our peers have its title. It is answered by
+    /// A peer that we have asked for storage commitment reports; it can be these of our peers. It is answered by
     /// [`Effect::Reply`].
     ReportReceived { token: u64, peers: Vec<String>, report: Box<CommitmentReport> },
     /// An operator wants a failed job again. The shell brings the job as recorded, and says whether its objects exist.
@@ -172,8 +172,6 @@ pub struct Settings {
     pub retry_default: RetryPolicy,
     /// How each peer by name is asked whether it has what it was sent; the others are not asked.
     pub verify: BTreeMap<String, Verification>,
-    /// Retry policy for reports of storage commitment by the title of the peer, else `retry_default`.
-    pub commitment_retry: BTreeMap<AeTitle, RetryPolicy>,
 }
 
 /// What was recorded before the gateway ended.

@@ -111,7 +111,7 @@ impl Node {
         self.advance(id, &event, now)
     }
 
-    /// Takes a report of storage commitment from one of `peers`, which share a title. It is answered after what follows
+    /// Takes a report of storage commitment from one of `peers`: the caller can be any of them. It is answered after what follows
     /// from it is durable.
     pub(super) fn report_received(
         &mut self,
@@ -223,8 +223,14 @@ fn judge(job: &Job, to: &str, report: &CommitmentReport) -> Confirmation {
     }
     let is_for = |peers: &Option<Vec<String>>| peers.as_ref().is_none_or(|peers| peers.iter().any(|p| p == to));
     let objects = job.run.iter().flat_map(|run| &run.objects).filter(|object| is_for(&object.to));
-    let committed = |uid: &Uid| report.committed.iter().any(|reference| reference.sop_instance_uid == *uid);
-    match objects.filter_map(|object| object.sop_instance_uid.as_ref()).find(|uid| !committed(uid)) {
+    // What was sent and cannot be named is not confirmed by a report that names others, or none.
+    let uids: Option<Vec<&Uid>> = objects.map(|object| object.sop_instance_uid.as_ref()).collect();
+    let Some(uids) = uids.filter(|uids| !uids.is_empty()) else {
+        let reason = "its report cannot be compared: the record of the run does not name every object".to_owned();
+        return Confirmation::HasNot { reason };
+    };
+    let committed = |uid: &&Uid| report.committed.iter().any(|reference| reference.sop_instance_uid == **uid);
+    match uids.into_iter().find(|uid| !committed(uid)) {
         Some(missing) => Confirmation::HasNot { reason: format!("its report does not tell of {missing}") },
         None => Confirmation::Has,
     }

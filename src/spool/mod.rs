@@ -207,17 +207,32 @@ impl Spool {
         self.next_part.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Keeps other bytes under a UID that is taken, as long as there is room for evidence.
+    /// The instances of which another version was refused, until an operator removes it from the quarantine.
+    ///
+    /// # Errors
+    /// The quarantine cannot be read.
+    pub fn refused(&self) -> Result<HashSet<Uid>, SpoolError> {
+        let uid = |path: PathBuf| path.file_name()?.to_str()?.split_once('-')?.0.parse().ok();
+        Ok(entries(&self.root.join("quarantine"))?.filter_map(uid).collect())
+    }
+
+    /// Keeps other bytes under a UID that is taken, as long as there is room for evidence; after that, one empty file
+    /// for the instance tells that there were some.
     fn quarantine(&self, part: &Path, sop_instance_uid: &Uid, digest: &str) -> Result<(), SpoolError> {
-        let name = format!("{sop_instance_uid}-{}.dcm", &digest[..16]);
-        let target = self.root.join("quarantine").join(name);
-        if !target.exists() {
-            if self.quarantined.fetch_add(1, Ordering::Relaxed) < QUARANTINE_FILES_MAX {
-                return fs::rename(part, &target).map_err(|source| SpoolError::io(&target, "rename", source));
-            }
-            self.quarantined.fetch_sub(1, Ordering::Relaxed);
+        let folder = self.root.join("quarantine");
+        let target = folder.join(format!("{sop_instance_uid}-{}.dcm", &digest[..16]));
+        if target.exists() {
+            return remove_if_there(part);
         }
-        remove_if_there(part)
+        if self.quarantined.fetch_add(1, Ordering::Relaxed) < QUARANTINE_FILES_MAX {
+            fs::rename(part, &target).map_err(|source| SpoolError::io(&target, "rename", source))?;
+        } else {
+            self.quarantined.fetch_sub(1, Ordering::Relaxed);
+            let mark = folder.join(format!("{sop_instance_uid}-refused"));
+            File::create(&mark).map_err(|source| SpoolError::io(&mark, "creation", source))?;
+            remove_if_there(part)?;
+        }
+        sync_folder(&folder)
     }
 }
 

@@ -67,7 +67,30 @@ fn keeps_the_first_bytes_whatever_comes_later() {
     assert!(matches!(store(&spool, IMPLICIT, b"other"), Commit::Different { .. }));
     assert_eq!(fs::read(&path).expect("a file"), before);
     assert_eq!(files(&folder.path().join("incoming")), 0);
-    assert_eq!(files(&folder.path().join("quarantine")), 2, "one for each other data set, not for each attempt");
+    let quarantine = folder.path().join("quarantine");
+    assert_eq!(files(&quarantine), 2, "one for each other data set, not for each attempt");
+    assert_eq!(spool.refused().expect("a list"), [uid("1.1.2.3")].into());
+    for path in entries(&quarantine).expect("a folder") {
+        fs::remove_file(path).expect("removed");
+    }
+    assert!(spool.refused().expect("a list").is_empty(), "an operator has looked at them");
+}
+
+#[test]
+fn a_full_quarantine_still_tells_what_was_refused() {
+    let folder = tempfile::tempdir().expect("a folder");
+    drop(open(folder.path()));
+    let quarantine = folder.path().join("quarantine");
+    for number in 0..QUARANTINE_FILES_MAX {
+        fs::write(quarantine.join(format!("1.9.{number}-0123456789abcdef.dcm")), b"").expect("written");
+    }
+    let spool = open(folder.path());
+    store(&spool, IMPLICIT, b"first");
+    for other in [b"other", b"third"] {
+        assert!(matches!(store(&spool, IMPLICIT, other), Commit::Different { .. }));
+    }
+    assert_eq!(files(&quarantine), QUARANTINE_FILES_MAX + 1);
+    assert!(spool.refused().expect("a list").contains(&uid("1.1.2.3")));
 }
 
 #[test]

@@ -29,7 +29,7 @@ pub fn destination(port: u16) -> dicom::Destination {
 
 fn send(port: u16, files: &[PathBuf]) -> Outcome {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    runtime.block_on(dicom::store(&destination(port), files))
+    runtime.block_on(dicom::store(&destination(port), files, true))
 }
 
 pub fn write_file(folder: &Path, uid: &str, data_set: &[u8]) -> PathBuf {

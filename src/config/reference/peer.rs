@@ -53,7 +53,7 @@ pub(super) fn peer() -> Vec<Object> {
                     "on_warning",
                     words(&OnWarning::ALL),
                     "`accept`",
-                    "what is done when it takes an object with a warning (Bxxx): nothing, or send it again by `retry`",
+                    "what is done when it takes an object with a warning that it changed or left out something (Bxxx): nothing, or the delivery fails at once with the cause",
                 ),
             ],
         ),

@@ -60,6 +60,25 @@ fn server(configuration: &Configuration) -> String {
 }
 
 #[test]
+fn commitment_is_of_the_peer_not_of_its_title() {
+    let folder = Folder::new();
+    let plain = r#"{"ae_title": "CT", "host": "a.example", "port": 104, "may": ["send", "commit", "receive"]}"#;
+    let secure = TPS.replace("TPS", "CT").replace("tps.", "b.").replace(r#""receive"]"#, r#""receive", "commit"]"#);
+    folder.write("ae-config/peers/ct.json", plain);
+    let verified = secure.trim_end_matches('}').to_owned() + r#"}, "verify": "commitment"}"#;
+    folder.write("ae-config/peers/ct-b.json", &verified);
+    let configuration = load(folder.folder.path()).unwrap_or_else(|told| panic!("{told:#?}"));
+    let title = "CT".parse().expect("a title");
+    let to = |name: &str| configuration.committing(name, &title).map(|to| (to.host, to.tls.is_some()));
+    assert_eq!(to("ct-b"), Some(("b.example".to_owned(), true)));
+    assert_eq!(to("ct"), Some(("a.example".to_owned(), false)));
+    assert!(to("").is_some(), "as an earlier version has recorded it");
+    assert_eq!(to("tps"), None, "it may not");
+    let names = ["ct", "ct-b", "tps", "CT"].map(str::to_owned).to_vec();
+    assert_eq!(configuration.reporting(names), ["ct-b"]);
+}
+
+#[test]
 fn a_port_with_tls_stands_for_itself() {
     let folder = Folder::new();
     let configuration = load(folder.folder.path()).unwrap_or_else(|told| panic!("{told:#?}"));

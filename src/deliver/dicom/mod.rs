@@ -42,16 +42,10 @@ pub struct Destination {
 ///
 /// A structure set goes out byte for byte as it is stored, so that a repeated delivery is the same instance. What the
 /// destination accepts in another native syntax only is encoded anew. After the first object that is not delivered
-/// the others are not sent: a delivery is done when all of it is.
-pub async fn store(destination: &Destination, objects: &[PathBuf]) -> Outcome {
-    let mut warnings = Vec::new();
-    for (_, outcome) in store_each(destination, objects, true, |_, _| ()).await {
-        match outcome {
-            Outcome::Delivered { warnings: more } => warnings.extend(more),
-            other => return other,
-        }
-    }
-    Outcome::Delivered { warnings }
+/// the others are not sent: a delivery is done when all of it is. See [`Outcome::of_all`] for `takes_change`.
+pub async fn store(destination: &Destination, objects: &[PathBuf], takes_change: bool) -> Outcome {
+    let each = store_each(destination, objects, true, |_, _| ()).await;
+    Outcome::of_all(each.into_iter().map(|(_, outcome)| outcome), takes_change)
 }
 
 /// Sends files (PS3.10) and says of each how it ended; `progress` hears of each as it ends.

@@ -18,6 +18,8 @@ use crate::receive::Notice;
 /// A peer asks for storage commitment.
 pub struct CommitmentAsked {
     pub peer: AeTitle,
+    /// The name of the peer, or the title of one that is not known.
+    pub name: String,
     pub called: AeTitle,
     pub association: u64,
     pub request: CommitmentRequest,
@@ -29,7 +31,8 @@ pub struct CommitmentAsked {
 
 /// A peer that we have asked for storage commitment reports.
 pub struct ReportReceived {
-    pub peer: AeTitle,
+    /// The names of the peers that it can be, or the title of one that is not known.
+    pub peers: Vec<String>,
     pub report: CommitmentReport,
     /// What the N-EVENT-REPORT is answered; success only after what follows is durable.
     pub reply: oneshot::Sender<Outcome>,
@@ -145,13 +148,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Association<'_, S> {
             return Err((Outcome::NoSuchSopInstance, "found another SOP instance than that of storage commitment"));
         }
         match kind {
-            Kind::Action if !self.negotiated.may_commit => {
+            Kind::Action if self.negotiated.commits_as.is_none() => {
                 Err((Outcome::CommitmentNotAuthorized, "this AE title may not ask for storage commitment"))
             }
             Kind::Action if request.type_id != Some(REQUEST_ACTION) => {
                 Err((Outcome::NoSuchAction, "found another action than the request for storage commitment"))
             }
-            Kind::EventReport if !self.negotiated.may_report => {
+            Kind::EventReport if self.negotiated.reports_as.is_empty() => {
                 Err((Outcome::CommitmentNotAuthorized, "this AE title was not asked for storage commitment"))
             }
             Kind::EventReport if !matches!(request.type_id, Some(ALL_COMMITTED | FAILURES_EXIST)) => {
@@ -211,6 +214,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Association<'_, S> {
     ) -> Result<Notice, CommitmentError> {
         Ok(Notice::CommitmentAsked(Box::new(CommitmentAsked {
             peer: self.negotiated.calling.clone(),
+            name: self.negotiated.commits_as.clone().unwrap_or_default(),
             called: self.negotiated.called.clone(),
             association: self.id,
             request: CommitmentRequest::decode(bytes, syntax)?,
@@ -226,7 +230,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Association<'_, S> {
         reply: oneshot::Sender<Outcome>,
     ) -> Result<Notice, CommitmentError> {
         let report = CommitmentReport::decode(bytes, syntax)?;
-        Ok(Notice::ReportReceived(Box::new(ReportReceived { peer: self.negotiated.calling.clone(), report, reply })))
+        Ok(Notice::ReportReceived(Box::new(ReportReceived {
+            peers: self.negotiated.reports_as.clone(),
+            report,
+            reply,
+        })))
     }
 
     /// Sends a report on this association. The requestor is SCU and we are SCP, which are the roles without negotiation.
