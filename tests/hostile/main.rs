@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use case::Case;
-use gateway::Gateway;
+use gateway::{ECHO, Gateway};
 
 /// What the quick cases, one after another, may add to the memory of the gateway.
 const QUICK_MEMORY_KB: usize = 64 << 10;
@@ -92,13 +92,19 @@ fn run_together(gateway: &Gateway, cases: Vec<Case>, problems: &mut Vec<String>)
     let mut kept = Vec::new();
     std::thread::scope(|scope| {
         let echoing = scope.spawn(|| {
-            let (mut failed, mut count) = (Vec::new(), 0);
+            let (mut failed, mut count, mut late) = (Vec::new(), 0, Vec::new());
             while !done.load(Ordering::Relaxed) {
-                failed.extend(gateway.answers_others().err().map(|problem| format!("meanwhile: {problem}")));
+                match gateway.answers_others() {
+                    Ok(took) => late.extend((took > ECHO).then_some(took)),
+                    Err(problem) => failed.push(format!("meanwhile: {problem}")),
+                }
                 count += 1;
                 std::thread::sleep(Duration::from_millis(50));
             }
             assert!(count > 20, "{count} echoes");
+            if 20 * late.len() > count {
+                failed.push(format!("meanwhile: {} of {count} echoes took longer than {ECHO:?}: {late:?}", late.len()));
+            }
             failed
         });
         let running: Vec<_> = cases.into_iter().map(|case| scope.spawn(move || played(case, gateway))).collect();
