@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use contourd::dicom::{SeriesKey, Uid};
 use contourd::dimse::commitment::{CommitmentReport, Failed, FailureReason, Reference};
-use contourd::job::{Job, JobId, JobState, RetryPolicy, Verification, VerifyBy};
+use contourd::job::{Job, JobId, JobState, ProducedObject, RetryPolicy, Run, Verification, VerifyBy};
 use contourd::node::{
     Answer, Assessment, Confirmation, Effect, Event, InputRules, Node, Order, Placed, Question, Record, Restored,
     SeriesRecord, Settings, SlotRule, Source, Stored,
@@ -17,6 +17,8 @@ use fastrand::Rng;
 use jiff::{SignedDuration, Timestamp};
 
 const LIVES: u64 = 10_000;
+/// The SOP Instance UID of what a job makes; destinations know it by the job.
+const OBJECT: &str = "1.7";
 const DESTINATIONS: [&str; 2] = ["tps", "pacs"];
 
 #[test]
@@ -239,7 +241,16 @@ impl World {
         if let Some(before) = self.objects.insert(job.id.clone(), instances.clone()) {
             assert_eq!(before, instances, "seed {}: one job made two different results", self.seed);
         }
-        self.answers.push(Event::Produced { job: job.id.clone(), run: Box::default() });
+        let object = ProducedObject {
+            file: "RS.dcm".to_owned(),
+            kind: "rtstruct".to_owned(),
+            sop_instance_uid: Some(OBJECT.parse().expect("a UID")),
+            label: None,
+            dialect: None,
+            to: None,
+        };
+        let run = Run { objects: vec![object], files: vec!["RS.dcm".to_owned()], ..Run::default() };
+        self.answers.push(Event::Produced { job: job.id.clone(), run: Box::new(run) });
     }
 
     fn deliver(&mut self, job: JobId, to: String) {
@@ -283,7 +294,7 @@ impl World {
 
     fn report(&mut self, transaction_uid: Uid, to: &str, has: bool) {
         let class = "1.2.840.10008.5.1.4.1.1.481.3".parse().expect("a UID");
-        let object = Reference { sop_class_uid: class, sop_instance_uid: "1.7".parse().expect("a UID") };
+        let object = Reference { sop_class_uid: class, sop_instance_uid: OBJECT.parse().expect("a UID") };
         let failed = Failed { reference: object.clone(), reason: FailureReason::NO_SUCH_OBJECT_INSTANCE };
         let (committed, failed) = if has { (vec![object], vec![]) } else { (vec![], vec![failed]) };
         let report = Box::new(CommitmentReport { transaction_uid, committed, failed });
@@ -350,7 +361,9 @@ impl World {
                 return;
             }
         }
-        panic!("seed {}: the gateway does not come to rest", self.seed);
+        let jobs: Vec<_> = self.ledger.jobs.values().map(|job| (&job.id, &job.state, &job.deliveries)).collect();
+        let series: Vec<_> = self.ledger.series.values().map(|s| (s.state, &s.note, &s.open)).collect();
+        panic!("seed {}: the gateway does not come to rest: {series:?} {jobs:?}", self.seed);
     }
 
     /// One result of all instances at each destination; results of fewer, before a late instance came, may be there.
