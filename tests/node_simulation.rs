@@ -355,7 +355,7 @@ impl World {
             self.tell(Event::Tick);
             let failed = |job: &&Job| matches!(job.state, JobState::Failed { .. });
             if let Some(job) = self.ledger.jobs.values().find(failed).cloned() {
-                let objects = self.objects.contains_key(&job.id);
+                let objects = job.run.is_some() && self.objects.contains_key(&job.id);
                 self.tell(Event::Retry { job: Box::new(job), objects });
             } else if self.node.is_idle() && self.answers.is_empty() {
                 return;
