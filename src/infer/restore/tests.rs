@@ -111,3 +111,16 @@ fn values_for_a_spline_are_refused_before_they_fill_the_memory() {
     let told = Whole::new(&places, of, 30).err().map(|error| error.to_string()).unwrap_or_default();
     assert!(told.contains("found 13600 MB of values of 30 classes, expected at most 8192 MB"), "{told}");
 }
+
+#[test]
+fn in_half_precision_the_first_of_channels_that_became_equal_wins() {
+    let label = |name: &str, index| Label { name: name.to_owned(), index, last: index, threshold: 0.5 };
+    let place = |half: bool, pixel: &[f32]| {
+        let labels = vec![label("A", 1), label("B", 2)];
+        Decide::of(&Output { half, labels, ..output(Back::Linear, Separate::Never) }).exclusive(pixel)
+    };
+    // Between 8 and 16 half precision goes by steps of 1/128.
+    assert_eq!((place(false, &[8.0, 8.001, 8.002]), place(true, &[8.0, 8.001, 8.002])), (2, 0));
+    assert_eq!((place(false, &[7.0, 8.001, 8.002]), place(true, &[7.0, 8.001, 8.002])), (2, 1));
+    assert_eq!(place(true, &[8.0, 8.001, 8.01]), 2);
+}
