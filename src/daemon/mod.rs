@@ -74,7 +74,13 @@ pub fn run(folder: &Path) -> Result<(), DaemonError> {
     if !configuration.models.is_empty() {
         onnx::check_library()?;
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(NETWORK_THREADS).enable_all().build()?;
+    // Each association may hold a thread while it writes; what checks and removes needs some beside.
+    let threads = configuration.gateway.limits.associations + BLOCKING_THREADS_BESIDE;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(NETWORK_THREADS)
+        .max_blocking_threads(threads)
+        .enable_all()
+        .build()?;
     let result = start(&runtime, loader, configuration);
     // A blocking thread that waits for a disk must not keep the process; all that counts is durable.
     runtime.shutdown_background();
@@ -83,6 +89,9 @@ pub fn run(folder: &Path) -> Result<(), DaemonError> {
 
 /// One worker for the one device, the processor; a run uses all of its cores already.
 const WORKERS: usize = 1;
+
+/// Threads that may wait for a disk, besides one for each association.
+const BLOCKING_THREADS_BESIDE: usize = 64;
 
 /// The network needs little; pixels and models are elsewhere.
 const NETWORK_THREADS: usize = 2;
@@ -135,7 +144,8 @@ fn start(runtime: &tokio::runtime::Runtime, loader: Loader, configuration: Confi
     start_hands(runtime, hands, runs_out, effects_out, &configuration)?;
     let watcher = reload::follow_changes(loader, &configuration, current, policy, events.clone());
     let (notices, notices_in) = mpsc::channel(NOTICE_QUEUE_MAX);
-    runtime.spawn(forward(notices_in, events.clone(), clock, conversations, current_seen));
+    let bringing = runtime.spawn(forward(notices_in, events.clone(), clock, conversations, current_seen));
+    runtime.spawn(must_go_on("the task that brings what was received", bringing));
     runtime.spawn(expire(events, clock, configuration.gateway.retention_days, configuration.gateway.committed_days));
     runtime.spawn(reload::warn_of_certificates(certificates, clock));
     runtime.block_on(async {

@@ -34,7 +34,7 @@ pub(super) fn parse(scan: &Scan, syntax: Syntax, apart: Option<Tag>) -> Parsed {
     let mut parsed = Parsed { header: InMemDicomObject::new_empty(), unread: Vec::new() };
     let mut character_set = SpecificCharacterSet::default();
     for element in scan.elements.iter().filter(|element| Some(element.tag) != apart) {
-        if element.uneven_inside {
+        if element.is_beyond_the_parser() {
             parsed.unread.push(element.tag);
             continue;
         }

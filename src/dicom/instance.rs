@@ -136,9 +136,11 @@ impl Instance {
         if let Some(element) = self.header.get(tag) {
             return element.items()?.get(index).map(Cow::Borrowed);
         }
-        let element = self.elements.iter().find(|element| element.tag == tag && !element.uneven_inside)?;
-        let range = element.items.get(index)?;
-        header::parse_item(&self.bytes, range, self.syntax, &self.header).map(Cow::Owned)
+        let element = self.elements.iter().find(|element| element.tag == tag && !element.is_beyond_the_parser())?;
+        // What lies in an unknown element is implicit in every transfer syntax (PS3.5 6.2.2).
+        let implicit = Syntax { explicit: false, big_endian: false, deflated: false };
+        let syntax = if element.vr == VR::UN { implicit } else { self.syntax };
+        header::parse_item(&self.bytes, element.items.get(index)?, syntax, &self.header).map(Cow::Owned)
     }
 
     /// The series that this instance belongs to.

@@ -53,6 +53,14 @@ pub struct Element {
     pub uneven_inside: bool,
 }
 
+impl Element {
+    /// Whether the parser would lose its place in it, and take what follows for lengths: numbers of uneven length; and within
+    /// an explicit sequence an unknown element of undefined length, whose content is implicit for the scanner alone.
+    pub(super) fn is_beyond_the_parser(&self) -> bool {
+        self.uneven_inside || (self.unknown_inside && self.vr != VR::UN)
+    }
+}
+
 /// Where the pixels of a data set lie, in bytes from its start (inflated where it was deflated).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PixelData {

@@ -62,7 +62,7 @@ pub enum InferError {
     NotNumbers,
     /// Blending would need more memory than allowed.
     #[error(
-        "found a window that needs {needed_mib} MiB, expected at most {allowed_mib} MiB; make window.patch smaller"
+        "found a window that needs {needed_mib} MiB, expected at most {allowed_mib} MiB; make window.patch smaller, or set window.precision to \"single\" where several networks are blended in half"
     )]
     Memory { needed_mib: usize, allowed_mib: usize },
     /// The network library failed.

@@ -164,6 +164,25 @@ fn unknown_of_undefined_length_holds_implicit_elements() {
 }
 
 #[test]
+fn unknown_of_undefined_length_within_a_sequence_never_reaches_the_parser() {
+    // For the scanner an implicit element of 17,237 bytes; for the parser, which goes on in explicit, UC of 4 GiB.
+    let mut value = vec![0xF0, 0xFF, 0xFF, 0xFF];
+    value.resize(0x4355, b' ');
+    let inner = item(Tag(0x0009, 0x1002), 0x4355, &value);
+    let mut unknown = item(ITEM, inner.len() as u32, &inner);
+    unknown.extend(item(SEQUENCE_END, 0, &[]));
+    let unknown = long(Tag(0x0009, 0x1001), "UN", UNDEFINED, &unknown);
+    let inside = long(SEQUENCE, "SQ", unknown.len() as u32 + 8, &item(ITEM, unknown.len() as u32, &unknown));
+    let bytes = [inside, text(NAME, "PN", "A^B")].concat();
+    let found = scan(bytes.as_slice(), EXPLICIT, Bounds::RECEIVED).unwrap_or_else(|error| panic!("{error}"));
+    let beyond: Vec<bool> = found.elements.iter().map(|element| element.is_beyond_the_parser()).collect();
+    assert_eq!(beyond, [true, false]);
+    let parsed = crate::dicom::header::parse(&found, EXPLICIT, None);
+    assert_eq!(parsed.unread, [SEQUENCE]);
+    assert_eq!(parsed.header.iter().count(), 1, "the rest is read");
+}
+
+#[test]
 fn numbers_of_uneven_length_are_marked_wherever_they_stand() {
     let odd = short(Tag(0x0028, 0x1199), "UL", &[1, 0]);
     let inside = long(SEQUENCE, "SQ", odd.len() as u32 + 8, &item(ITEM, odd.len() as u32, &odd));

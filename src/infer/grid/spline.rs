@@ -124,6 +124,9 @@ pub fn weights(part: f64) -> [f64; 4] {
 /// included.
 pub fn prefilter(line: &mut [f64], length: usize, lanes: usize, order: Order, ends: Ends) {
     let guard = ends.guard();
+    if length == 0 {
+        return;
+    }
     if length == 1 {
         let value: Vec<f64> = line[guard * lanes..(guard + 1) * lanes].to_vec();
         line.chunks_exact_mut(lanes).for_each(|index| index.copy_from_slice(&value));

@@ -314,7 +314,7 @@ fn window() -> Table {
             "precision",
             Shape::Words(vec!["single", "half"]),
             "`single`",
-            "how values are kept while windows are blended; `half`: each sum is rounded to half precision, as are the weights, the quotient and the mean over networks, each of which is blended by itself (nnU-Net)",
+            "how values are kept while windows are blended; `half`: each sum is rounded to half precision, as are the weights, the quotient and the mean over networks, each of which is blended by itself (nnU-Net); with `activate` `window`, and over several views, means are in single precision. Images that the networks give are rounded too",
         ),
     ];
     let rules = json!({"if": {"required": ["pad_value"]}, "then": {"required": ["pad"], "properties": {"pad": {"const": "constant"}}}});

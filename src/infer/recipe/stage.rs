@@ -136,6 +136,15 @@ impl Stage {
                 "let the network give one channel for each label, and set \"decision\": \"argmax\"",
             );
         }
+        if is_map && (self.window.half || self.output.half) {
+            let cure = "remove \"precision\"";
+            problems.add_with_cure(
+                output,
+                "\"precision\": \"half\" with a label map",
+                "label numbers as they are",
+                cure,
+            );
+        }
         let mirrored = self.window.mirror.iter().any(|mirrored| *mirrored);
         if mirrored && self.passes.len() > 1 {
             problems.add(window, "\"mirror\" with several views", "one view, or no mirroring");

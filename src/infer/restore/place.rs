@@ -51,7 +51,9 @@ pub(super) fn places(output: &Output, frame: &Frame, target: &VolumeGeometry) ->
         if let Back::Spline(Spline { aligned: true, .. }) = output.back {
             let sizes = (outputs, (whole.1 - whole.0).max(1) as usize);
             let step = spacing_mm(&resampled.from)[axis] / spacing_mm(&frame.geometry)[axis];
-            let places = positions.iter_mut().zip(&on_from[axis]);
+            // An axis that stayed as it was moves no sample, on the way there neither.
+            let stayed = sizes.0 == sizes.1 && (step - 1.0).abs() < 1e-6;
+            let places = positions.iter_mut().zip(&on_from[axis]).filter(|_| !stayed);
             places.for_each(|(position, output)| {
                 *position = whole.0 as f64 + aligned_position(*output, sizes, step, reversed[axis]);
             });

@@ -123,6 +123,9 @@ impl Whole {
 
     /// One channel on the part of the target that is reached.
     pub fn channel(&self, channel: usize) -> Array3<f32> {
+        if self.left.iter().any(Range::is_empty) || self.grid.contains(&0) {
+            return Array3::zeros([0, 1, 2].map(|axis: usize| self.reached[axis].len())); // A crop left padding alone.
+        }
         let mut grid = Array3::zeros(self.grid);
         if let Some(values) = &self.values {
             let place = [0, 1, 2].map(|axis| self.first[axis]..self.first[axis] + self.left[axis].len());
