@@ -455,6 +455,13 @@ mod tests {
             mean([alone(w3, 0.7), alone(w3, -2.9)]),
         ];
         assert_eq!(found, expected);
+        // One network: its quotients are the numbers that go on.
+        let mut alone_blend = Blend::new(&window, [&tiles[0], &tiles[1], &tiles[2]], false, false, 1);
+        let values = Array4::from_elem((1, 4, 1, 1), 1.1_f32);
+        alone_blend.add(0, values.view(), &[0..4, 0..1, 0..1], &[0..4, 0..1, 0..1]).expect("it fits");
+        let mut found = Vec::new();
+        alone_blend.finish(4, &mut |_, part| found.extend(part.iter().copied())).expect("within half");
+        assert_eq!(found, [w0, w1, w2, w3].map(|weight| alone(weight, 1.1)));
         let values = Array4::from_elem((1, 4, 1, 1), 1e6_f32);
         blend.add(0, values.view(), &[0..4, 0..1, 0..1], &[6..10, 0..1, 0..1]).expect("it fits");
         let told = blend.finish(10, &mut |_, _| {}).err().map(|error| error.to_string()).unwrap_or_default();
