@@ -13,6 +13,18 @@ fn root() -> &'static Path {
 }
 
 #[test]
+fn the_conformance_statement_says_what_is_negotiated() {
+    let written = fs::read_to_string(root().join("docs/conformance.md")).expect("the statement");
+    let made = config::conformance();
+    assert!(!made.contains("no table is named"), "docs/conformance.md asks for a table that is not there");
+    for table in ["services", "objects", "storage", "transfer syntaxes", "answers to storage", "rejections", "aborts"] {
+        assert!(made.contains(&format!("<!-- table: {table} -->")), "the statement lacks the table of {table}");
+    }
+    let cure = "run `cargo run -- check --reference conformance`, write it to docs/conformance.md and commit the file";
+    assert!(written == made, "docs/conformance.md is stale; {cure}");
+}
+
+#[test]
 fn the_reference_of_models_is_not_stale() {
     let written = fs::read_to_string(root().join("docs/models.md")).unwrap_or_default();
     let cure = "run `cargo run -- check --reference models > docs/models.md` and commit the file";

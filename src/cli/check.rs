@@ -15,10 +15,11 @@ use crate::tls::Clients;
 pub(super) struct CheckArgs {
     #[command(flatten)]
     pub(super) config: ConfigArgs,
-    /// Print a reference instead: of the configuration (docs/configuration.md), or of models (docs/models.md).
+    /// Print a document instead: the reference of the configuration (docs/configuration.md) or of models (docs/models.md),
+    /// or the DICOM conformance statement (docs/conformance.md).
     #[arg(
         long, conflicts_with = "config", value_name = "PART", num_args = 0..=1, default_missing_value = "configuration",
-        value_parser = ["configuration", "models"]
+        value_parser = ["configuration", "models", "conformance"]
     )]
     reference: Option<String>,
     /// Print the JSON Schema of one kind of file (schema/NAME.json) instead.
@@ -38,6 +39,7 @@ impl CheckArgs {
     pub(super) fn run(&self) -> anyhow::Result<u8> {
         let asked = match (&self.reference, &self.schema) {
             (Some(part), _) if part == "models" => Some(config::models_reference()),
+            (Some(part), _) if part == "conformance" => Some(config::conformance()),
             (Some(_), _) => Some(config::reference()),
             (None, Some(name)) => config::schema(name),
             (None, None) => None,

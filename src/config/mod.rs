@@ -4,6 +4,7 @@
 //! a [`Loader`] keeps the last good version of each file, for the life of the daemon.
 
 mod apply;
+mod conformance;
 mod dialect;
 mod gateway;
 mod loader;
@@ -23,6 +24,7 @@ use crate::document::{Node, Problem};
 use crate::job::DialectOf;
 use crate::pipeline::{Completeness, Mode, Model, Pipeline};
 
+pub use conformance::conformance;
 pub use gateway::{Gateway, Limits, WorkerSettings};
 pub use loader::Loader;
 pub use models_reference::{EXAMPLES, models_reference};

@@ -10,7 +10,8 @@ use thiserror::Error;
 
 use super::caller::{Caller, Origin, Rights, identify};
 use super::pdu::AbortReason;
-use super::{IMPLEMENTATION_VERSION_NAME, implementation_class_uid, syntaxes};
+use super::syntaxes::{self, WITHOUT_PIXELS};
+use super::{IMPLEMENTATION_VERSION_NAME, implementation_class_uid};
 use crate::assemble::DECODABLE;
 use crate::dicom::{AeTitle, Uid};
 use crate::limits::{PDU_BYTES_MAX, PRESENTATION_CONTEXTS_MAX};
@@ -98,6 +99,20 @@ pub enum Rejection {
 }
 
 impl Rejection {
+    /// Every rejection, for the conformance statement.
+    pub const ALL: [Rejection; 10] = [
+        Rejection::ApplicationContext,
+        Rejection::CallingAeTitle,
+        Rejection::CallingAddress,
+        Rejection::NoCertificate,
+        Rejection::CallingCertificate,
+        Rejection::CalledAeTitle,
+        Rejection::NoContext,
+        Rejection::ProtocolVersion,
+        Rejection::PeerLimit,
+        Rejection::LocalLimit,
+    ];
+
     /// Result, source and reason.
     pub fn numbers(self) -> (u8, u8, u8) {
         match self {
@@ -178,16 +193,16 @@ fn check_contexts(proposed: &[PresentationContextProposed]) -> Result<(), Refusa
 fn choose(proposed: &PresentationContextProposed, commits: bool) -> PresentationContextResult {
     let offered = |syntax: &str| proposed.transfer_syntaxes.iter().any(|offer| trim(offer) == syntax);
     let abstract_syntax = trim(&proposed.abstract_syntax);
-    let wanted =
-        if abstract_syntax == syntaxes::VERIFICATION || (abstract_syntax == syntaxes::STORAGE_COMMITMENT && commits) {
-            &[syntaxes::EXPLICIT_VR_LITTLE_ENDIAN, syntaxes::IMPLICIT_VR_LITTLE_ENDIAN]
-        } else if syntaxes::storage_name(abstract_syntax).is_some() {
-            DECODABLE
-        } else {
-            return result(proposed.id, PresentationContextResultReason::AbstractSyntaxNotSupported, None);
-        };
-    match wanted.iter().find(|syntax| offered(syntax)) {
-        Some(syntax) => result(proposed.id, PresentationContextResultReason::Acceptance, Some(syntax)),
+    let is_service = syntaxes::SERVICES.iter().any(|service| service.uid == abstract_syntax && service.scp.is_some());
+    let wanted = if is_service && (abstract_syntax != syntaxes::STORAGE_COMMITMENT || commits) {
+        WITHOUT_PIXELS
+    } else if syntaxes::storage_name(abstract_syntax).is_some() {
+        DECODABLE
+    } else {
+        return result(proposed.id, PresentationContextResultReason::AbstractSyntaxNotSupported, None);
+    };
+    match wanted.iter().find(|(syntax, _)| offered(syntax)) {
+        Some((syntax, _)) => result(proposed.id, PresentationContextResultReason::Acceptance, Some(syntax)),
         None => result(proposed.id, PresentationContextResultReason::TransferSyntaxesNotSupported, None),
     }
 }

@@ -54,6 +54,26 @@ pub enum AbortReason {
     InvalidParameter = 6,
 }
 
+impl AbortReason {
+    /// Every reason, for the conformance statement.
+    pub const ALL: [AbortReason; 4] = [
+        AbortReason::NotSpecified,
+        AbortReason::UnrecognizedPdu,
+        AbortReason::UnexpectedPdu,
+        AbortReason::InvalidParameter,
+    ];
+
+    /// When it is sent, for people.
+    pub fn meaning(self) -> &'static str {
+        match self {
+            AbortReason::NotSpecified => "the association was idle or too slow, or the gateway ends",
+            AbortReason::UnrecognizedPdu => "the PDU is of no known type",
+            AbortReason::UnexpectedPdu => "the PDU is none that may come now",
+            AbortReason::InvalidParameter => "the PDU, or what is in it, does not follow PS3.8 9.3",
+        }
+    }
+}
+
 /// Why bytes are not a PDU.
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum PduError {

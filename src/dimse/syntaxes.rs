@@ -16,6 +16,45 @@ pub const IMPLICIT_VR_LITTLE_ENDIAN: &str = "1.2.840.10008.1.2";
 /// Explicit VR Little Endian.
 pub const EXPLICIT_VR_LITTLE_ENDIAN: &str = "1.2.840.10008.1.2.1";
 
+/// The transfer syntaxes of services whose messages hold no pixels, with their names, in the order of preference.
+pub const WITHOUT_PIXELS: &[(&str, &str)] = &[
+    (EXPLICIT_VR_LITTLE_ENDIAN, "Explicit VR Little Endian"),
+    (IMPLICIT_VR_LITTLE_ENDIAN, "Implicit VR Little Endian"),
+];
+
+/// A service besides storage: who may use it here, and when we use that of others.
+#[derive(Clone, Copy, Debug)]
+pub struct Service {
+    pub uid: &'static str,
+    pub name: &'static str,
+    /// When we ask a peer for it, for people; `None` for never.
+    pub scu: Option<&'static str>,
+    /// Whom we offer it to, for people; `None` for nobody: its presentation contexts are refused.
+    pub scp: Option<&'static str>,
+}
+
+/// The services besides storage. What is offered here is accepted by [`super::negotiate`], and nothing else is.
+pub const SERVICES: &[Service] = &[
+    Service {
+        uid: VERIFICATION,
+        name: "Verification",
+        scu: Some("`contourd echo`, `contourd doctor`"),
+        scp: Some("every peer that is known"),
+    },
+    Service {
+        uid: STORAGE_COMMITMENT,
+        name: "Storage Commitment Push Model",
+        scu: Some("peers with `\"verify\": \"commitment\"`"),
+        scp: Some("peers that may `commit`; reports of peers with `\"verify\": \"commitment\"`"),
+    },
+    Service {
+        uid: STUDY_ROOT_FIND,
+        name: "Study Root Query/Retrieve Information Model - FIND",
+        scu: Some("peers with `\"verify\": \"find\"`"),
+        scp: None,
+    },
+];
+
 /// Storage SOP classes that are accepted: the images that pipelines read and the objects that accompany them.
 pub const STORAGE: &[(&str, &str)] = &[
     ("1.2.840.10008.5.1.4.1.1.2", "CT Image Storage"),

@@ -1,15 +1,31 @@
 //! What is made of a result besides the structure set, and which peer gets what; it writes none of it.
 
-use super::definition::parse_short_text;
+use super::definition::{Output, parse_short_text};
 use super::steps::{ArtefactRef, Step};
 use super::structure_set::STAMP;
 use crate::document::{Node, Problems};
 use crate::limits::SERIES_DESCRIPTION_LENGTH_MAX;
-use crate::output::{derived, seg};
+use crate::output::{capture, derived, document, registration, rtstruct, seg, sr};
 
 /// Kinds of outputs, in the words of a pipeline.
 pub const OUTPUT_KINDS: [&str; 7] =
     ["rtstruct", "seg", "registration", "derived_image", "sr", "pdf", "secondary_capture"];
+
+impl Output {
+    /// The SOP class of its objects, which a destination has to accept.
+    pub fn sop_class_uid(&self) -> &'static str {
+        match self {
+            Output::RtStruct(_) => rtstruct::SOP_CLASS_UID,
+            Output::Seg(SegOutput { kind: seg::Kind::Binary, .. }) => seg::SOP_CLASS_UID,
+            Output::Seg(SegOutput { kind: seg::Kind::LabelMap, .. }) => seg::LABEL_MAP_SOP_CLASS_UID,
+            Output::Registration(_) => registration::SOP_CLASS_UID,
+            Output::DerivedImage(image) => image.written_as.sop_class_uid(),
+            Output::Sr(_) => sr::SOP_CLASS_UID,
+            Output::Pdf(_) => document::SOP_CLASS_UID,
+            Output::SecondaryCapture(_) => capture::SOP_CLASS_UID,
+        }
+    }
+}
 
 /// A DICOM Segmentation of all structures.
 #[derive(Clone, Debug, PartialEq)]

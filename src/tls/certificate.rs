@@ -33,6 +33,12 @@ pub(super) fn validity(certificate: &CertificateDer<'_>) -> Option<(Timestamp, T
     Some((moment(validity.not_before)?, moment(validity.not_after)?))
 }
 
+/// Who vouches for it, as the certificate names it (RFC 4514); `None` when it cannot be read.
+pub(super) fn issuer(certificate: &CertificateDer<'_>) -> Option<String> {
+    let parsed = Certificate::from_der(certificate.as_ref()).ok()?;
+    Some(parsed.tbs_certificate.issuer.to_string())
+}
+
 /// Its DNS names and addresses, and the common name of its subject.
 pub(super) fn names(certificate: &CertificateDer<'_>) -> Vec<String> {
     let Ok(parsed) = Certificate::from_der(certificate.as_ref()) else { return Vec::new() };

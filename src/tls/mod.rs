@@ -9,21 +9,29 @@ mod certificate;
 mod client;
 mod explain;
 mod files;
+mod inspect;
 mod server;
 mod stream;
 
 use std::sync::{Arc, OnceLock};
 
 use rustls::crypto::CryptoProvider;
-use rustls::{SupportedProtocolVersion, version};
+use rustls::{SupportedCipherSuite, SupportedProtocolVersion, version};
 
 pub use client::{ClientTls, Trust};
 pub use explain::{explain, explain_handshake};
 pub use files::{Authorities, FileProblem, Identity};
+pub use inspect::{Agreed, Presented, inspect};
 pub use server::{Clients, Refused, ServerStream, ServerTls};
 pub use stream::Stream;
 
 const VERSIONS: [&SupportedProtocolVersion; 2] = [&version::TLS13, &version::TLS12];
+
+/// The cipher suites of both directions, in the order of preference, for the conformance statement.
+pub fn suites() -> Vec<String> {
+    let name = |suite: &SupportedCipherSuite| format!("{:?}", suite.suite());
+    provider().cipher_suites.iter().map(name).collect()
+}
 
 /// The cryptography of every connection, made once: X25519, P-256 and P-384; AES-GCM and ChaCha20-Poly1305.
 fn provider() -> Arc<CryptoProvider> {

@@ -158,7 +158,7 @@ fn header(class: &str, modality: &str, (bits, stored, signed): (u16, u16, u16)) 
 }
 
 /// The transfer syntaxes with codecs.
-const CODECS: [&str; 8] = ["5", "4.50", "4.57", "4.70", "4.80", "4.81", "4.90", "4.91"];
+const CODECS: [&str; 10] = ["5", "4.50", "4.57", "4.70", "4.80", "4.81", "4.90", "4.91", "4.51", "4.201"];
 
 /// A file whose one frame is this codestream; `described` says how the header describes it.
 pub fn encapsulated(codec: usize, described: u8, codestream: &[u8]) -> Vec<u8> {

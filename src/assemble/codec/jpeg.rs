@@ -1,6 +1,8 @@
-//! JPEG baseline and lossless (ISO/IEC 10918-1) by jpeg-decoder, behind a check of the frame header.
+//! JPEG baseline, extended and lossless (ISO/IEC 10918-1) behind a check of the frame header: by jpeg-decoder, and by
+//! oxiarc-jpeg where samples of 12 bits are coded with a DCT, which the first does not read.
 
 use jpeg_decoder::{Decoder, PixelFormat as Decoded};
+use oxiarc_jpeg::{DecodeLimits, DecodeOptions, Decoder as WideDecoder};
 
 use super::{Claim, DecodeError, Samples};
 use crate::assemble::plan::Decoding;
@@ -21,6 +23,29 @@ pub(super) fn decode(frame: &[u8], decoding: &Decoding) -> Result<Samples, Decod
         other => return Err(fail(format!("found {other:?}, expected one component"))),
     };
     Ok(Samples { values, precision: claim.precision, signed: false })
+}
+
+/// Baseline or extended (processes 2 and 4): 8 bits, or 12.
+pub(super) fn decode_extended(frame: &[u8], decoding: &Decoding) -> Result<Samples, DecodeError> {
+    let fail = |reason: String| DecodeError::Codestream { codec: CODEC, reason };
+    let claim = claim(frame).ok_or_else(|| fail("found no frame header".to_owned()))?;
+    if claim.precision <= 8 {
+        return decode(frame, decoding);
+    }
+    claim.check(CODEC, decoding)?;
+    let pixels = decoding.format.samples() as u64;
+    // The decoder holds whole blocks of 8 x 8, or of 16 x 16 where a component says that it is subsampled.
+    let held = (decoding.format.rows.next_multiple_of(16) * decoding.format.columns.next_multiple_of(16)) as u64;
+    // Progressive scans are none of these processes, and each is a pass over the whole image.
+    let limits = DecodeLimits {
+        max_scans: 4,
+        max_components: 1,
+        max_coefficient_bytes: 8 * held,
+        ..DecodeLimits::strict().with_max_pixels(pixels).with_max_output_bytes(8 * held)
+    };
+    let mut decoder = WideDecoder::with_options(frame, DecodeOptions { limits, ..DecodeOptions::raw() });
+    let values = decoder.decode_u16().map_err(|error| fail(error.to_string()))?;
+    Ok(Samples { values: values.into_iter().map(i32::from).collect(), precision: claim.precision, signed: false })
 }
 
 /// Size, components and precision from the first frame header (SOF, ISO/IEC 10918-1 B.2.2).

@@ -1,4 +1,5 @@
-//! JPEG 2000 (ISO/IEC 15444-1) by OpenJPEG in Rust, behind a check of the size marker.
+//! JPEG 2000 and its high-throughput block coder (ISO/IEC 15444-1 and 15444-15) by OpenJPEG in Rust, behind a check of
+//! the size marker.
 
 use jpeg2k::{DecodeParameters, Image};
 

@@ -28,6 +28,15 @@ pub enum As {
 impl As {
     /// Every one with its word.
     pub const ALL: [(&'static str, As); 3] = [("ct", As::Ct), ("mr", As::Mr), ("parametric_map", As::ParametricMap)];
+
+    /// The SOP class of the objects.
+    pub fn sop_class_uid(self) -> &'static str {
+        match self {
+            As::Ct => series::CT.sop_class_uid,
+            As::Mr => series::MR.sop_class_uid,
+            As::ParametricMap => map::SOP_CLASS_UID,
+        }
+    }
 }
 
 /// Everything that makes one derived image. It borrows images of a patient, so it derives no `Debug`.

@@ -10,7 +10,7 @@ use crate::output::object::{DataSet, SeriesOf, Uids, date_time, decimal, part10}
 
 /// What differs between the kinds.
 pub struct Kind {
-    sop_class_uid: &'static str,
+    pub(super) sop_class_uid: &'static str,
     modality: &'static str,
     /// What the values are.
     rescale_type: Option<&'static str>,
