@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Real associations between contourd and foreign programs: DCMTK and Orthanc, good and bad input (peers.py); the same by TLS
-# (tls.py, which needs openssl); DCMTK, Orthanc and pynetdicom, storage commitment and verified delivery (commitment.py).
+# (tls.py, which needs openssl); `contourd doctor` at DCMTK and Orthanc (doctor.py); DCMTK, Orthanc and pynetdicom, storage commitment and verified delivery (commitment.py).
 #
 #   integration/peers.sh [FOLDER...]     folders with CT series of your own, besides the synthetic one
 #
@@ -28,6 +28,7 @@ export PATH="$PATH:/usr/sbin"
 export PYTHONDONTWRITEBYTECODE=1
 python3 "$root/integration/peers.py" "$@"
 python3 "$root/integration/tls.py"
+python3 "$root/integration/doctor.py"
 # Storage commitment and C-FIND: DCMTK has only a part of them, so that pynetdicom stands beside it.
 venv=$root/target/peers-venv
 [ -x "$venv/bin/python" ] || python3 -m venv "$venv"

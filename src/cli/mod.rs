@@ -5,6 +5,7 @@ mod commitments;
 mod compare;
 mod demo;
 mod discover;
+mod doctor;
 mod dvh;
 mod echo;
 mod explain;
@@ -58,6 +59,7 @@ enum Command {
     Commitments(commitments::CommitmentsArgs),
     Compare(compare::CompareArgs),
     Demo(demo::DemoArgs),
+    Doctor(doctor::DoctorArgs),
     Dvh(dvh::DvhArgs),
     Echo(echo::EchoArgs),
     Explain(explain::ExplainArgs),
@@ -95,6 +97,7 @@ fn dispatch(command: Command) -> anyhow::Result<u8> {
         Command::Commitments(args) => args.run(),
         Command::Compare(args) => args.run(),
         Command::Demo(args) => args.run(),
+        Command::Doctor(args) => args.run(),
         Command::Dvh(args) => args.run(),
         Command::Echo(args) => args.run(),
         Command::Explain(args) => args.run(),

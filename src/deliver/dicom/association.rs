@@ -42,6 +42,7 @@ pub(super) struct Association<'a> {
     destination: &'a Destination,
     /// What was accepted, with its number.
     contexts: Vec<(u8, Offer)>,
+    pub(super) answer: Box<AssociationAC>,
     max_pdu: u32,
     next_message_id: u16,
 }
@@ -104,7 +105,7 @@ impl<'a> Association<'a> {
             Pdu::AssociateAccept(accept) => {
                 let contexts = accepted(&accept, numbered);
                 let max_pdu = peer_max_pdu(&accept.user_variables).min(SEND_PDU_BYTES_MAX);
-                Ok(Association { wire, destination, contexts, max_pdu, next_message_id: 1 })
+                Ok(Association { wire, destination, contexts, answer: accept, max_pdu, next_message_id: 1 })
             }
             Pdu::AssociateReject { result, source, reason } => {
                 Err(Failure::Rejected { permanent: result == 1, reason: rejection(source, reason) })

@@ -6,6 +6,7 @@ mod commitment;
 mod connect;
 mod find;
 mod object;
+mod survey;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -20,6 +21,7 @@ use association::{Association, Failure, Offer};
 pub use commitment::{Committed, commit, report};
 pub use find::{Shown, find};
 use object::Object;
+pub use survey::{Survey, presented, reach, resolve, shake, survey};
 
 /// A Storage SCP.
 #[derive(Clone, Debug, PartialEq, Eq)]
