@@ -112,6 +112,13 @@ pub const ELEMENTS_MAX: usize = 500_000;
 /// Longest header (all before the pixel data) from the network. Structure sets and enhanced images reach tens of megabytes.
 pub const HEADER_BYTES_MAX: u64 = 128 << 20;
 
+/// Longest element that a listener reads the value of; what it has to know of an instance has some bytes.
+pub const RECEIVED_ELEMENT_BYTES_MAX: usize = 32 << 10;
+
+/// Bytes of elements that a listener reads the values of, large ones left out before. Headers of images have some tens of
+/// thousands.
+pub const RECEIVED_HEADER_BYTES_MAX: usize = 256 << 10;
+
 /// Most elements and items in a file, which may be one of ours: 150 structures on 1,000 slices are 1.4 million.
 pub const FILE_ELEMENTS_MAX: usize = 8_000_000;
 
@@ -228,8 +235,14 @@ pub const QUIET_PEERS_MAX: usize = 1_024;
 pub const STORE_QUEUE_LENGTH: usize = 8;
 
 /// Memory in MiB of the headers that are checked at the same time, all associations together. A large one may take
-/// 215 MiB; an image takes 9, so that images of twenty-five senders are checked side by side.
+/// 190 MiB; an image takes 14, so that images of eighteen senders are checked side by side.
 pub const CHECKED_MIB_MAX: usize = 256;
+
+/// What an element or item takes in memory that was walked through, besides its bytes; the smallest has eight bytes.
+pub const SCANNED_ELEMENT_MEMORY_BYTES: u64 = 112;
+
+/// What a byte of a header may take in memory that is parsed: each second one may end a value, which becomes a string.
+pub const PARSED_BYTE_MEMORY_BYTES: u64 = 25;
 
 /// What an element or item of a parsed header takes in memory besides its bytes, about; the smallest has eight bytes.
 pub const ELEMENT_MEMORY_BYTES: u64 = 176;

@@ -19,12 +19,13 @@ pub(super) struct Parsed {
 }
 
 /// Parses the header in one go, and element by element where that fails: one broken private element must not cost
-/// an image. The bytes were approved by the scanner, so the parser's own lack of bounds does not matter. The element
-/// `apart` is passed over.
-pub(super) fn parse(scan: &Scan, syntax: Syntax, apart: Option<Tag>) -> Parsed {
-    let bytes = match scan.elements.iter().find(|element| Some(element.tag) == apart) {
-        Some(Element { whole, .. }) => Cow::Owned([&scan.header[..whole.start], &scan.header[whole.end..]].concat()),
-        None => Cow::Borrowed(scan.header.as_slice()),
+/// an image. The bytes were approved by the scanner, so the parser's own lack of bounds does not matter. Elements that
+/// are `apart` are passed over.
+pub(super) fn parse(scan: &Scan, syntax: Syntax, apart: impl Fn(&Element) -> bool) -> Parsed {
+    let wanted = || scan.elements.iter().filter(|element| !apart(element));
+    let bytes = match scan.elements.iter().any(&apart) {
+        true => Cow::Owned(wanted().map(|element| &scan.header[element.whole.clone()]).collect::<Vec<_>>().concat()),
+        false => Cow::Borrowed(scan.header.as_slice()),
     };
     if !scan.elements.iter().any(|element| element.unknown_inside || element.uneven_inside)
         && let Some(header) = parse_bytes(&bytes, syntax, SpecificCharacterSet::default())
@@ -33,7 +34,7 @@ pub(super) fn parse(scan: &Scan, syntax: Syntax, apart: Option<Tag>) -> Parsed {
     }
     let mut parsed = Parsed { header: InMemDicomObject::new_empty(), unread: Vec::new() };
     let mut character_set = SpecificCharacterSet::default();
-    for element in scan.elements.iter().filter(|element| Some(element.tag) != apart) {
+    for element in wanted() {
         if element.is_beyond_the_parser() {
             parsed.unread.push(element.tag);
             continue;

@@ -1,6 +1,7 @@
 //! One SOP instance: its identifiers, checked, and its header, parsed; pixel data stays where it is.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::io::Read;
 
 use dicom_core::{Tag, VR};
@@ -11,7 +12,7 @@ use thiserror::Error;
 
 use super::scan::{Bounds, Element, PixelData, Scan, ScanError, scan};
 use super::{SeriesKey, Syntax, Uid, UidError, header, part10};
-use crate::limits::ELEMENT_MEMORY_BYTES;
+use crate::limits::{ELEMENT_MEMORY_BYTES, RECEIVED_ELEMENT_BYTES_MAX, RECEIVED_HEADER_BYTES_MAX};
 
 /// One SOP instance without its pixels. Its data set was walked to the last byte and is complete.
 ///
@@ -64,7 +65,7 @@ impl Instance {
     /// [`InstanceError`]: the data set is incomplete or out of bounds, or one of the four UIDs is missing or illegal.
     pub fn read_part10(reader: impl Read) -> Result<Instance, InstanceError> {
         let file = part10::read_part10(reader)?;
-        Instance::from_scan(file.scan, file.transfer_syntax_uid, None)
+        Instance::from_scan(file.scan, file.transfer_syntax_uid, |_| false)
     }
 
     /// The same, but one top-level sequence stays out of the header: its items are parsed one by one, by
@@ -74,7 +75,7 @@ impl Instance {
     /// As [`Instance::read_part10`].
     pub fn read_part10_apart(reader: impl Read, apart: Tag) -> Result<Instance, InstanceError> {
         let file = part10::read_part10(reader)?;
-        Instance::from_scan(file.scan, file.transfer_syntax_uid, Some(apart))
+        Instance::from_scan(file.scan, file.transfer_syntax_uid, |element| element.tag == apart)
     }
 
     /// Reads an instance from a data set without file meta group, as it comes over the network, in the transfer
@@ -85,10 +86,40 @@ impl Instance {
     pub fn read_data_set(reader: impl Read, transfer_syntax_uid: &Uid) -> Result<Instance, InstanceError> {
         let syntax =
             Syntax::of(transfer_syntax_uid).ok_or_else(|| ScanError::TransferSyntax(transfer_syntax_uid.clone()))?;
-        Instance::from_scan(scan(reader, syntax, Bounds::RECEIVED)?, transfer_syntax_uid.clone(), None)
+        Instance::from_scan(scan(reader, syntax, Bounds::RECEIVED)?, transfer_syntax_uid.clone(), |_| false)
     }
 
-    fn from_scan(scan: Scan, transfer_syntax_uid: Uid, apart: Option<Tag>) -> Result<Instance, InstanceError> {
+    /// The same, of which what is large is walked through and forgotten: what a listener has to know of an instance is
+    /// small, and a text of some megabytes, each of whose values the parser makes a string of, is none of it. The header
+    /// lacks elements of more than [`RECEIVED_ELEMENT_BYTES_MAX`], and those for which [`RECEIVED_HEADER_BYTES_MAX`]
+    /// leaves no room; [`Instance::raw`] and [`Instance::item`] know nothing.
+    ///
+    /// # Errors
+    /// As [`Instance::read_part10`].
+    pub fn read_received(reader: impl Read, transfer_syntax_uid: &Uid) -> Result<Instance, InstanceError> {
+        let syntax =
+            Syntax::of(transfer_syntax_uid).ok_or_else(|| ScanError::TransferSyntax(transfer_syntax_uid.clone()))?;
+        let scan = scan(reader, syntax, Bounds::RECEIVED)?;
+        let mut room = RECEIVED_HEADER_BYTES_MAX;
+        let takes = |element: &&Element| {
+            let taken = element.whole.len() <= RECEIVED_ELEMENT_BYTES_MAX.min(room);
+            room -= if taken { element.whole.len() } else { 0 };
+            taken
+        };
+        let kept: HashSet<usize> = scan.elements.iter().filter(takes).map(|element| element.whole.start).collect();
+        let apart = |element: &Element| !kept.contains(&element.whole.start);
+        let mut instance = Instance::from_scan(scan, transfer_syntax_uid.clone(), apart)?;
+        instance.bytes = Vec::new();
+        instance.elements.retain(|element| kept.contains(&element.whole.start));
+        instance.elements.shrink_to_fit();
+        Ok(instance)
+    }
+
+    fn from_scan(
+        scan: Scan,
+        transfer_syntax_uid: Uid,
+        apart: impl Fn(&Element) -> bool,
+    ) -> Result<Instance, InstanceError> {
         if let Some(tag) = duplicate(&scan.elements) {
             return Err(InstanceError::Duplicate { tag });
         }
@@ -236,4 +267,50 @@ fn duplicate(elements: &[Element]) -> Option<Tag> {
         elements.iter().map(|element| element.tag).filter(|tag| tag.group() % 2 == 0).collect();
     standard.sort_unstable();
     standard.windows(2).find(|pair| pair[0] == pair[1]).map(|pair| pair[0])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dicom::build::{long, text};
+    use crate::dicom::syntax::EXPLICIT_LITTLE;
+
+    /// What a listener reads of a data set with these elements between its study and its position.
+    fn received(between: &[Vec<u8>]) -> Instance {
+        let data_set = [
+            text(tags::SOP_CLASS_UID, "UI", "1.2.840.10008.5.1.4.1.1.2"),
+            text(tags::SOP_INSTANCE_UID, "UI", "1.2.3.4"),
+            between.concat(),
+            text(tags::STUDY_INSTANCE_UID, "UI", "1.2.3"),
+            text(tags::SERIES_INSTANCE_UID, "UI", "1.2.3.1"),
+            text(tags::IMAGE_POSITION_PATIENT, "DS", "1\\2\\3"),
+        ];
+        let syntax = EXPLICIT_LITTLE.parse().expect("a UID");
+        Instance::read_received(data_set.concat().as_slice(), &syntax).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    #[test]
+    fn a_listener_makes_no_strings_of_a_large_text() {
+        let many = b"\\ ".repeat(4 << 20);
+        let instance = received(&[long(Tag(0x0009, 0x1001), "UT", many.len() as u32, &many)]);
+        assert!(instance.header.get(Tag(0x0009, 0x1001)).is_none());
+        assert_eq!(instance.f64s(tags::IMAGE_POSITION_PATIENT), Some(vec![1.0, 2.0, 3.0]), "what comes after is read");
+        assert!(instance.bytes.is_empty() && instance.elements.len() == 5);
+    }
+
+    #[test]
+    fn a_listener_reads_no_more_than_has_room() {
+        let full = RECEIVED_ELEMENT_BYTES_MAX - 12;
+        let some = |element| long(Tag(0x0009, element), "UT", full as u32, &b"\\ ".repeat(full / 2));
+        let count = (RECEIVED_HEADER_BYTES_MAX / RECEIVED_ELEMENT_BYTES_MAX) as u16;
+        let instance = received(&(0..4 * count).map(|index| some(0x1000 + index)).collect::<Vec<_>>());
+        let read = instance.header.iter().filter(|element| element.header().tag.group() == 0x0009).count();
+        assert_eq!(
+            read,
+            usize::from(count) - 1,
+            "the UIDs before them took some room, and the rest is left to the position"
+        );
+        assert!(instance.f64s(tags::IMAGE_POSITION_PATIENT).is_some());
+        assert_eq!(instance.series_key().series_instance_uid.as_str(), "1.2.3.1");
+    }
 }

@@ -12,8 +12,8 @@ use crate::dicom::scan::ScanError;
 use crate::dicom::{Instance, InstanceError, Syntax, Uid};
 use crate::dimse::Outcome;
 use crate::limits::{
-    CHECKED_MIB_MAX, ELEMENT_MEMORY_BYTES, ELEMENTS_MAX, FRAGMENTS_COLLECTED_BYTES, HEADER_BYTES_MAX,
-    STORE_QUEUE_LENGTH,
+    CHECKED_MIB_MAX, ELEMENTS_MAX, FRAGMENTS_COLLECTED_BYTES, HEADER_BYTES_MAX, PARSED_BYTE_MEMORY_BYTES,
+    RECEIVED_HEADER_BYTES_MAX, SCANNED_ELEMENT_MEMORY_BYTES, STORE_QUEUE_LENGTH,
 };
 use crate::spool::{Commit, Incoming, Meta, Spool, SpoolError};
 
@@ -108,11 +108,13 @@ impl From<SpoolError> for Finished {
     }
 }
 
-/// The memory in MiB that checking a data set may take: its header as bytes, in a buffer that grows by doubling, and its
-/// elements as values. How much of the data set is header is not known before.
+/// The memory in MiB that checking a data set may take: its header as bytes, in a buffer that grows by doubling, where its
+/// elements lie, and the values that are read. How much of the data set is header is not known before.
 fn check_mib(size_bytes: u64, is_deflated: bool) -> u32 {
     let (bytes, elements) = if is_deflated { (u64::MAX, u64::MAX) } else { (size_bytes, size_bytes / 8) };
-    let memory = bytes.min(HEADER_BYTES_MAX) + elements.min(ELEMENTS_MAX as u64) * ELEMENT_MEMORY_BYTES;
+    let memory = bytes.min(HEADER_BYTES_MAX)
+        + elements.min(ELEMENTS_MAX as u64) * SCANNED_ELEMENT_MEMORY_BYTES
+        + bytes.min(RECEIVED_HEADER_BYTES_MAX as u64) * PARSED_BYTE_MEMORY_BYTES;
     u32::try_from((memory >> 20) + 1).unwrap_or(u32::MAX).min(CHECKED_MIB_MAX as u32)
 }
 
@@ -151,7 +153,7 @@ fn try_write(spool: &Arc<Spool>, meta: Meta, mut chunks: mpsc::Receiver<Chunk>) 
 
 /// Reads the data set through and compares it with the command (PS3.4 B.2.3: A900).
 fn check(incoming: &mut Incoming, meta: &Meta) -> Result<Instance, Finished> {
-    let instance = Instance::read_data_set(incoming.read_back()?, &meta.transfer_syntax_uid)
+    let instance = Instance::read_received(incoming.read_back()?, &meta.transfer_syntax_uid)
         .map_err(|error| Finished::refused(outcome_of(&error), error.to_string()))?;
     // Readers of the stored file would take a second file meta group for the first.
     if instance.vr(Tag(0x0002, 0x0010)).is_some() {

@@ -177,7 +177,7 @@ fn unknown_of_undefined_length_within_a_sequence_never_reaches_the_parser() {
     let found = scan(bytes.as_slice(), EXPLICIT, Bounds::RECEIVED).unwrap_or_else(|error| panic!("{error}"));
     let beyond: Vec<bool> = found.elements.iter().map(|element| element.is_beyond_the_parser()).collect();
     assert_eq!(beyond, [true, false]);
-    let parsed = crate::dicom::header::parse(&found, EXPLICIT, None);
+    let parsed = crate::dicom::header::parse(&found, EXPLICIT, |_| false);
     assert_eq!(parsed.unread, [SEQUENCE]);
     assert_eq!(parsed.header.iter().count(), 1, "the rest is read");
 }
@@ -191,7 +191,7 @@ fn numbers_of_uneven_length_are_marked_wherever_they_stand() {
     let marked: Vec<bool> = found.elements.iter().map(|element| element.uneven_inside).collect();
     assert_eq!(marked, [true, false, true]);
     // The parser would take what follows for an element of 4 GiB.
-    let parsed = crate::dicom::header::parse(&found, EXPLICIT, None);
+    let parsed = crate::dicom::header::parse(&found, EXPLICIT, |_| false);
     assert_eq!(parsed.unread, [SEQUENCE, Tag(0x0028, 0x1199)]);
     assert!(parsed.header.get(NAME).is_some());
 }
