@@ -323,6 +323,23 @@ fn phases(numbers: &[&'static str]) -> Vec<Slice> {
 }
 
 #[test]
+fn a_phase_that_ends_before_the_others_says_so() {
+    let warned = |slices: &[Slice]| {
+        let found = volumes(&instances(&files(slices)), Allowed::default()).unwrap_or_else(|_| panic!("volumes"));
+        let short = |volume: &VolumeOf| {
+            let warnings = volume.plan.as_ref().map(|plan| plan.warnings.clone()).unwrap_or_default();
+            warnings.iter().any(|warning| warning.rule == "series.short_phase" && warning.found == "4 slices of 5")
+        };
+        found.iter().map(|volume| (volume.label.clone(), short(volume))).collect::<Vec<_>>()
+    };
+    let mut slices = phases(&["9", "10"]);
+    let named = |short| vec![("Temporal Position 9".to_owned(), short), ("Temporal Position 10".to_owned(), false)];
+    assert_eq!(warned(&slices), named(false));
+    slices.retain(|slice| slice.temporal != "9" || slice.position[2] < 12.0);
+    assert_eq!(warned(&slices), named(true));
+}
+
+#[test]
 fn phases_of_one_series_are_a_volume_each() {
     let mut slices = phases(&["10", "9"]);
     slices.reverse();

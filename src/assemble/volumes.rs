@@ -350,14 +350,29 @@ fn told(whole: &Series, kept: Vec<Sorted>, aside: &[Sorted]) -> Vec<VolumeOf> {
             names.push(part.phase.clone());
         }
         let label = if alone { ONE_STACK.to_owned() } else { names.join(", ") };
+        let short = short_phase(whole, &part);
         let plan = part.plan.map(|mut plan| {
-            plan.warnings.extend(note.clone());
+            plan.warnings.extend(note.iter().cloned().chain(short));
             plan
         });
         let (instances, frames) = members(whole.instances, &part.frames);
         told.push(VolumeOf { label, instances, frames, plan });
     }
     told
+}
+
+/// A phase that has slices at fewer places than all phases of its stack together: its ends may not have come.
+fn short_phase(whole: &Series, part: &Sorted) -> Option<Finding> {
+    let (found, most) = (part.positions, part.positions_of_stack);
+    (!part.phase.is_empty() && found < most).then(|| Finding {
+        rule: "series.short_phase",
+        what: "a phase has fewer slices than the phases of its stack have together",
+        at: vec![whole.instances[part.frames[0].instance].sop_instance_uid.clone()],
+        more: 0,
+        found: format!("{found} slices of {most}"),
+        expected: "every phase with slices at all places of the stack",
+        cure: "look at both ends of the stack; what ends there is cut off. If slices are missing, send them",
+    })
 }
 
 /// The instances of frames, and for multi-frame images which of their frames, where it is not all.
