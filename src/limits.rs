@@ -154,6 +154,9 @@ pub const PRESENTATION_CONTEXTS_MAX: usize = 128;
 /// Most empty fragments or P-DATA-TF in one association; the standard allows them, no sender needs many.
 pub const EMPTY_FRAGMENTS_MAX: u32 = 10_000;
 
+/// Slowest that a message may come, over the time that the peer is waited for: a slice of a CT in nine minutes.
+pub const MESSAGE_BYTES_PER_S_MIN: u64 = 1_000;
+
 const _: () = assert!(COMMAND_BYTES_MAX as u32 <= PDU_BYTES_MAX);
 const _: () = assert!(PENDING_CONNECTIONS_MAX as u64 * ASSOCIATE_BYTES_MAX as u64 <= 160 << 20);
 

@@ -208,6 +208,11 @@ impl Pdvs {
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
+
+    /// Bytes of all values, with their heads.
+    pub fn size_bytes(&self) -> usize {
+        self.0.len()
+    }
 }
 
 /// The bytes of a PDU without data.

@@ -16,6 +16,7 @@ pub use commitment::{Back, CommitmentAsked, ReportReceived};
 use commitment::{Collecting, Kind, Reports};
 
 use super::connections::{Slot, Ticket};
+use super::pace::Pace;
 use super::store::{Finished, Sink};
 use super::{Notice, Policy, Shared, StoredInstance};
 use crate::dicom::SeriesKey;
@@ -261,7 +262,9 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Association<'a, S> {
 
     async fn converse(&mut self) -> Result<End, End> {
         let mut killed = self.shared.killed.clone();
+        let mut pace = Pace::default();
         loop {
+            let asked = Instant::now();
             let between_messages = !self.reassembly.in_message() && !self.reports.is_waiting();
             let next = tokio::select! {
                 pdu = self.wire.read(self.policy.idle) => Ok(pdu.map_err(gone)?),
@@ -279,6 +282,10 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Association<'a, S> {
             };
             match pdu {
                 Pdu::Data(values) => {
+                    pace.came(asked.elapsed(), values.size_bytes());
+                    if let Some(why) = pace.too_slow(self.policy.idle) {
+                        return Err(End::Abort(AbortReason::NotSpecified, why));
+                    }
                     if values.is_empty() {
                         self.reassembly.count_empty().map_err(|error| abort_for_message(&error))?;
                     }
@@ -295,7 +302,10 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Association<'a, S> {
                                 self.command(context_id, set, command).await?;
                             }
                             Some(Part::Data { bytes, is_last }) => self.data(bytes, is_last).await?,
-                            None => {}
+                            None => continue,
+                        }
+                        if !self.reassembly.in_message() {
+                            pace.ended();
                         }
                     }
                 }

@@ -3,6 +3,7 @@
 
 mod association;
 mod connections;
+mod pace;
 mod quiet;
 mod store;
 mod tls;

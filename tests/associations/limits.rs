@@ -42,6 +42,21 @@ fn aborts_associations_that_fall_silent() {
 }
 
 #[test]
+fn aborts_associations_whose_message_comes_a_byte_at_a_time() {
+    let gateway = Gateway::with(0, |policy| policy.idle = Duration::from_millis(300));
+    let mut slow = Peer::associated(&gateway);
+    slow.send(&pdata(&[pdv(CT_CONTEXT, 3, &store_command(CT, "1.2.3.4.5"))]));
+    let began = std::time::Instant::now();
+    // Each PDU comes in time, and none of them gets anywhere; a peer that is cut off may find its connection closed.
+    while began.elapsed() < Duration::from_millis(1_500) {
+        slow.send(&pdata(&[pdv(CT_CONTEXT, 0, b"x")]));
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    assert_eq!(slow.answer(), Answer::Aborted(2, 0));
+    gateway.holds(0);
+}
+
+#[test]
 fn rejects_for_now_beyond_the_number_of_associations() {
     let gateway = Gateway::with(0, |policy| policy.associations_per_caller_max = 3);
     let open: Vec<Peer> = (0..3).map(|_| Peer::associated(&gateway)).collect();
