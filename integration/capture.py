@@ -23,7 +23,7 @@ import peers
 import synthetic
 from peers import Gateway, check, free_port, run, start, stop, wait_for, wait_port
 
-FIELDS = ["tcp.stream", "tcp.srcport", "tcp.dstport", "dicom.pdu.type", "dicom.assoc.ae.calling", "dicom.assoc.ae.called",
+FIELDS = ["tcp.stream", "tcp.srcport", "tcp.dstport", "dicom.pdu.type", "dicom.pdu.len", "dicom.assoc.ae.calling", "dicom.assoc.ae.called",
           "dicom.assoc.reject.result", "dicom.assoc.reject.source", "dicom.assoc.reject.reason", "dicom.assoc.abort.source",
           "dicom.assoc.abort.reason", "dicom.pctx.result", "dicom.pctx.xfer.syntax", "dicom.max_pdu_len", "dicom.actx",
           "dicom.userinfo.version", "dicom.userinfo.rolesel.scurole", "dicom.userinfo.rolesel.scprole", "_ws.malformed",
@@ -76,10 +76,16 @@ class Conversation:
         self.to_node = int(first["tcp.dstport"][0]) == node
         self.ports = int(first["tcp.srcport"][0]), int(first["tcp.dstport"][0])
         caller, self.pdus, self.info, self.frames = first["tcp.srcport"], [], [], frames
+        # The longest P-DATA-TF that was sent each way, and what each side takes.
+        self.longest, self.takes = {">": 0, "<": 0}, {}
         for frame in frames:
             way = ">" if frame["tcp.srcport"] == caller else "<"
             self.info.append(frame["_ws.col.Info"][0] if frame["_ws.col.Info"] else "")
-            for kind in frame["dicom.pdu.type"]:
+            for length in frame["dicom.max_pdu_len"]:
+                self.takes[way] = int(length.split(" ")[0]) or 1 << 32
+            for kind, length in zip(frame["dicom.pdu.type"], frame["dicom.pdu.len"]):
+                if int(kind, 0) == 4:
+                    self.longest[way] = max(self.longest[way], int(length))
                 pdu = way + KINDS.get(int(kind, 0), kind)
                 # How a message is cut into PDUs is no matter here.
                 if not (pdu.endswith("DATA") and self.pdus and self.pdus[-1] == pdu):
@@ -232,6 +238,11 @@ def wire(frames, node, raw, ports):
     ours = [frame for talk in talks for frame in talk.frames]
     expert = collections.Counter(m for frame in ours if frame["dicom.pdu.type"] for m in frame["_ws.expert.message"])
     print("          what its experts note: " + ", ".join(f"{text} ({count})" for text, count in expert.most_common(8)))
+    accepted = [talk for talk in talks if len(talk.takes) == 2]
+    other = {">": "<", "<": ">"}
+    beyond = [(talk.title, talk.longest, talk.takes) for talk in accepted for way in other if talk.longest[way] > talk.takes[other[way]]]
+    sent = [(talk.longest["<" if talk.to_node else ">"], talk.takes[">" if talk.to_node else "<"]) for talk in accepted]
+    check(not beyond, f"no P-DATA-TF is longer than the other side takes: ours have up to {max(sent)[0]} bytes of {max(sent)[1]} {beyond[:2]}")
     of = collections.defaultdict(list)
     for talk in talks:
         if talk.to_node and talk.title:
