@@ -310,4 +310,5 @@ def main():
     sys.exit(bool(peers.failures))
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -110,7 +110,7 @@ class Gateway:
         return run(CONTOURD, *words, "--config", self.folder)
 
     def jobs(self):
-        code, text = self.command("jobs", "--json")
+        code, text = self.command("jobs", "--json", "--last", 1000)
         try:
             return json.loads(text[text.index("{"):])
         except ValueError:

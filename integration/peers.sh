@@ -1,9 +1,13 @@
 #!/usr/bin/env bash
-# Real associations between contourd and foreign programs: DCMTK and Orthanc, good and bad input (peers.py); the same by TLS
-# (tls.py, which needs openssl); `contourd doctor` at DCMTK and Orthanc (doctor.py); DCMTK, Orthanc and pynetdicom, storage commitment and verified delivery (commitment.py).
+# contourd and foreign programs, which are started here on free ports of loopback:
+#   peers.py       DCMTK and Orthanc, good and bad input        tls.py        the same by TLS (openssl)
+#   doctor.py      `contourd doctor` at DCMTK and Orthanc       commitment.py storage commitment and verified delivery
+#   exchange.py    many peers, archives that C-MOVE studies here, and peers that break rules
+#   capture.py     all of it as Wireshark sees it               syntaxes.py   each transfer syntax with its pixels
 #
-#   integration/peers.sh [FOLDER...]     folders with CT series of your own, besides the synthetic one
+#   integration/peers.sh [--all] [FOLDER...]     folders with CT series of your own, besides the synthetic one
 #
+# --all: each kind of image in each transfer syntax, some minutes more.
 # It takes target/release/contourd, or the program that CONTOURD names. Peers come from Debian's packages.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
@@ -14,18 +18,26 @@ command -v dciodvfy >/dev/null || missing+=(dicom3tools)
 command -v openssl >/dev/null || missing+=(openssl)
 python3 -c 'import ensurepip' 2>/dev/null || missing+=(python3-venv)
 command -v Orthanc >/dev/null || [ -x /usr/sbin/Orthanc ] || missing+=(orthanc)
-if [ ${#missing[@]} -gt 0 ]; then
-    as_root=()
+install() {
+    local as_root=()
     [ "$(id -u)" = 0 ] || as_root=(sudo)
-    "${as_root[@]}" apt-get update -qq
-    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}"
-fi
+    "${as_root[@]}" apt-get update -qq &&
+        "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@"
+}
+[ ${#missing[@]} = 0 ] || install "${missing[@]}"
+# Without it capture.py says that it is skipped.
+command -v tshark >/dev/null || install tshark >/dev/null || true
 export CONTOURD="${CONTOURD:-$root/target/release/contourd}"
 export ORT_DYLIB_PATH="${ORT_DYLIB_PATH:-$root/.runtime/libonnxruntime.so}"
 # DCMTK waits for acknowledgements of TCP else, which makes it twenty times slower on loopback.
 export TCP_NODELAY=1
 export PATH="$PATH:/usr/sbin"
 export PYTHONDONTWRITEBYTECODE=1
+everything=()
+if [ "${1:-}" = --all ]; then
+    everything=(--all)
+    shift
+fi
 python3 "$root/integration/peers.py" "$@"
 python3 "$root/integration/tls.py"
 python3 "$root/integration/doctor.py"
@@ -33,7 +45,16 @@ python3 "$root/integration/doctor.py"
 venv=$root/target/peers-venv
 [ -x "$venv/bin/python" ] || python3 -m venv "$venv"
 if ! "$venv/bin/pip" install --quiet --disable-pip-version-check pynetdicom==3.0.4 pydicom==3.0.2; then
-    echo "skipped: storage commitment and verified delivery, because pynetdicom cannot be installed here"
+    echo "skipped: storage commitment, verified delivery, exchange, capture and transfer syntaxes, because pynetdicom cannot be installed here"
     exit 0
 fi
-exec "$venv/bin/python" "$root/integration/commitment.py"
+failed=0
+for script in commitment exchange capture; do
+    "$venv/bin/python" "$root/integration/$script.py" || failed=1
+done
+if "$venv/bin/pip" install --quiet --disable-pip-version-check --only-binary :all: -r "$root/integration/requirements.txt"; then
+    "$venv/bin/python" "$root/integration/syntaxes.py" "${everything[@]}" || failed=1
+else
+    echo "skipped: transfer syntaxes, because the encoders of integration/requirements.txt cannot be installed here"
+fi
+exit "$failed"

@@ -3,16 +3,20 @@
 
 contourd and Orthanc answer when an instance would survive a power cut; storescp and pynetdicom do not sync at all, so a
 ratio of 1 is not owed. "no fsync" is the same server without its syncs. Only ratios of one run mean anything: the
-absolute figures are those of the machine and of its load. Memory is the sum of the peaks of a server's processes.
+absolute figures are those of the machine and of its load, which is printed. A ratio is taken within each round, where all
+servers had the same weather, and its median is given with the interval that holds it in 95 of 100 runs (order statistics;
+under six rounds the whole range, which holds it less often). Memory is the sum of the peaks of a server's processes.
 
 Needs: a contourd binary, DCMTK (storescp, storescu); Orthanc, pynetdicom and eatmydata where they are there. Usage:
-    receive.py [--contourd target/release/contourd] [--rounds 5] [--instances 200] [--associations 1,4,16] [--folder DIR]
+    receive.py [--contourd target/release/contourd] [--rounds 9] [--instances 200] [--associations 1,4,16] [--folder DIR]
+    receive.py --instructions 40      counts instructions of the servers under valgrind, which no load changes
 `--instances` is the sum over all associations of a measurement.
 """
 
 import argparse
 import importlib.util
 import json
+import math
 import os
 import shutil
 import socket
@@ -141,8 +145,8 @@ def servers(contourd):
     return found
 
 
-def wait_for(port):
-    for _ in range(200):
+def wait_for(port, patience_s):
+    for _ in range(20 * patience_s):
         try:
             socket.create_connection(("127.0.0.1", port), 1).close()
             return
@@ -171,7 +175,7 @@ def processor_seconds(pid):
     return sum(int(field) for field in fields[11:15]) / os.sysconf("SC_CLK_TCK")
 
 
-def measure(command, folders, work):
+def measure(command, folders, work, patience_s=10):
     """Seconds from the start of the senders to the end of the last, and the server's processor seconds and peak memory."""
     port, target = free_port(), Path(tempfile.mkdtemp(dir=work))
     # Without TCP_NODELAY a DCMTK peer waits 40 ms for each acknowledgement, and the clock measures that alone.
@@ -179,7 +183,7 @@ def measure(command, folders, work):
     words = command(target, port)
     server = subprocess.Popen(words, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        wait_for(port)
+        wait_for(port, patience_s)
         before = files_in(target)
         os.sync()
         used = sum(processor_seconds(pid) for pid in family(server.pid))
@@ -207,34 +211,96 @@ def files_in(folder):
     return sum(1 for path in folder.rglob("*") if path.is_file() and path.stat().st_size > SIDE * SIDE * 2)
 
 
+def machine(contourd):
+    """What the figures are of: processors, load, date and program."""
+    models = [line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
+    version = subprocess.run([contourd, "--version"], capture_output=True, text=True).stdout.strip()
+    size = Path(contourd).stat().st_size >> 20
+    return (f"{time.strftime('%Y-%m-%d %H:%M')}, {os.cpu_count()} processors ({models[0] if models else 'unknown'}), load "
+            f"{os.getloadavg()[0]:.1f}, {version} of {size} MiB")
+
+
+def interval(values):
+    """The order statistics between which the median of all runs lies with a probability of 95 %; the range where that is less."""
+    ordered, below, skipped = sorted(values), 0.0, 0
+    for k in range(len(ordered) // 2):
+        below += math.comb(len(ordered), k) / 2 ** len(ordered)
+        if below > 0.025:
+            break
+        skipped = k
+    return ordered[skipped], ordered[-1 - skipped]
+
+
+def bench(commands, associations, options, work):
+    """Each server once in each round; figures are printed for each, and ratios to those that are there."""
+    folders = make_series(work / "series", associations, options.instances)
+    count = sum(len(list(folder.iterdir())) for folder in folders)
+    found = {name: [] for name in commands}
+    for round_number in range(options.rounds + 1):
+        # In turns, and each time in another order, so that nobody always runs after the same one.
+        names = list(commands)
+        shift = round_number % len(names)
+        names = names[shift:] + names[:shift]
+        for name in names if round_number % 2 else names[::-1]:
+            run = measure(commands[name], folders, work)
+            # The first round fills caches, and does not count.
+            if round_number:
+                found[name].append(run)
+    print(f"\n{associations} associations, {count} instances, {options.rounds} rounds, load {os.getloadavg()[0]:.1f}")
+    references = [name for name in ("Orthanc", "storescp") if name in found]
+    head = "".join(f" {'time / ' + name:>26} {'CPU / ' + name:>14}" for name in references)
+    print(f"{'server':<18} {'images/s':>9} {'range':>12} {'CPU s / 1,000':>14} {'peak MB':>8}{head}")
+    for name, runs in found.items():
+        times, used, peaks = zip(*runs)
+        spread = f"{count / max(times):.0f}..{count / min(times):.0f}"
+        line = f"{name:<18} {count / statistics.median(times):>9.0f} {spread:>12} {statistics.median(used) * 1000 / count:>14.2f} {max(peaks):>8.0f}"
+        for reference in references:
+            ratios = [ours[0] / theirs[0] for ours, theirs in zip(runs, found[reference])]
+            processor = [ours[1] / max(theirs[1], 0.01) for ours, theirs in zip(runs, found[reference])]
+            low, high = interval(ratios)
+            line += f" {f'{statistics.median(ratios):.2f} ({low:.2f} to {high:.2f})':>26} {statistics.median(processor):>14.2f}"
+        print(line, flush=True)
+    shutil.rmtree(work / "series")
+
+
+def count_instructions(commands, instances, work):
+    """Instructions in user space for each instance, by the difference of two runs: what starting takes falls out."""
+    if not shutil.which("valgrind"):
+        return print("skipped: valgrind is not here")
+    print(f"\n{'server':<18} {'million instructions / instance':>32}")
+    series = {many: make_series(work / f"series-{many}", 1, many) for many in (instances // 2, instances)}
+    for name, command in commands.items():
+        if "fork" in name or "no fsync" in name or name == "pynetdicom":
+            continue
+        taken = {}
+        for many, folders in series.items():
+            out = work / f"callgrind-{many}"
+            under = lambda folder, port: ["valgrind", "--tool=callgrind", f"--callgrind-out-file={out}", *command(folder, port)]
+            measure(under, folders, work, patience_s=120)
+            taken[many] = sum(int(line.split()[1]) for line in out.read_text().splitlines() if line.startswith(("summary:", "totals:")))
+        few, many = sorted(taken)
+        print(f"{name:<18} {(taken[many] - taken[few]) / (many - few) / 1e6:>32.2f}", flush=True)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--contourd", default="target/release/contourd")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--instances", type=int, default=200)
     parser.add_argument("--associations", default="1,4,16")
     parser.add_argument("--folder", help="a folder on the disk to be measured; a temporary one by default")
+    parser.add_argument("--instructions", type=int, metavar="COUNT", help="count them for so many instances, and time nothing")
     options = parser.parse_args()
+    if shutil.which("Orthanc") is None and Path("/usr/sbin/Orthanc").exists():
+        os.environ["PATH"] += ":/usr/sbin"
+    print(machine(options.contourd))
     work = Path(tempfile.mkdtemp(prefix="contourd-bench-", dir=options.folder))
     try:
         commands = servers(options.contourd)
-        print(f"{'associations':>12} {'server':<18} {'images/s':>9} {'range':>15} {'CPU s / 1,000':>14} {'peak MB':>8} {'time / storescp':>16}")
+        if options.instructions:
+            return count_instructions(commands, options.instructions, work)
         for associations in (int(word) for word in options.associations.split(",")):
-            folders = make_series(work / "series", associations, options.instances)
-            count = sum(len(list(folder.iterdir())) for folder in folders)
-            found = {name: [] for name in commands}
-            for round_number in range(options.rounds):
-                # In turns, and each time in another order, so that nobody always runs after the same one.
-                names = list(commands)
-                shift = round_number % len(names)
-                for name in names[shift:] + names[:shift]:
-                    found[name].append(measure(commands[name], folders, work))
-            reference = statistics.median(seconds for seconds, _, _ in found["storescp"])
-            for name, runs in found.items():
-                times, used, peaks = zip(*runs)
-                median, processor = statistics.median(times), statistics.median(used) * 1000 / count
-                spread = f"{count / max(times):.0f}..{count / min(times):.0f}"
-                print(f"{associations:>12} {name:<18} {count / median:>9.0f} {spread:>15} {processor:>14.2f} {max(peaks):>8.0f} {median / reference:>16.2f}", flush=True)
+            bench(commands, associations, options, work)
     finally:
         shutil.rmtree(work)
 
