@@ -14,6 +14,7 @@ mod resolve;
 mod schema;
 mod tls;
 mod watch;
+mod ways_in;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -31,6 +32,7 @@ pub use reference::reference;
 pub use schema::{SCHEMAS, schema};
 pub use tls::{GatewayTls, PeerTls, Tls};
 pub use watch::{WatchError, Watcher, watch};
+pub use ways_in::{DicomWeb, WatchedFolder};
 
 /// Everything that was configured, checked against each other.
 #[derive(Clone)]
