@@ -226,12 +226,18 @@ impl Files {
         problems: &mut Vec<Problem>,
     ) -> Tls {
         let mut tls = Tls::default();
-        for (loaded, (ours, place)) in gateway.into_iter().flat_map(|loaded| ports(&loaded.value).map(move |port| (loaded, port))) {
+        for (loaded, (ours, place)) in
+            gateway.into_iter().flat_map(|loaded| ports(&loaded.value).map(move |port| (loaded, port)))
+        {
             let Some(own) = self.identities.get(&self.pair(&ours.certificate, &ours.key)).cloned() else { continue };
             tls.presented.insert(shown(&ours.certificate), (own.not_after, own.names.clone()));
             let mut told = Problems::of(loaded.file.as_str());
             let made = self.server(ours, &own, peers.clone(), at(&loaded.document, place), &mut told);
-            if place.len() == 1 { tls.server = made } else { tls.web = made }
+            if place.len() == 1 {
+                tls.server = made
+            } else {
+                tls.web = made
+            }
             problems.extend(told.into_vec());
         }
         let ours = gateway.and_then(|gateway| gateway.value.tls.as_ref());

@@ -49,7 +49,12 @@ impl DicomWeb {
         fields.finish(problems);
         if requests_per_peer > requests {
             let found = format!("requests_per_peer {requests_per_peer} above requests {requests}");
-            problems.add_with_cure(node, found, "no more for one peer than for all", "lower the first or raise the second");
+            problems.add_with_cure(
+                node,
+                found,
+                "no more for one peer than for all",
+                "lower the first or raise the second",
+            );
         }
         let tls = tls.map(|tls| GatewayTls::parse_at(tls, Some(port.unwrap_or(1)), problems));
         if problems.count() > before {
@@ -174,7 +179,8 @@ mod tests {
 
     #[test]
     fn reads_both_with_what_is_not_said() {
-        let gateway = check(r#""dicomweb": {"port": 8080, "requests": 2}, "folders": [{"path": "drop", "calling_ae": "DROP"}]"#);
+        let gateway =
+            check(r#""dicomweb": {"port": 8080, "requests": 2}, "folders": [{"path": "drop", "calling_ae": "DROP"}]"#);
         let gateway = gateway.expect("good");
         let web = gateway.dicomweb.expect("a port");
         assert_eq!((web.requests, web.requests_per_peer, web.request_mb), (2, 2, REQUESTS.2));
@@ -189,12 +195,18 @@ mod tests {
     #[test]
     fn refuses_each_bad_value() {
         for (keys, expected) in [
-            (r#""dicomweb": {"port": 104}"#, "dicomweb: found port 104, which is another port of ours, expected a port of its own"),
+            (
+                r#""dicomweb": {"port": 104}"#,
+                "dicomweb: found port 104, which is another port of ours, expected a port of its own",
+            ),
             (
                 r#""dicomweb": {"port": 8080, "requests": 1, "requests_per_peer": 2}"#,
                 "dicomweb: found requests_per_peer 2 above requests 1, expected no more for one peer than for all; lower the first or raise the second",
             ),
-            (r#""dicomweb": {"port": 8080, "tls": {"port": 1}}"#, r#"dicomweb.tls: found no "certificate", expected the key "certificate""#),
+            (
+                r#""dicomweb": {"port": 8080, "tls": {"port": 1}}"#,
+                r#"dicomweb.tls: found no "certificate", expected the key "certificate""#,
+            ),
             (
                 r#""dicomweb": {"port": 8080, "tls": {"port": 1}}"#,
                 r#"dicomweb.tls.port: found the unknown key "port", expected only the keys certificate, key, clients, client_authorities"#,
@@ -215,7 +227,10 @@ mod tests {
                 r#""folders": [{"path": "d", "calling_ae": "X", "after": "delete"}]"#,
                 r#"folders[0].after: found "delete", expected one of remove, keep"#,
             ),
-            (r#""folders": [{"path": "", "calling_ae": "X", "settle_s": 0}]"#, "folders[0].settle_s: found the number 0, expected a number from 0.1 to 604800"),
+            (
+                r#""folders": [{"path": "", "calling_ae": "X", "settle_s": 0}]"#,
+                "folders[0].settle_s: found the number 0, expected a number from 0.1 to 604800",
+            ),
         ] {
             let told = check(keys).expect_err(keys);
             assert!(told.contains(&expected.to_owned()), "{keys}\n{told:#?}");
@@ -227,8 +242,7 @@ mod tests {
         let peer = |token: &str| {
             let text = format!(r#"{{"ae_title": "T", "may": ["send"], "token": {token}}}"#);
             let mut problems = Problems::of("p");
-            let parsed =
-                document::parse(&text, &mut problems).and_then(|node| Peer::parse("p", &node, &mut problems));
+            let parsed = document::parse(&text, &mut problems).and_then(|node| Peer::parse("p", &node, &mut problems));
             parsed.map(|peer| peer.tokens.len()).ok_or_else(|| problems.into_vec()[0].to_string())
         };
         assert_eq!(peer(&format!(r#"{{"sha256": ["{}"]}}"#, "ab".repeat(32))), Ok(1));

@@ -26,7 +26,9 @@ pub struct FileHead {
 /// Why a file cannot be stored. No text of the file is repeated.
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum FileHeadError {
-    #[error("found no preamble with DICM behind it, expected a DICOM file (PS3.10); `dcmconv` makes one of a bare data set")]
+    #[error(
+        "found no preamble with DICM behind it, expected a DICOM file (PS3.10); `dcmconv` makes one of a bare data set"
+    )]
     NoPrefix,
     #[error("found the end of the file after {0} bytes, expected a file meta group and a data set")]
     Truncated(usize),

@@ -38,9 +38,13 @@ pub struct WebCaller {
 /// Why nobody is believed to be the sender. The sender learns less than the log.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum WebRefusal {
-    #[error("no peer of ae-config/peers fits this address, certificate and token; see \"from\", \"certificate\" and \"token\" there")]
+    #[error(
+        "no peer of ae-config/peers fits this address, certificate and token; see \"from\", \"certificate\" and \"token\" there"
+    )]
     Unknown,
-    #[error("several peers fit this address and certificate; let it name its AE title as the user of Basic, or give each a \"token\"")]
+    #[error(
+        "several peers fit this address and certificate; let it name its AE title as the user of Basic, or give each a \"token\""
+    )]
     Ambiguous,
     #[error("the peer may not send; see \"may\" in its file")]
     MayNotSend,

@@ -126,9 +126,7 @@ impl Watch {
         let wake = wake.clone();
         let told = move |result: DebounceEventResult| {
             // Our own reading makes events too.
-            let counts = |kind: &EventKind| {
-                !matches!(kind, EventKind::Access(access) if *access != AccessKind::Close(AccessMode::Write))
-            };
+            let counts = |kind: &EventKind| !matches!(kind, EventKind::Access(access) if *access != AccessKind::Close(AccessMode::Write));
             if result.is_err() || result.is_ok_and(|events| events.iter().any(|event| counts(&event.kind))) {
                 // One that waits already is enough.
                 let _ = wake.try_send(());
@@ -141,7 +139,11 @@ impl Watch {
             events.watch(&self.folder.path, RecursiveMode::Recursive)?;
             Ok(events)
         });
-        watching.map_err(|error| self.say(&format!("the system does not tell of changes ({error}); it is looked through by time"))).ok()
+        watching
+            .map_err(|error| {
+                self.say(&format!("the system does not tell of changes ({error}); it is looked through by time"))
+            })
+            .ok()
     }
 
     /// Takes all that is ready. Returns how long to wait for more, and whether the folder is there.
@@ -221,7 +223,9 @@ impl Watch {
                 Ok(()) => drop(self.seen.remove(&entry.path)),
                 Err(error) => {
                     let path = entry.path.display();
-                    self.say(&format!("{path} cannot be taken away: {error}; it stays and is not read again before it changes"));
+                    self.say(&format!(
+                        "{path} cannot be taken away: {error}; it stays and is not read again before it changes"
+                    ));
                     self.seen.insert(entry.path, Seen { is_done: true, ..seen });
                 }
             }

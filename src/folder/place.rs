@@ -114,7 +114,10 @@ mod tests {
             keep(root, &entry(root, "a/1.dcm", text)).expect("moved");
             refuse(root, &entry(root, "2.dcm", text), &format!("reason {number}")).expect("moved");
         }
-        assert_eq!((read("done/a/1.dcm"), read("done/a/1.dcm.1"), read("done/a/1.dcm.2")), ("first".into(), "second".into(), "third".into()));
+        assert_eq!(
+            (read("done/a/1.dcm"), read("done/a/1.dcm.1"), read("done/a/1.dcm.2")),
+            ("first".into(), "second".into(), "third".into())
+        );
         assert_eq!((read("refused/2.dcm"), read("refused/2.dcm.txt")), ("first".into(), "reason 0".into()));
         assert_eq!((read("refused/2.dcm.1"), read("refused/2.dcm.1.txt")), ("second".into(), "reason 1".into()));
         assert!(!root.join("a/1.dcm").exists() && !root.join("2.dcm").exists());

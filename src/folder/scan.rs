@@ -62,9 +62,8 @@ impl Seen {
 const UNFINISHED: [&[u8]; 7] = [b"~", b".part", b".tmp", b".partial", b".filepart", b".crdownload", b".incomplete"];
 
 fn is_unfinished(name: &[u8]) -> bool {
-    let ends = |ending: &&[u8]| {
-        name.len() >= ending.len() && name[name.len() - ending.len()..].eq_ignore_ascii_case(ending)
-    };
+    let ends =
+        |ending: &&[u8]| name.len() >= ending.len() && name[name.len() - ending.len()..].eq_ignore_ascii_case(ending);
     name.starts_with(b".") || UNFINISHED.iter().any(|ending| ends(ending))
 }
 
@@ -144,7 +143,17 @@ mod tests {
             fs::create_dir_all(path(name)).expect("a folder");
         }
         for name in [
-            "1.dcm", "a/2", "a/b/c/done", "done/3", "refused/4", ".hidden/5", ".6", "7.part", "8.TMP", "9~", "a/x.filepart",
+            "1.dcm",
+            "a/2",
+            "a/b/c/done",
+            "done/3",
+            "refused/4",
+            ".hidden/5",
+            ".6",
+            "7.part",
+            "8.TMP",
+            "9~",
+            "a/x.filepart",
         ] {
             fs::write(path(name), b"x").expect("written");
         }

@@ -71,7 +71,8 @@ impl Gateway {
         for name in ["CT01", "WARD"] {
             write(&format!("ae-config/peers/{name}.json"), &format!(r#"{{"ae_title": "{name}", "may": ["send"]}}"#));
         }
-        let hashed = |token: &str| -> String { Sha256::digest(token).iter().map(|byte| format!("{byte:02x}")).collect() };
+        let hashed =
+            |token: &str| -> String { Sha256::digest(token).iter().map(|byte| format!("{byte:02x}")).collect() };
         let peer = |title: &str, token: &str, rest: &str| {
             format!(r#"{{"ae_title": "{title}", "token": {{"sha256": ["{}"]}}, {rest}}}"#, hashed(token))
         };

@@ -83,7 +83,8 @@ fn with(extra: &[(&str, &str)], content: &[u8]) -> Vec<u8> {
 fn heads() -> Vec<Case> {
     let (good, long) = (body(&[file("9.1")]), "x".repeat(200_000));
     let many: String = (0..200).map(|number| format!("X-{number}: y\r\n")).collect();
-    let get = |path: &str| raw(&format!("GET {path} HTTP/1.1"), &[("Authorization", TOKEN), ("Content-Length", "0")], b"");
+    let get =
+        |path: &str| raw(&format!("GET {path} HTTP/1.1"), &[("Authorization", TOKEN), ("Content-Length", "0")], b"");
     vec![
         Case::new("no HTTP at all", b"\x01\0\0\0\0\x04DICM\r\n\r\n".to_vec(), &[400]),
         Case::new("HTTP/2 without its beginning", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(), &[]),
@@ -97,8 +98,16 @@ fn heads() -> Vec<Case> {
         Case::new("a header without a colon", raw(LINE, &[("X", "y\r\nnonsense")], b""), &[400]),
         Case::new("a space before the colon", raw(LINE, &[("Content-Length ", "5")], b"12345"), &[400]),
         Case::new("two authorizations", with(&[("Authorization", TOKEN), ("Content-Length", "0")], b""), &[401]),
-        Case::new("bytes that are no text as credentials", raw(LINE, &[("Authorization", "Bearer \u{e9}"), ("Content-Length", "0")], b""), &[400]),
-        Case::new("credentials of 100,000 bytes", raw(LINE, &[("Authorization", &format!("Bearer {}", &long[..100_000])), ("Content-Length", "0")], b""), &[401]),
+        Case::new(
+            "bytes that are no text as credentials",
+            raw(LINE, &[("Authorization", "Bearer \u{e9}"), ("Content-Length", "0")], b""),
+            &[400],
+        ),
+        Case::new(
+            "credentials of 100,000 bytes",
+            raw(LINE, &[("Authorization", &format!("Bearer {}", &long[..100_000])), ("Content-Length", "0")], b""),
+            &[401],
+        ),
         Case::new("another method", get("/studies"), &[405]),
         Case::new("a path out of the tree", get("/studies/../../etc/passwd"), &[404]),
         Case::new("an escaped path out of the tree", post("/studies/..%2f..%2fetc%2fpasswd", &[], &good), &[400]),
@@ -106,15 +115,47 @@ fn heads() -> Vec<Case> {
         Case::new("a study that is no UID", post("/studies/1.2.x", &[], &good), &[400]),
         Case::new("a study of 65 digits", post(&format!("/studies/{}", "1".repeat(65)), &[], &good), &[400]),
         Case::new("a connection for others", raw("CONNECT db:5432 HTTP/1.1", &[("Authorization", TOKEN)], b""), &[404]),
-        Case::new("another protocol", with(&[("Upgrade", "websocket"), ("Connection", "Upgrade"), ("Content-Length", "0")], b""), &[400]),
+        Case::new(
+            "another protocol",
+            with(&[("Upgrade", "websocket"), ("Connection", "Upgrade"), ("Content-Length", "0")], b""),
+            &[400],
+        ),
         Case::new("no type", post("/studies", &[("Content-Type", "")], &good), &[415]),
-        Case::new("a file without parts", post("/studies", &[("Content-Type", "application/dicom")], &file("9.1")), &[415]),
+        Case::new(
+            "a file without parts",
+            post("/studies", &[("Content-Type", "application/dicom")], &file("9.1")),
+            &[415],
+        ),
         Case::new("a form", post("/studies", &[("Content-Type", "multipart/form-data; boundary=b")], &good), &[415]),
-        Case::new("metadata", post("/studies", &[("Content-Type", "multipart/related; type=\"application/dicom+json\"; boundary=b")], &good), &[415]),
-        Case::new("no boundary", post("/studies", &[("Content-Type", "multipart/related; type=\"application/dicom\"")], &good), &[400]),
-        Case::new("an empty boundary", post("/studies", &[("Content-Type", "multipart/related; boundary=\"\"")], &good), &[400]),
-        Case::new("a boundary of 200 characters", post("/studies", &[("Content-Type", &format!("multipart/related; boundary={}", "b".repeat(200)))], &good), &[400]),
-        Case::new("two boundaries", post("/studies", &[("Content-Type", "multipart/related; boundary=b; boundary=c")], &good), &[400]),
+        Case::new(
+            "metadata",
+            post(
+                "/studies",
+                &[("Content-Type", "multipart/related; type=\"application/dicom+json\"; boundary=b")],
+                &good,
+            ),
+            &[415],
+        ),
+        Case::new(
+            "no boundary",
+            post("/studies", &[("Content-Type", "multipart/related; type=\"application/dicom\"")], &good),
+            &[400],
+        ),
+        Case::new(
+            "an empty boundary",
+            post("/studies", &[("Content-Type", "multipart/related; boundary=\"\"")], &good),
+            &[400],
+        ),
+        Case::new(
+            "a boundary of 200 characters",
+            post("/studies", &[("Content-Type", &format!("multipart/related; boundary={}", "b".repeat(200)))], &good),
+            &[400],
+        ),
+        Case::new(
+            "two boundaries",
+            post("/studies", &[("Content-Type", "multipart/related; boundary=b; boundary=c")], &good),
+            &[400],
+        ),
         Case::new("a body that is compressed", post("/studies", &[("Content-Encoding", "gzip")], &good), &[415]),
         Case::new("an answer that is not to be had", post("/studies", &[("Accept", "text/html")], &good), &[406]),
     ]
@@ -137,20 +178,62 @@ fn lengths() -> Vec<Case> {
         Case::new("two lengths", with(&[("Content-Length", &length), ("Content-Length", "5")], &good), &[400]),
         Case::new("two lengths in one line", with(&[("Content-Length", &format!("{length}, 5"))], &good), &[400]),
         // What stands behind the chunks would be another request for whoever believes the length; it is not served.
-        Case::new("chunks and a length", with(&[("Transfer-Encoding", "chunked"), ("Content-Length", &length)], &[b"0\r\n\r\n".to_vec(), hidden.clone()].concat()), &[400]),
-        Case::new("a length and chunks", with(&[("Content-Length", "5"), ("Transfer-Encoding", "chunked")], &[b"0\r\n\r\n".to_vec(), hidden.clone()].concat()), &[400]),
-        Case::new("chunks that are not the last encoding", with(&[("Transfer-Encoding", "chunked, identity")], &chunks), &[400]),
+        Case::new(
+            "chunks and a length",
+            with(
+                &[("Transfer-Encoding", "chunked"), ("Content-Length", &length)],
+                &[b"0\r\n\r\n".to_vec(), hidden.clone()].concat(),
+            ),
+            &[400],
+        ),
+        Case::new(
+            "a length and chunks",
+            with(
+                &[("Content-Length", "5"), ("Transfer-Encoding", "chunked")],
+                &[b"0\r\n\r\n".to_vec(), hidden.clone()].concat(),
+            ),
+            &[400],
+        ),
+        Case::new(
+            "chunks that are not the last encoding",
+            with(&[("Transfer-Encoding", "chunked, identity")], &chunks),
+            &[400],
+        ),
         Case::new("an unknown encoding", with(&[("Transfer-Encoding", "xchunked")], &chunks), &[400]),
-        Case::new("chunks in HTTP/1.0", raw("POST /studies HTTP/1.0", &[("Authorization", TOKEN), ("Content-Type", MULTIPART), ("Transfer-Encoding", "chunked")], &chunks), &[400]),
-        Case::new("no length in HTTP/1.0", raw("POST /studies HTTP/1.0", &[("Authorization", TOKEN), ("Content-Type", MULTIPART)], &good), &[400]),
+        Case::new(
+            "chunks in HTTP/1.0",
+            raw(
+                "POST /studies HTTP/1.0",
+                &[("Authorization", TOKEN), ("Content-Type", MULTIPART), ("Transfer-Encoding", "chunked")],
+                &chunks,
+            ),
+            &[400],
+        ),
+        Case::new(
+            "no length in HTTP/1.0",
+            raw("POST /studies HTTP/1.0", &[("Authorization", TOKEN), ("Content-Type", MULTIPART)], &good),
+            &[400],
+        ),
         Case::new("a chunk whose size is no number", chunked(b"xyz\r\n"), &[400]),
         Case::new("a chunk beyond 64 bits", chunked(b"fffffffffffffffff\r\n"), &[400]),
         Case::new("a chunk without its line end", chunked(b"3\r\n--bX\r\n0\r\n\r\n"), &[400]),
-        Case::new("an extension of a chunk without end", chunked(&[b"1;".to_vec(), vec![b'x'; 100_000]].concat()), &[400]),
-        Case::cut("chunks without an end", chunked(&[format!("{:x}\r\n", good.len()).as_bytes(), &good].concat()), &[400]),
+        Case::new(
+            "an extension of a chunk without end",
+            chunked(&[b"1;".to_vec(), vec![b'x'; 100_000]].concat()),
+            &[400],
+        ),
+        Case::cut(
+            "chunks without an end",
+            chunked(&[format!("{:x}\r\n", good.len()).as_bytes(), &good].concat()),
+            &[400],
+        ),
         Case::new("trailers without end", chunked(&[b"0\r\n".to_vec(), b"X: y\r\n".repeat(20_000)].concat()), &[400]),
         Case::cut("a body that ends in a part", with(&[("Content-Length", &length)], &good[..1_000]), &[400]),
-        Case::cut("a body that ends before its last hyphen", with(&[("Content-Length", &length)], &good[..good.len() - 3]), &[400]),
+        Case::cut(
+            "a body that ends before its last hyphen",
+            with(&[("Content-Length", &length)], &good[..good.len() - 3]),
+            &[400],
+        ),
     ]
 }
 
@@ -160,7 +243,8 @@ fn parts() -> Vec<Case> {
     let of = |part: Vec<u8>| [part, end.clone()].concat();
     let empty: Vec<u8> = (0..10_000).flat_map(|_| part_of("", b"")).collect();
     let many: Vec<u8> = b"--b\r\n\r\n\r\n".repeat(20_001);
-    let nested = [b"--c\r\nContent-Type: application/dicom\r\n\r\n".to_vec(), file("9.1"), b"\r\n--c--".to_vec()].concat();
+    let nested =
+        [b"--c\r\nContent-Type: application/dicom\r\n\r\n".to_vec(), file("9.1"), b"\r\n--c--".to_vec()].concat();
     let meta = |count: usize| {
         let good = file("9.1");
         [&good[..144], &[2, 0, 5, 0, b'U', b'I', 0, 0].repeat(count), &good[144..]].concat()
@@ -172,26 +256,54 @@ fn parts() -> Vec<Case> {
         status("text and no boundary", b"hello", 400),
         status("100,000 bytes before the first boundary", &[vec![b'x'; 100_000], body(&[file("9.1")])].concat(), 400),
         status("100,000 bytes behind the last boundary", &[end.clone(), vec![b'x'; 100_000]].concat(), 400),
-        status("a boundary that goes on", &[b"--bb\r\n\r\n".to_vec(), file("9.1"), b"\r\n--b--".to_vec()].concat(), 400),
+        status(
+            "a boundary that goes on",
+            &[b"--bb\r\n\r\n".to_vec(), file("9.1"), b"\r\n--b--".to_vec()].concat(),
+            400,
+        ),
         status("10,000 empty parts", &of(empty), 409),
         status("20,001 parts", &of(many), 400),
         status("a part in a part", &of(part_of("Content-Type: multipart/related; boundary=c\r\n", &nested)), 409),
         status("a part in base64", &of(part_of("Content-Transfer-Encoding: base64\r\n", b"AAAA")), 409),
-        status("headers of a part with 100,000 bytes", &of(part_of(&format!("X: {}\r\n", "y".repeat(100_000)), b"")), 400),
+        status(
+            "headers of a part with 100,000 bytes",
+            &of(part_of(&format!("X: {}\r\n", "y".repeat(100_000)), b"")),
+            400,
+        ),
         status("a header of a part that is none", &of(part_of("nonsense\r\n", b"")), 400),
-        status("two types of a part", &of(part_of("Content-Type: application/dicom\r\nContent-Type: text/html\r\n", b"")), 400),
-        status("bytes that are no text in the headers of a part", &of([b"--b\r\nX: \xff\r\n\r\n".to_vec(), b"\r\n".to_vec()].concat()), 400),
+        status(
+            "two types of a part",
+            &of(part_of("Content-Type: application/dicom\r\nContent-Type: text/html\r\n", b"")),
+            400,
+        ),
+        status(
+            "bytes that are no text in the headers of a part",
+            &of([b"--b\r\nX: \xff\r\n\r\n".to_vec(), b"\r\n".to_vec()].concat()),
+            400,
+        ),
         status("a preamble alone", &of(part(&[0; 132])), 409),
         status("a file meta group without end", &of(part(&meta(20_000))), 409),
-        status("a file meta element of 4 GB", &of(part(&[&file("9.1")[..144], &[2, 0, 2, 1, b'O', b'B', 0, 0, 255, 255, 255, 255]].concat())), 409),
+        status(
+            "a file meta element of 4 GB",
+            &of(part(&[&file("9.1")[..144], &[2, 0, 2, 1, b'O', b'B', 0, 0, 255, 255, 255, 255]].concat())),
+            409,
+        ),
         status("a UID out of the tree", &of(part(&file_of(CT, "../../../tmp/x", IMPLICIT, &image("9.1")))), 409),
-        status("a UID out of the tree in the data set", &of(part(&file_of(CT, "9.1", IMPLICIT, &image("../../x")))), 409),
+        status(
+            "a UID out of the tree in the data set",
+            &of(part(&file_of(CT, "9.1", IMPLICIT, &image("../../x")))),
+            409,
+        ),
         status("a data set that inflates to nothing", &of(part(&file_of(CT, "9.1", DEFLATED, b"\xff\xff\xff"))), 409),
         status("a data set that is too long", &of(part(&file_of(CT, "9.1", IMPLICIT, &too_long))), 409),
-        Case::new("a body that is too long", with(&[("Transfer-Encoding", "chunked")], &{
-            let chunk = [b"100000\r\n".to_vec(), vec![b'x'; 1 << 20], b"\r\n".to_vec()].concat();
-            [b"11\r\n--b\r\nX: abcdef\r\n\r\n".to_vec(), chunk.repeat(REQUEST_MB + 1)].concat()
-        }), &[413]),
+        Case::new(
+            "a body that is too long",
+            with(&[("Transfer-Encoding", "chunked")], &{
+                let chunk = [b"100000\r\n".to_vec(), vec![b'x'; 1 << 20], b"\r\n".to_vec()].concat();
+                [b"11\r\n--b\r\nX: abcdef\r\n\r\n".to_vec(), chunk.repeat(REQUEST_MB + 1)].concat()
+            }),
+            &[413],
+        ),
     ]
 }
 
@@ -210,7 +322,13 @@ fn slow() -> Vec<Case> {
         Case::slow("half a body", whole[..head_length + 500].to_vec(), (10_000, 0), idle, &[408]),
         Case::slow("a body in drops, a byte a second", whole, (head_length + 1, 1_000), idle + 2, &[]),
         Case::slow("an unknown sender who sends all the same", unknown, (1 << 20, 100), 6, &[401]),
-        Case::slow("silence behind a request", post("/studies", &[], &body(&[file("1.5.1")])), (1 << 20, 0), request, &[200]),
+        Case::slow(
+            "silence behind a request",
+            post("/studies", &[], &body(&[file("1.5.1")])),
+            (1 << 20, 0),
+            request,
+            &[200],
+        ),
     ]
 }
 
@@ -232,7 +350,15 @@ fn hostile_clients_are_answered_and_nobody_else_notices() {
     }
     let quick_kb = gateway.memory_kb("VmHWM");
     std::thread::scope(|scope| {
-        let running: Vec<_> = slow().into_iter().map(|case| scope.spawn({ let gateway = &gateway; move || case.run(gateway) })).collect();
+        let running: Vec<_> = slow()
+            .into_iter()
+            .map(|case| {
+                scope.spawn({
+                    let gateway = &gateway;
+                    move || case.run(gateway)
+                })
+            })
+            .collect();
         let crowding = scope.spawn(|| crowd(&gateway));
         while running.iter().any(|case| !case.is_finished()) || !crowding.is_finished() {
             problems.extend(gateway.answers_others().err().map(|problem| format!("meanwhile: {problem}")));
@@ -244,7 +370,13 @@ fn hostile_clients_are_answered_and_nobody_else_notices() {
     let slow_kb = gateway.memory_kb("VmHWM");
     problems.extend(too_many(&gateway).err());
     assert!(gateway.is_alive(), "the gateway has ended:\n{}", gateway.log());
-    assert!(problems.is_empty(), "{} problems of {count} cases:\n{}\n{}", problems.len(), problems.join("\n"), gateway.log());
+    assert!(
+        problems.is_empty(),
+        "{} problems of {count} cases:\n{}\n{}",
+        problems.len(),
+        problems.join("\n"),
+        gateway.log()
+    );
     let kept: Vec<String> = gateway.instances().into_keys().collect();
     assert_eq!(kept, ["1.4.1", "1.4.2", "1.4.3", "1.4.4", "1.5.1"], "what was acknowledged is kept, and nothing else");
     let log = gateway.log();
@@ -274,7 +406,8 @@ fn crowd(gateway: &Gateway) -> Result<(), String> {
 /// One more request than a peer may have open is told to come again; the others go on.
 fn too_many(gateway: &Gateway) -> Result<(), String> {
     let whole = post("/studies", &[], &body(&[file("1.4.1")]));
-    let mut open: Vec<Client> = (0..OF_ONE_PEER).map(|_| Client::connect(gateway.web, Duration::from_secs(5))).collect();
+    let mut open: Vec<Client> =
+        (0..OF_ONE_PEER).map(|_| Client::connect(gateway.web, Duration::from_secs(5))).collect();
     for client in &mut open {
         client.send(&whole[..whole.len() - 10]);
     }

@@ -65,7 +65,8 @@ pub fn post(path: &str, extra: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
     let length = body.len().to_string();
     let mut headers = vec![("Content-Length", length.as_str())];
     let given = |name: &str| extra.iter().any(|(found, _)| found.eq_ignore_ascii_case(name));
-    headers.extend([("Authorization", TOKEN), ("Content-Type", MULTIPART)].into_iter().filter(|(name, _)| !given(name)));
+    headers
+        .extend([("Authorization", TOKEN), ("Content-Type", MULTIPART)].into_iter().filter(|(name, _)| !given(name)));
     headers.extend(extra.iter().filter(|(_, value)| !value.is_empty()));
     [head(&format!("POST {path} HTTP/1.1"), &headers), body.to_vec()].concat()
 }
@@ -122,7 +123,8 @@ impl Client {
             if let Some(end) = end {
                 let head = String::from_utf8_lossy(&self.buffer[..end]).into_owned();
                 let lower = head.to_ascii_lowercase();
-                let length = lower.split("content-length: ").nth(1).and_then(|rest| rest.split('\r').next()?.parse().ok());
+                let length =
+                    lower.split("content-length: ").nth(1).and_then(|rest| rest.split('\r').next()?.parse().ok());
                 let length: usize = length.unwrap_or(0);
                 let status = head.split(' ').nth(1).and_then(|text| text.parse().ok()).expect("a status line");
                 if status == 100 {

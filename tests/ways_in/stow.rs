@@ -47,14 +47,18 @@ fn stores_what_an_association_stores_bit_by_bit() {
     assert_eq!(String::from_utf8_lossy(&kept["1.2.2"]).replace("1.2.3", "1.2.2"), by_store);
     assert!(kept["1.2.2"].ends_with(&image("1.2.2")));
     let log = gateway.log();
-    assert!(log.contains("\"stored\":2,\"identical\":0,\"refused\":0") || log.contains("stored=2 identical=0"), "{log}");
+    assert!(
+        log.contains("\"stored\":2,\"identical\":0,\"refused\":0") || log.contains("stored=2 identical=0"),
+        "{log}"
+    );
     assert!(!log.contains("Nobody"), "no patient in the log");
 }
 
 #[test]
 fn says_of_each_instance_what_became_of_it() {
     let gateway = Gateway::start();
-    let other_bytes = file_of(CT, "1.2.1", IMPLICIT, &[image("1.2.1"), crate::bytes::element(0xFFFC, 0xFFFC, &[0; 8])].concat());
+    let other_bytes =
+        file_of(CT, "1.2.1", IMPLICIT, &[image("1.2.1"), crate::bytes::element(0xFFFC, 0xFFFC, &[0; 8])].concat());
     assert_eq!(ask(gateway.web, &post("/studies", &[], &body(&[file("1.2.1")]))).status, 200);
     let parts = [
         part(&file("1.2.4")),
@@ -141,7 +145,12 @@ fn a_connection_serves_several_requests_and_every_way_to_write_a_body() {
         assert_eq!(client.answer().expect("an answer").status, 200);
     }
     // Asked before the body is sent, and in chunks that cut everything.
-    let headers = [("Authorization", TOKEN), ("Content-Type", MULTIPART), ("Transfer-Encoding", "chunked"), ("Expect", "100-continue")];
+    let headers = [
+        ("Authorization", TOKEN),
+        ("Content-Type", MULTIPART),
+        ("Transfer-Encoding", "chunked"),
+        ("Expect", "100-continue"),
+    ];
     client.send(&head("POST /studies HTTP/1.1", &headers));
     for piece in body(&[file("1.2.6")]).chunks(37) {
         client.send(&[format!("{:x}\r\n", piece.len()).as_bytes(), piece, b"\r\n"].concat());
@@ -152,7 +161,10 @@ fn a_connection_serves_several_requests_and_every_way_to_write_a_body() {
     assert!(xml.body.contains("<Value number=\"1\">1.2.7</Value>") && xml.body.starts_with("<?xml"), "{xml:?}");
     let pixels = explicit(0x7FE0, 0x0010, b"OW", &[1; 2_048]);
     let data_set = [explicit_head("1.2.8"), pixels].concat();
-    assert_eq!(ask(gateway.web, &post("/studies", &[], &body(&[file_of(CT, "1.2.8", EXPLICIT, &data_set)]))).status, 200);
+    assert_eq!(
+        ask(gateway.web, &post("/studies", &[], &body(&[file_of(CT, "1.2.8", EXPLICIT, &data_set)]))).status,
+        200
+    );
     assert_eq!(gateway.instances().len(), 8);
 }
 
@@ -211,7 +223,8 @@ fn a_stop_waits_for_a_request_and_closes_the_idle_at_once() {
 
 /// What the daemon is told of requests to a receiver in this process: instances and ends, in their order.
 fn told_of(requests: Vec<(Vec<u8>, usize)>) -> Vec<String> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
     let folder = tempfile::tempdir().expect("a folder");
     let spool = Spool::open(folder.path(), 0).expect("a spool");
     let token = Credentials::hashed(b"0123456789abcdef");
@@ -219,7 +232,8 @@ fn told_of(requests: Vec<(Vec<u8>, usize)>) -> Vec<String> {
     let title = |text: &str| text.parse().expect("a title");
     let callers = [(title("PACS"), vec![peer])].into();
     let acceptance = Acceptance { called: vec![title("HERE")], callers, ..Policy::default().acceptance };
-    let web = WebPolicy { secure: false, tls: None, requests_max: 2, requests_per_caller_max: 2, request_bytes_max: 1 << 20 };
+    let web =
+        WebPolicy { secure: false, tls: None, requests_max: 2, requests_per_caller_max: 2, request_bytes_max: 1 << 20 };
     let policy = Policy { acceptance, web: Some(web), grace: Duration::ZERO, ..Policy::default() };
     let (policy, seen) = watch::channel(Arc::new(policy));
     let (stop, stopped) = watch::channel(false);

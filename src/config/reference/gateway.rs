@@ -160,18 +160,38 @@ pub(super) fn ways_in() -> Vec<Object> {
              `.crdownload` or `.incomplete` are left. What is refused goes to `refused` in the folder, with a text that says why.",
             vec![
                 key("path", "path", "required", "absolute, or relative to the configuration folder"),
-                key("calling_ae", "AE title", "required", "by which title its files count as sent; no peer has to have it"),
+                key(
+                    "calling_ae",
+                    "AE title",
+                    "required",
+                    "by which title its files count as sent; no peer has to have it",
+                ),
                 key("called_ae", "one of `ae_titles`", "the first", "to which title"),
-                key("after", words(&After::ALL), "`remove`", "what becomes of a file that is stored: nothing is left, or it goes to `done` in the folder"),
+                key(
+                    "after",
+                    words(&After::ALL),
+                    "`remove`",
+                    "what becomes of a file that is stored: nothing is left, or it goes to `done` in the folder",
+                ),
                 key("settle_s", "number", FOLDER_S.0, "how long a file has to stay as it is before it is taken"),
-                key("scan_s", "number", FOLDER_S.1, "how often it is looked through, besides when the system tells of a change"),
+                key(
+                    "scan_s",
+                    "number",
+                    FOLDER_S.1,
+                    "how often it is looked through, besides when the system tells of a change",
+                ),
             ],
         ),
         (
             "token",
             "In a peer: what it has to present over HTTP, as `Authorization: Bearer TOKEN`, or as the password of `Basic` with its \
              AE title as the user. Of several any will do. Associations have no tokens.",
-            vec![key("sha256", "list of SHA-256, as `printf %s TOKEN | sha256sum` writes them", "required", "the tokens")],
+            vec![key(
+                "sha256",
+                "list of SHA-256, as `printf %s TOKEN | sha256sum` writes them",
+                "required",
+                "the tokens",
+            )],
         ),
     ]
 }

@@ -123,7 +123,8 @@ fn attribute(tag: &str, vr: &str, keyword: &str, inside: &str) -> String {
 }
 
 fn sequence(tag: &str, keyword: &str, items: Vec<String>) -> String {
-    let numbered = items.iter().enumerate().map(|(index, item)| format!("<Item number=\"{}\">{item}</Item>", index + 1));
+    let numbered =
+        items.iter().enumerate().map(|(index, item)| format!("<Item number=\"{}\">{item}</Item>", index + 1));
     if items.is_empty() { String::new() } else { attribute(tag, "SQ", keyword, &numbered.collect::<String>()) }
 }
 

@@ -151,7 +151,16 @@ mod tests {
             assert_eq!(found.parameter("type"), Some("application/dicom"), "{text}");
         }
         for bad in [
-            "", "multipart", "a/b; c", "a/b; c=\"d", "a/b; c=d; C=e", "a/b; c=\"d\" e", "a/b c", "/", "a/b; c=", "a/b; =d",
+            "",
+            "multipart",
+            "a/b; c",
+            "a/b; c=\"d",
+            "a/b; c=d; C=e",
+            "a/b; c=\"d\" e",
+            "a/b c",
+            "/",
+            "a/b; c=",
+            "a/b; =d",
         ] {
             assert_eq!(MediaType::parse(bad), None, "{bad:?}");
         }

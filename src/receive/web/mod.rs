@@ -154,8 +154,11 @@ impl Remote<'_> {
             if self.shared.quiet.may_say(self.peer, refused.status.as_str()) {
                 let (peer, status) = (self.peer, refused.status.as_u16());
                 // Of use to whoever enters it in the peer's file; no secret.
-                let presented =
-                    self.certificate.as_ref().map(|found| format!(", certificate {}", found.fingerprint)).unwrap_or_default();
+                let presented = self
+                    .certificate
+                    .as_ref()
+                    .map(|found| format!(", certificate {}", found.fingerprint))
+                    .unwrap_or_default();
                 warn!(%peer, "HTTP request refused with {status}: {why}{presented}");
             }
             refused
@@ -163,7 +166,9 @@ impl Remote<'_> {
         let (max, each_max) = policy.web.as_ref().map_or((0, 0), |web| (web.requests_max, web.requests_per_caller_max));
         let slot = self.shared.web_slots.enter(&name, max, requests_max.unwrap_or(each_max)).map_err(|rejection| {
             let (status, reason) = match rejection {
-                Rejection::PeerLimit => (StatusCode::TOO_MANY_REQUESTS, "as many requests are open as this sender may have"),
+                Rejection::PeerLimit => {
+                    (StatusCode::TOO_MANY_REQUESTS, "as many requests are open as this sender may have")
+                }
                 _ => (StatusCode::SERVICE_UNAVAILABLE, "as many requests are open as all senders may have"),
             };
             Refused::later(status, reason)
@@ -175,7 +180,9 @@ impl Remote<'_> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.ticket = Some(self.shared.web_pending.enter_again(self.id, self.evicted.clone()));
         drop(slot);
-        taken.map_err(|_| Refused::new(StatusCode::INTERNAL_SERVER_ERROR, "processing failure; see the log of the gateway"))
+        taken.map_err(|_| {
+            Refused::new(StatusCode::INTERNAL_SERVER_ERROR, "processing failure; see the log of the gateway")
+        })
     }
 
     /// All that is decided before the body comes; with the refusal, why, for the log.
@@ -197,7 +204,8 @@ impl Remote<'_> {
         let target = Target::of(&head.method, head.uri.path(), &policy.acceptance).map_err(also)?;
         let wanted = wanted(&head.headers, web.request_bytes_max).map_err(also)?;
         self.shared.spool.check_room().map_err(|error| {
-            let refused = Refused::later(StatusCode::SERVICE_UNAVAILABLE, "storage is full or failing; try again later");
+            let refused =
+                Refused::later(StatusCode::SERVICE_UNAVAILABLE, "storage is full or failing; try again later");
             (refused, error.to_string())
         })?;
         let terms = Terms {

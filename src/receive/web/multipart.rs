@@ -61,7 +61,9 @@ pub struct PartHead {
 pub enum MultipartError {
     #[error("found a boundary that is none, expected 1 to 70 characters of RFC 2046 5.1.1")]
     Boundary,
-    #[error("found more than {MULTIPART_AROUND_BYTES_MAX} bytes outside of the parts; the boundary is another than that of the header")]
+    #[error(
+        "found more than {MULTIPART_AROUND_BYTES_MAX} bytes outside of the parts; the boundary is another than that of the header"
+    )]
     Around,
     #[error("found a boundary whose line goes on, expected its end or two hyphens")]
     Line,
@@ -244,7 +246,8 @@ fn part_head(bytes: &[u8]) -> Result<PartHead, MultipartError> {
         if name.eq_ignore_ascii_case("content-type") && head.content_type.replace(value.to_owned()).is_some() {
             return Err(MultipartError::Header);
         }
-        let encodes = name.eq_ignore_ascii_case("content-encoding") || name.eq_ignore_ascii_case("content-transfer-encoding");
+        let encodes =
+            name.eq_ignore_ascii_case("content-encoding") || name.eq_ignore_ascii_case("content-transfer-encoding");
         let leaves = ["binary", "8bit", "7bit", "identity"].iter().any(|word| value.eq_ignore_ascii_case(word));
         if encodes && !leaves {
             head.encoding = Some(value.to_owned());
@@ -270,7 +273,10 @@ mod tests {
                     Piece::Close => told += ".",
                 }
             }
-            assert!(multipart.buffer.len() <= MULTIPART_HEADER_BYTES_MAX + piece + 80, "it holds no more than it needs");
+            assert!(
+                multipart.buffer.len() <= MULTIPART_HEADER_BYTES_MAX + piece + 80,
+                "it holds no more than it needs"
+            );
         }
         multipart.finish().map(|()| told)
     }

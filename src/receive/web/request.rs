@@ -26,8 +26,9 @@ impl Target {
     /// # Errors
     /// 404, 405 and 400.
     pub fn of(method: &Method, path: &str, acceptance: &Acceptance) -> Result<Target, Refused> {
-        let nothing =
-            || Refused::new(StatusCode::NOT_FOUND, "nothing is here; instances are sent to /studies or /AE-TITLE/studies");
+        let nothing = || {
+            Refused::new(StatusCode::NOT_FOUND, "nothing is here; instances are sent to /studies or /AE-TITLE/studies")
+        };
         let segments: Vec<&str> = path.strip_prefix('/').ok_or_else(nothing)?.split('/').collect();
         let (title, study) = match segments.as_slice() {
             ["studies"] | ["studies", ""] => (None, None),
@@ -47,7 +48,8 @@ impl Target {
             Some(title) => ours(title),
             None => acceptance.called.first(),
         };
-        let study = study.map(|study| study.parse::<Uid>().map_err(|error| Refused::bad(format!("study of the path: {error}"))));
+        let study = study
+            .map(|study| study.parse::<Uid>().map_err(|error| Refused::bad(format!("study of the path: {error}"))));
         let not_ours = "the AE title of the path is not ours; see \"ae_titles\" in ae-config/gateway.json";
         let called = called.ok_or_else(|| Refused::new(StatusCode::NOT_FOUND, not_ours))?.clone();
         Ok(Target { called, study: study.transpose()? })
@@ -81,7 +83,8 @@ pub(super) fn sender(
     origin: Origin<'_>,
 ) -> Result<WebCaller, (Refused, String)> {
     let all = headers.get_all(AUTHORIZATION);
-    let text = text_of(headers, AUTHORIZATION).map_err(|refused| (refused, "an Authorization that is no text".to_owned()));
+    let text =
+        text_of(headers, AUTHORIZATION).map_err(|refused| (refused, "an Authorization that is no text".to_owned()));
     let found = if all.iter().count() > 1 { None } else { credentials(text?) };
     let Some(found) = found else {
         let reason = "expected Authorization with Bearer and a token, or Basic with an AE title and a token";
