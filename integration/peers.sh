@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Real associations between contourd and foreign programs: DCMTK and Orthanc, good and bad input (peers.py); the same by TLS
-# (tls.py, which needs openssl); DCMTK, Orthanc and pynetdicom, storage commitment and verified delivery (commitment.py).
+# (tls.py, which needs openssl); DCMTK, Orthanc and pynetdicom, storage commitment and verified delivery (commitment.py);
+# Orthanc's DICOMweb plugin, curl and dicomweb-client, STOW-RS and watched folders (ways_in.py).
 #
 #   integration/peers.sh [FOLDER...]     folders with CT series of your own, besides the synthetic one
 #
@@ -12,6 +13,8 @@ missing=()
 command -v storescp >/dev/null || missing+=(dcmtk)
 command -v dciodvfy >/dev/null || missing+=(dicom3tools)
 command -v openssl >/dev/null || missing+=(openssl)
+command -v curl >/dev/null || missing+=(curl)
+[ -e /usr/share/orthanc/plugins/libOrthancDicomWeb.so ] || missing+=(orthanc-dicomweb)
 python3 -c 'import ensurepip' 2>/dev/null || missing+=(python3-venv)
 command -v Orthanc >/dev/null || [ -x /usr/sbin/Orthanc ] || missing+=(orthanc)
 if [ ${#missing[@]} -gt 0 ]; then
@@ -28,11 +31,13 @@ export PATH="$PATH:/usr/sbin"
 export PYTHONDONTWRITEBYTECODE=1
 python3 "$root/integration/peers.py" "$@"
 python3 "$root/integration/tls.py"
-# Storage commitment and C-FIND: DCMTK has only a part of them, so that pynetdicom stands beside it.
+# Storage commitment and C-FIND: DCMTK has only a part of them, so that pynetdicom stands beside it. DCMTK knows no DICOMweb.
 venv=$root/target/peers-venv
 [ -x "$venv/bin/python" ] || python3 -m venv "$venv"
-if ! "$venv/bin/pip" install --quiet --disable-pip-version-check pynetdicom==3.0.4 pydicom==3.0.2; then
-    echo "skipped: storage commitment and verified delivery, because pynetdicom cannot be installed here"
+if ! "$venv/bin/pip" install --quiet --disable-pip-version-check pynetdicom==3.0.4 pydicom==3.0.2 \
+    dicomweb-client==0.61.2; then
+    echo "skipped: storage commitment, verified delivery and STOW-RS, because pynetdicom or dicomweb-client cannot be installed here"
     exit 0
 fi
-exec "$venv/bin/python" "$root/integration/commitment.py"
+"$venv/bin/python" "$root/integration/commitment.py"
+exec "$venv/bin/python" "$root/integration/ways_in.py"

@@ -150,12 +150,16 @@ impl Watch {
     async fn turn(&mut self) -> (Duration, bool) {
         let mut batch = None;
         let (pause, is_there, is_whole) = loop {
-            if let Err(error) = self.spool.check_room() {
-                self.say(&format!("{error}; its files wait"));
-                break (Duration::from_secs(FOLDER_TROUBLE_S), true, false);
-            }
-            let root = self.folder.path.clone();
-            let found = tokio::task::spawn_blocking(move || scan::scan(&root)).await;
+            let (root, spool) = (self.folder.path.clone(), self.spool.clone());
+            let found = tokio::task::spawn_blocking(move || (spool.check_room(), scan::scan(&root))).await;
+            let found = match found {
+                Ok((Err(error), _)) => {
+                    self.say(&format!("{error}; its files wait"));
+                    break (Duration::from_secs(FOLDER_TROUBLE_S), true, false);
+                }
+                Ok((Ok(()), found)) => Ok(found),
+                Err(error) => Err(error),
+            };
             let found = match found {
                 Ok(Ok(found)) => found,
                 Ok(Err(error)) => {

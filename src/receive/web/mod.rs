@@ -150,7 +150,11 @@ impl Remote<'_> {
     async fn serve(&self, request: Request<Incoming>) -> Result<Answer, Refused> {
         let (head, body) = request.into_parts();
         let policy = self.shared.policy.borrow().clone();
-        let (admitted, name, requests_max) = self.admit(&head, &policy).map_err(|(refused, why)| {
+        let admitted = match self.admit(&head, &policy) {
+            Ok(admitted) => self.check_room().await.map(|()| admitted),
+            Err(refused) => Err(refused),
+        };
+        let (admitted, name, requests_max) = admitted.map_err(|(refused, why)| {
             if self.shared.quiet.may_say(self.peer, refused.status.as_str()) {
                 let (peer, status) = (self.peer, refused.status.as_u16());
                 // Of use to whoever enters it in the peer's file; no secret.
@@ -185,6 +189,16 @@ impl Remote<'_> {
         })
     }
 
+    /// Whether anything can be stored now.
+    async fn check_room(&self) -> Result<(), (Refused, String)> {
+        let spool = Arc::clone(&self.shared.spool);
+        let checked = tokio::task::spawn_blocking(move || spool.check_room().map_err(|error| error.to_string())).await;
+        checked.map_err(|error| error.to_string()).and_then(|checked| checked).map_err(|why| {
+            let status = StatusCode::SERVICE_UNAVAILABLE;
+            (Refused::later(status, "storage is full or failing; try again later"), why)
+        })
+    }
+
     /// All that is decided before the body comes; with the refusal, why, for the log.
     fn admit(
         &self,
@@ -203,11 +217,6 @@ impl Remote<'_> {
         let caller = sender(&head.headers, &policy.acceptance, origin)?;
         let target = Target::of(&head.method, head.uri.path(), &policy.acceptance).map_err(also)?;
         let wanted = wanted(&head.headers, web.request_bytes_max).map_err(also)?;
-        self.shared.spool.check_room().map_err(|error| {
-            let refused =
-                Refused::later(StatusCode::SERVICE_UNAVAILABLE, "storage is full or failing; try again later");
-            (refused, error.to_string())
-        })?;
         let terms = Terms {
             spool: Arc::clone(&self.shared.spool),
             calling: caller.calling.clone(),
