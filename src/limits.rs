@@ -430,6 +430,9 @@ pub const REPORT_GRACE_S: i64 = 300;
 /// Most parts of one multipart body: a whole-body study in thin slices has some thousands.
 pub const MULTIPART_PARTS_MAX: usize = 20_000;
 
+/// Longest boundary. RFC 2046 5.1.1 allows 70 characters; Orthanc sends two UUIDs, which are 73.
+pub const MULTIPART_BOUNDARY_LENGTH_MAX: usize = 200;
+
 /// Longest headers of one part, all together; a usual part has 100 bytes.
 pub const MULTIPART_HEADER_BYTES_MAX: usize = 16 << 10;
 

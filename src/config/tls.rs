@@ -234,9 +234,9 @@ impl Files {
             let mut told = Problems::of(loaded.file.as_str());
             let made = self.server(ours, &own, peers.clone(), at(&loaded.document, place), &mut told);
             if place.len() == 1 {
-                tls.server = made
+                tls.server = made;
             } else {
-                tls.web = made
+                tls.web = made;
             }
             problems.extend(told.into_vec());
         }

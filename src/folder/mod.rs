@@ -141,7 +141,7 @@ impl Watch {
         });
         watching
             .map_err(|error| {
-                self.say(&format!("the system does not tell of changes ({error}); it is looked through by time"))
+                self.say(&format!("the system does not tell of changes ({error}); it is looked through by time"));
             })
             .ok()
     }

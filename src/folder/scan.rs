@@ -64,7 +64,7 @@ const UNFINISHED: [&[u8]; 7] = [b"~", b".part", b".tmp", b".partial", b".filepar
 fn is_unfinished(name: &[u8]) -> bool {
     let ends =
         |ending: &&[u8]| name.len() >= ending.len() && name[name.len() - ending.len()..].eq_ignore_ascii_case(ending);
-    name.starts_with(b".") || UNFINISHED.iter().any(|ending| ends(ending))
+    name.starts_with(b".") || UNFINISHED.iter().any(ends)
 }
 
 /// The files in a folder and the folders in it, in the order of their names; no link is followed, and what is neither file

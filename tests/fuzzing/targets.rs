@@ -278,7 +278,7 @@ fn parts(body: &[u8], piece_bytes: usize) -> (Vec<Vec<u8>>, Option<MultipartErro
     for piece in body.chunks(piece_bytes) {
         multipart.push(piece);
         loop {
-            match multipart.next() {
+            match multipart.piece() {
                 Ok(None) => break,
                 Ok(Some(Piece::Part(_))) => part.clear(),
                 Ok(Some(Piece::Data(data))) => part.extend_from_slice(&data),

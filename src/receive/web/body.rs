@@ -107,7 +107,7 @@ impl Parts {
     }
 
     async fn pieces(&mut self, intake: &mut Intake) -> Result<(), Refused> {
-        while let Some(piece) = self.multipart.next().map_err(|error| Refused::bad(error.to_string()))? {
+        while let Some(piece) = self.multipart.piece().map_err(|error| Refused::bad(error.to_string()))? {
             match piece {
                 Piece::Part(head) => {
                     let terms = self.terms.clone();

@@ -4,7 +4,9 @@ use bytes::{Buf, Bytes, BytesMut};
 use memchr::memmem::{self, Finder};
 use thiserror::Error;
 
-use crate::limits::{MULTIPART_AROUND_BYTES_MAX, MULTIPART_HEADER_BYTES_MAX, MULTIPART_PARTS_MAX};
+use crate::limits::{
+    MULTIPART_AROUND_BYTES_MAX, MULTIPART_BOUNDARY_LENGTH_MAX, MULTIPART_HEADER_BYTES_MAX, MULTIPART_PARTS_MAX,
+};
 
 /// A body that is being cut. Give it the bytes as they come, and ask for pieces until there is none.
 pub struct Multipart {
@@ -59,7 +61,9 @@ pub struct PartHead {
 /// Why a body is none of several parts. No byte of it is repeated.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum MultipartError {
-    #[error("found a boundary that is none, expected 1 to 70 characters of RFC 2046 5.1.1")]
+    #[error(
+        "found a boundary that is none, expected 1 to {MULTIPART_BOUNDARY_LENGTH_MAX} characters of RFC 2046 5.1.1"
+    )]
     Boundary,
     #[error(
         "found more than {MULTIPART_AROUND_BYTES_MAX} bytes outside of the parts; the boundary is another than that of the header"
@@ -84,7 +88,11 @@ impl Multipart {
     /// [`MultipartError::Boundary`].
     pub fn new(boundary: &str) -> Result<Multipart, MultipartError> {
         let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"'()+_,-./:=? ".contains(&byte);
-        if boundary.is_empty() || boundary.len() > 70 || boundary.ends_with(' ') || !boundary.bytes().all(legal) {
+        if boundary.is_empty()
+            || boundary.len() > MULTIPART_BOUNDARY_LENGTH_MAX
+            || boundary.ends_with(' ')
+            || !boundary.bytes().all(legal)
+        {
             return Err(MultipartError::Boundary);
         }
         let delimiter = Finder::new(&format!("\r\n--{boundary}")).into_owned();
@@ -102,7 +110,7 @@ impl Multipart {
     ///
     /// # Errors
     /// [`MultipartError`]; what comes behind it has no meaning.
-    pub fn next(&mut self) -> Result<Option<Piece>, MultipartError> {
+    pub fn piece(&mut self) -> Result<Option<Piece>, MultipartError> {
         loop {
             let before = (self.state, self.buffer.len());
             let piece = match self.state {
@@ -265,7 +273,7 @@ mod tests {
         let (mut multipart, mut told) = (Multipart::new("b 1")?, String::new());
         for bytes in body.chunks(piece.max(1)) {
             multipart.push(bytes);
-            while let Some(piece) = multipart.next()? {
+            while let Some(piece) = multipart.piece()? {
                 match piece {
                     Piece::Part(head) => told += &format!("{}[", head.content_type.unwrap_or_default()),
                     Piece::Data(data) => told += &String::from_utf8_lossy(&data),
@@ -313,7 +321,7 @@ mod tests {
         same("--b 1\r\nno colon\r\n\r\n--b 1--", Err(MultipartError::Header));
         same("--b 1\r\nA: b\r\n folded\r\n\r\n--b 1--", Err(MultipartError::Header));
         same("--b 1\r\nContent-Type: a/b\r\nContent-type: c/d\r\n\r\n--b 1--", Err(MultipartError::Header));
-        for bad in ["", " ", "a ", "a\"b", "a\r\nb", "ü", &"a".repeat(71)] {
+        for bad in ["", " ", "a ", "a\"b", "a\r\nb", "ü", &"a".repeat(MULTIPART_BOUNDARY_LENGTH_MAX + 1)] {
             assert!(Multipart::new(bad).is_err(), "{bad:?}");
         }
     }
@@ -323,12 +331,12 @@ mod tests {
         let mut multipart = Multipart::new("b").expect("legal");
         multipart.push(b"--b\r\n\r\nall\r\n--b");
         let mut pieces = Vec::new();
-        while let Some(piece) = multipart.next().expect("good") {
+        while let Some(piece) = multipart.piece().expect("good") {
             pieces.push(piece);
         }
         assert_eq!(pieces, [Piece::Part(PartHead::default()), Piece::Data(Bytes::from_static(b"all"))]);
         multipart.push(b"x");
-        assert_eq!(multipart.next(), Err(MultipartError::Line));
+        assert_eq!(multipart.piece(), Err(MultipartError::Line));
     }
 
     #[test]
