@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # contourd and foreign programs, which are started here on free ports of loopback:
-#   peers.py       DCMTK and Orthanc, good and bad input        tls.py        the same by TLS (openssl)
-#   doctor.py      `contourd doctor` at DCMTK and Orthanc       commitment.py storage commitment and verified delivery
+#   peers.py       DCMTK and Orthanc, good and bad input        tls.py         the same by TLS (openssl)
+#   doctor.py      `contourd doctor` at DCMTK and Orthanc       commitment.py  storage commitment and verified delivery
 #   exchange.py    many peers, archives that C-MOVE studies here, and peers that break rules
-#   capture.py     all of it as Wireshark sees it               syntaxes.py   each transfer syntax with its pixels
+#   capture.py     all of it as Wireshark sees it               syntaxes.py    each transfer syntax with its pixels
+#   ways_in.py     STOW-RS and watched folders: Orthanc's DICOMweb plugin, curl, dicomweb-client
 #
 #   integration/peers.sh [--all] [FOLDER...]     folders with CT series of your own, besides the synthetic one
 #
@@ -16,6 +17,8 @@ missing=()
 command -v storescp >/dev/null || missing+=(dcmtk)
 command -v dciodvfy >/dev/null || missing+=(dicom3tools)
 command -v openssl >/dev/null || missing+=(openssl)
+command -v curl >/dev/null || missing+=(curl)
+[ -e /usr/share/orthanc/plugins/libOrthancDicomWeb.so ] || missing+=(orthanc-dicomweb)
 python3 -c 'import ensurepip' 2>/dev/null || missing+=(python3-venv)
 command -v Orthanc >/dev/null || [ -x /usr/sbin/Orthanc ] || missing+=(orthanc)
 install() {
@@ -38,23 +41,27 @@ if [ "${1:-}" = --all ]; then
     everything=(--all)
     shift
 fi
-python3 "$root/integration/peers.py" "$@"
-python3 "$root/integration/tls.py"
-python3 "$root/integration/doctor.py"
-# Storage commitment and C-FIND: DCMTK has only a part of them, so that pynetdicom stands beside it.
+# Every script runs, whatever became of those before it.
+failed=()
+python3 "$root/integration/peers.py" "$@" || failed+=(peers)
+for script in tls doctor; do
+    python3 "$root/integration/$script.py" || failed+=("$script")
+done
+# DCMTK has only a part of storage commitment, and knows no DICOMweb: programs of Python stand beside it.
 venv=$root/target/peers-venv
 [ -x "$venv/bin/python" ] || python3 -m venv "$venv"
-if ! "$venv/bin/pip" install --quiet --disable-pip-version-check pynetdicom==3.0.4 pydicom==3.0.2; then
-    echo "skipped: storage commitment, verified delivery, exchange, capture and transfer syntaxes, because pynetdicom cannot be installed here"
-    exit 0
-fi
-failed=0
-for script in commitment exchange capture; do
-    "$venv/bin/python" "$root/integration/$script.py" || failed=1
-done
-if "$venv/bin/pip" install --quiet --disable-pip-version-check --only-binary :all: -r "$root/integration/requirements.txt"; then
-    "$venv/bin/python" "$root/integration/syntaxes.py" "${everything[@]}" || failed=1
+pip() { "$venv/bin/pip" install --quiet --disable-pip-version-check "$@"; }
+if pip pynetdicom==3.0.4 pydicom==3.0.2 dicomweb-client==0.61.2; then
+    for script in commitment exchange capture ways_in; do
+        "$venv/bin/python" "$root/integration/$script.py" || failed+=("$script")
+    done
+    if pip --only-binary :all: -r "$root/integration/requirements.txt"; then
+        "$venv/bin/python" "$root/integration/syntaxes.py" "${everything[@]}" || failed+=(syntaxes)
+    else
+        echo "skipped: transfer syntaxes, because the encoders of integration/requirements.txt cannot be installed here"
+    fi
 else
-    echo "skipped: transfer syntaxes, because the encoders of integration/requirements.txt cannot be installed here"
+    echo "skipped: what needs pynetdicom or dicomweb-client, because they cannot be installed here"
 fi
-exit "$failed"
+[ ${#failed[@]} = 0 ] || echo "FAILED: ${failed[*]}"
+[ ${#failed[@]} = 0 ]

@@ -21,6 +21,7 @@ pub mod cohort;
 pub mod config;
 pub mod daemon;
 pub mod deliver;
+pub mod folder;
 pub mod ledger;
 pub mod onnx;
 pub mod receive;

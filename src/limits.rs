@@ -442,3 +442,60 @@ pub const FIND_AGAIN_S: (f64, f64) = (2.0, 60.0);
 
 /// After a restart, for reports that the destination could not bring while the gateway was away, in seconds.
 pub const REPORT_GRACE_S: i64 = 300;
+
+/// Most parts of one multipart body: a whole-body study in thin slices has some thousands.
+pub const MULTIPART_PARTS_MAX: usize = 20_000;
+
+/// Longest boundary. RFC 2046 5.1.1 allows 70 characters; Orthanc sends two UUIDs, which are 73.
+pub const MULTIPART_BOUNDARY_LENGTH_MAX: usize = 200;
+
+/// Longest headers of one part, all together; a usual part has 100 bytes.
+pub const MULTIPART_HEADER_BYTES_MAX: usize = 16 << 10;
+
+/// Most bytes before the first and behind the last boundary, which mean nothing.
+pub const MULTIPART_AROUND_BYTES_MAX: usize = 64 << 10;
+
+/// Longest head of an HTTP request, and the room in memory for what is read of its body at once.
+pub const HTTP_BUFFER_BYTES_MAX: usize = 128 << 10;
+
+/// Most headers of an HTTP request; a reverse proxy adds ten to those of a client.
+pub const HTTP_HEADERS_MAX: usize = 64;
+
+/// Most HTTP connections whose caller is not known yet, or that wait for another request; then the oldest is closed.
+pub const HTTP_PENDING_MAX: usize = 128;
+
+/// What a body has to bring at least in each time of silence that is allowed: less is a peer that holds a connection.
+pub const HTTP_PACE_BYTES: u64 = 16 << 10;
+
+/// When a caller that was turned away for a while is to come again, in seconds.
+pub const HTTP_RETRY_AFTER_S: u64 = 60;
+
+/// Longest token that a caller of HTTP may present; 256 bits in hexadecimal digits are 64.
+pub const HTTP_TOKEN_BYTES_MAX: usize = 1_024;
+
+/// Most watched folders; each has a task.
+pub const FOLDERS_MAX: usize = 32;
+
+/// How deep a watched folder is looked into; exports are patient, study and series.
+pub const FOLDER_DEPTH_MAX: usize = 16;
+
+/// Most files of a watched folder that are seen at once; more come after these. Their names are held in memory.
+pub const FOLDER_FILES_MAX: usize = 100_000;
+
+/// Pieces in which a file of a watched folder is read.
+pub const FOLDER_READ_BYTES: usize = 256 << 10;
+
+/// How many times as long a file that ends in the middle is waited for as a whole one, before it is refused: a copy over
+/// the network may have stopped for a while.
+pub const FOLDER_CUT_PATIENCE: u32 = 12;
+
+/// After an error of the disk, or a storage that is full, before a watched folder is looked at again, in seconds.
+pub const FOLDER_TROUBLE_S: u64 = 15;
+
+/// How often a file of a watched folder is tried that fails by a defect of this program, before it is refused.
+pub const FOLDER_TRIES_MAX: u32 = 3;
+
+/// How long a watched folder must be quiet before a change in it is told: a copy is many changes.
+pub const FOLDER_NOTICE_MS: u64 = 500;
+
+const _: () = assert!(HTTP_PENDING_MAX * HTTP_BUFFER_BYTES_MAX <= 32 << 20);

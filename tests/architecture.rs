@@ -29,6 +29,7 @@ const MODULES: &[(&str, Layer)] = &[
     ("daemon", Shell),
     ("web", Shell),
     ("config", Shell),
+    ("folder", Shell),
     ("receive", Shell),
     ("deliver", Shell),
     ("wire", Shell),
@@ -102,13 +103,15 @@ const IMPURE: &[(&str, &str)] = &[
 const OWNED: &[(&str, &[&str])] = &[
     ("ort", &["onnx"]),
     ("rusqlite", &["ledger"]),
-    ("notify_debouncer_full", &["config"]),
+    ("notify_debouncer_full", &["config", "folder"]),
     ("clap", &["cli"]),
     ("anyhow", &["cli", "main"]),
     ("indicatif", &["cli"]),
     ("sd_notify", &["daemon", "cli"]),
     ("tracing_subscriber", &["cli"]),
     ("hdf5_pure", &["output"]),
+    ("hyper", &["receive", "deliver"]),
+    ("hyper_util", &["receive", "deliver"]),
     ("dicom_ul", &["dimse", "receive", "deliver"]),
     ("rustls", &["tls"]),
     ("tokio_rustls", &["tls"]),
@@ -116,7 +119,7 @@ const OWNED: &[(&str, &[&str])] = &[
 ];
 
 /// Calls that change files, and the modules that may make them: the spool owns instances and objects; the ledger makes
-/// the folder of its database; the worker sets the kernel's memory policy of its child under /proc; a command writes
+/// the folder of its database; a watched folder is emptied when what was in it is durable; the worker sets the kernel's memory policy of its child under /proc; a command writes
 /// or a cohort writes what the operator asked for, where they asked for it.
 const WRITES: &[&str] = &[
     "fs::write",
@@ -134,7 +137,7 @@ const WRITES: &[&str] = &[
     "File::options",
     "OpenOptions::new",
 ];
-const WRITERS: &[&str] = &["spool", "ledger", "worker", "cohort", "cli"];
+const WRITERS: &[&str] = &["spool", "ledger", "folder", "worker", "cohort", "cli"];
 
 #[test]
 fn modules_use_only_what_stands_below_them() {

@@ -2,14 +2,15 @@
 
 use std::time::Duration;
 
-use super::{Configuration, OnWarning, Peer};
+use super::{Configuration, OnWarning, Peer, WatchedFolder};
 use crate::deliver::dicom::Destination;
 use crate::dicom::AeTitle;
 use crate::dimse::{Acceptance, Caller};
+use crate::folder::Folder;
 use crate::job::VerifyBy;
 use crate::node::{Association, Settings};
 use crate::pipeline::{Completeness, CompletenessOverride, Input, Mode};
-use crate::receive::Policy;
+use crate::receive::{Policy, WebPolicy};
 use crate::worker::Limits as WorkerLimits;
 
 /// How long open associations may go on after the shutdown began: less than systemd waits (90 s).
@@ -34,6 +35,7 @@ impl Configuration {
                 name: peer.name.clone(),
                 from: peer.from.clone(),
                 certificate: peer.certificate.clone(),
+                tokens: peer.tokens.clone(),
                 associations_max: peer.associations,
                 may_send: peer.may.send,
                 may_commit: peer.may.commit,
@@ -44,6 +46,13 @@ impl Configuration {
             acceptance,
             plain: self.gateway.port.is_some(),
             tls: self.tls.server.clone(),
+            web: self.gateway.dicomweb.as_ref().map(|web| WebPolicy {
+                secure: web.tls.is_some(),
+                tls: self.tls.web.clone(),
+                requests_max: web.requests,
+                requests_per_caller_max: web.requests_per_peer,
+                request_bytes_max: web.request_mb << 20,
+            }),
             associations_max: limits.associations,
             associations_per_caller_max: limits.associations_per_peer,
             artim: Duration::from_secs_f64(limits.request_timeout_s),
@@ -51,6 +60,19 @@ impl Configuration {
             instance_bytes_max: limits.instance_mb << 20,
             grace: GRACE,
         }
+    }
+
+    /// The folders whose files are taken.
+    pub fn watched_folders(&self) -> Vec<Folder> {
+        let folder = |watched: &WatchedFolder| Folder {
+            path: self.folder.join(&watched.path),
+            calling: watched.calling_ae.clone(),
+            called: watched.called_ae.clone(),
+            after: watched.after,
+            settle: Duration::from_secs_f64(watched.settle_s),
+            scan: Duration::from_secs_f64(watched.scan_s),
+        };
+        self.gateway.folders.iter().map(folder).collect()
     }
 
     /// Where results for a peer go; `None` for a peer that is not known or may not receive.

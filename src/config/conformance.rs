@@ -43,6 +43,13 @@ fn table(name: &str) -> String {
         "transfer syntaxes without pixels" => rows("| transfer syntax | UID |", syntaxes(WITHOUT_PIXELS)),
         "answers to storage" => rows("| status | error comment |", answers(Service::Storage)),
         "answers to commitment" => rows("| status | error comment |", answers(Service::Commitment)),
+        "failure reasons of STOW-RS" => {
+            let of_storage = answers(Service::Storage).into_iter().filter(|row| !row.starts_with("| 0000"));
+            let mut all: Vec<String> = of_storage.chain(answers(Service::Web)).collect();
+            all.sort();
+            all.dedup();
+            rows("| status | meaning |", all)
+        }
         "rejections" => rows("| result / source / reason | when |", rejections()),
         "aborts" => rows("| source / reason | when |", aborts()),
         "implementation" => rows(
@@ -91,6 +98,8 @@ fn syntaxes(known: &[(&str, &str)]) -> Vec<String> {
 enum Service {
     Storage,
     Commitment,
+    /// STOW-RS alone, besides what storage answers.
+    Web,
     /// Both, and C-ECHO.
     All,
 }
@@ -113,6 +122,7 @@ fn answered_by(outcome: Outcome) -> Service {
         | Outcome::TooComplex
         | Outcome::SopClassNotSupported
         | Outcome::NotAuthorized => Service::Storage,
+        Outcome::TransferSyntaxNotSupported | Outcome::StudyMismatch => Service::Web,
         Outcome::Accepted
         | Outcome::CommitmentNotAuthorized
         | Outcome::NoSuchSopClass

@@ -10,6 +10,7 @@ use crate::onnx::{Device, Devices};
 use crate::pipeline::{Completeness, CompletenessOverride};
 
 use super::tls::GatewayTls;
+use super::ways_in::{DicomWeb, WatchedFolder, parse_folders};
 
 /// The checked file.
 #[derive(Clone, Debug, PartialEq)]
@@ -21,6 +22,10 @@ pub struct Gateway {
     pub port: Option<u16>,
     /// The port with TLS.
     pub tls: Option<GatewayTls>,
+    /// The port where instances are taken over HTTP.
+    pub dicomweb: Option<DicomWeb>,
+    /// Folders whose files are taken.
+    pub folders: Vec<WatchedFolder>,
     /// The folder of spool and ledger, absolute or relative to the configuration folder.
     pub storage_folder: PathBuf,
     /// Nothing more is received when less than this is free.
@@ -113,7 +118,12 @@ impl Gateway {
         }
         let port = port.map(|port| parse_port(port, problems));
         let tls = tls.map(|tls| GatewayTls::parse(tls, problems));
+        let web = fields.optional("dicomweb");
+        let dicomweb = web.map(|web| DicomWeb::parse(web, problems));
         let storage = fields.required("storage", problems).and_then(|storage| parse_storage(storage, problems));
+        let storage_path = storage.as_ref().map(|(folder, _)| folder.as_path());
+        let folders = fields.optional("folders");
+        let folders = folders.map(|node| parse_folders(node, ae_titles.as_deref(), storage_path, problems));
         let limits = fields.optional("limits").map_or(Some(Limits::default()), |node| parse_limits(node, problems));
         let complete = fields.optional("complete").map(|node| CompletenessOverride::parse(node, problems));
         let worker = fields.optional("worker");
@@ -126,6 +136,12 @@ impl Gateway {
         {
             problems.add(node, format!("port {port} with TLS and without"), "two ports");
         }
+        if let (Some(node), Some(Some(web))) = (web, &dicomweb)
+            && [port.flatten(), tls.as_ref().and_then(|tls| Some(tls.as_ref()?.port))].contains(&Some(web.port))
+        {
+            let found = format!("port {}, which is another port of ours", web.port);
+            problems.add(node, found, "a port of its own");
+        }
         if problems.count() > before {
             return None;
         }
@@ -136,6 +152,8 @@ impl Gateway {
             bind: bind.unwrap_or(Some(IpAddr::V4(Ipv4Addr::UNSPECIFIED)))?,
             port: port.flatten(),
             tls: tls.flatten(),
+            dicomweb: dicomweb.flatten(),
+            folders: folders.flatten().unwrap_or_default(),
             storage_folder,
             free_floor_mb,
             limits: limits?,
@@ -237,7 +255,7 @@ fn parse_retention(node: &Node, problems: &mut Problems) -> Option<(f64, Option<
 }
 
 /// An optional whole number between two bounds; the default when it is absent (or bad, which is a problem).
-fn whole<'a>(
+pub(super) fn whole<'a>(
     fields: &mut Fields<'a>,
     key: &'a str,
     (low, high): (u64, u64),
@@ -302,7 +320,7 @@ mod tests {
             "gateway.json:3: worker.threads: found the number -1, expected a whole number from 0 to 65536",
             "gateway.json:3: worker.runs_max: found the number 0, expected a whole number from 1 to 100",
             r#"gateway.json:3: retention: found no "days", expected the key "days""#,
-            r#"gateway.json:3: ports: found the unknown key "ports", expected only the keys $schema, ae_titles, bind, port, tls, storage, limits, complete, worker, retention; did you mean "port"?"#,
+            r#"gateway.json:3: ports: found the unknown key "ports", expected only the keys $schema, ae_titles, bind, port, tls, dicomweb, storage, folders, limits, complete, worker, retention; did you mean "port"?"#,
         ];
         assert_eq!(told, expected);
     }

@@ -15,6 +15,7 @@ mod resolve;
 mod schema;
 mod tls;
 mod watch;
+mod ways_in;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -33,6 +34,7 @@ pub use reference::reference;
 pub use schema::{SCHEMAS, schema};
 pub use tls::{GatewayTls, PeerTls, Tls};
 pub use watch::{WatchError, Watcher, watch};
+pub use ways_in::{DicomWeb, WatchedFolder};
 
 /// Everything that was configured, checked against each other.
 #[derive(Clone)]

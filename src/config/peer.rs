@@ -1,7 +1,7 @@
 //! `ae-config/peers/<name>.json`: the nodes that we know, where they are and what they may do; it connects to none.
 
 use crate::dicom::AeTitle;
-use crate::dimse::{CertificateRule, Network};
+use crate::dimse::{CertificateRule, Fingerprint, Network};
 use crate::document::{Node, Problems, Value};
 use crate::job::{RetryPolicy, Verification, VerifyBy};
 use crate::limits::{HOST_LENGTH_MAX, SETTING_COUNT_MAX, WAIT_S_MAX};
@@ -10,6 +10,7 @@ use crate::output::rtstruct::Dialect;
 use super::dialect::parse_dialect;
 use super::gateway::{parse_port, seconds};
 use super::tls::{PeerTls, parse_rule};
+use super::ways_in::parse_tokens;
 
 /// A node that we know; its name is that of its file.
 #[derive(Clone, Debug, PartialEq)]
@@ -20,6 +21,8 @@ pub struct Peer {
     pub from: Vec<Network>,
     /// The certificates that it may present when it calls; without it, any or none.
     pub certificate: Option<CertificateRule>,
+    /// SHA-256 of the tokens that it may present over HTTP.
+    pub tokens: Vec<Fingerprint>,
     /// Most associations that it may have open at the same time, if not as many as each peer.
     pub associations: Option<usize>,
     /// Host and port to call it at; required where it may receive.
@@ -90,6 +93,7 @@ impl Peer {
         let ae_title = fields.required("ae_title", problems).and_then(|title| title.parsed("an AE title", problems));
         let from = fields.optional("from").map(|list| parse_networks(list, problems)).unwrap_or_default();
         let certificate = fields.optional("certificate").and_then(|rule| parse_rule(rule, problems));
+        let tokens = fields.optional("token").map(|token| parse_tokens(token, problems)).unwrap_or_default();
         let associations = fields.optional("associations").and_then(|node| parse_count(node, problems));
         let host = fields.optional("host").and_then(|host| parse_host(host, problems));
         let port = fields.optional("port").and_then(|port| parse_port(port, problems));
@@ -126,6 +130,7 @@ impl Peer {
             ae_title: ae_title?,
             from,
             certificate,
+            tokens,
             associations,
             address,
             tls,
@@ -305,7 +310,7 @@ mod tests {
             ),
             (
                 r#"{"ae_title": "T", "may": ["send"], "aet": 1}"#,
-                r#"aet: found the unknown key "aet", expected only the keys $schema, description, ae_title, from, certificate, associations, host, port, tls, may, dialect, retry, verify, on_warning; did you mean "ae_title"?"#,
+                r#"aet: found the unknown key "aet", expected only the keys $schema, description, ae_title, from, certificate, token, associations, host, port, tls, may, dialect, retry, verify, on_warning; did you mean "ae_title"?"#,
             ),
         ] {
             let told = check(text).expect_err(text);

@@ -102,6 +102,7 @@ pub(super) fn objects() -> Vec<Object> {
         gateway::bounds(),
         peer::peer(),
         gateway::tls(),
+        gateway::ways_in(),
         dialects::objects(),
         pipeline(),
         input(),

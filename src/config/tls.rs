@@ -41,10 +41,21 @@ pub struct PeerTls {
 
 impl GatewayTls {
     pub(super) fn parse(node: &Node, problems: &mut Problems) -> Option<GatewayTls> {
+        GatewayTls::parse_at(node, None, problems)
+    }
+
+    /// The same within an object that has the port already.
+    pub(super) fn parse_at(node: &Node, port: Option<u16>, problems: &mut Problems) -> Option<GatewayTls> {
         let before = problems.count();
         let mut fields = node.object(problems)?;
-        let bind = fields.optional("bind").and_then(|bind| bind.parsed("an IP address, such as 0.0.0.0", problems));
-        let port = fields.required("port", problems).and_then(|port| parse_port(port, problems));
+        let (bind, port) = match port {
+            Some(_) => (None, port),
+            None => {
+                let address = "an IP address, such as 0.0.0.0";
+                let bind = fields.optional("bind").and_then(|bind| bind.parsed(address, problems));
+                (bind, fields.required("port", problems).and_then(|port| parse_port(port, problems)))
+            }
+        };
         let certificate = fields.required("certificate", problems).and_then(|file| parse_file(file, problems));
         let key = fields.required("key", problems).and_then(|file| parse_file(file, problems));
         let clients = fields.optional("clients").and_then(|word| word.choice(&Clients::ALL, problems));
@@ -68,7 +79,7 @@ impl PeerTls {
         let before = problems.count();
         let mut fields = node.object(problems)?;
         let authorities = fields.optional("authorities").and_then(|file| parse_file(file, problems));
-        let sha256 = parse_fingerprints(&mut fields, problems);
+        let sha256 = parse_fingerprints(&mut fields, OF_CERTIFICATE, problems);
         let name = fields.optional("name").and_then(|name| parse_host(name, problems));
         let certificate = fields.optional("certificate").and_then(|file| parse_file(file, problems));
         let key = fields.optional("key").and_then(|file| parse_file(file, problems));
@@ -91,7 +102,7 @@ impl PeerTls {
 pub(super) fn parse_rule(node: &Node, problems: &mut Problems) -> Option<CertificateRule> {
     let before = problems.count();
     let mut fields = node.object(problems)?;
-    let sha256 = parse_fingerprints(&mut fields, problems);
+    let sha256 = parse_fingerprints(&mut fields, OF_CERTIFICATE, problems);
     let list = fields.optional("names").and_then(|list| filled(list, problems)).unwrap_or_default();
     let names: Vec<String> = list.iter().filter_map(|name| name.text(problems).map(str::to_owned)).collect();
     fields.finish(problems);
@@ -102,9 +113,11 @@ pub(super) fn parse_rule(node: &Node, problems: &mut Problems) -> Option<Certifi
     (problems.count() == before).then_some(CertificateRule { sha256, names })
 }
 
-fn parse_fingerprints(fields: &mut Fields<'_>, problems: &mut Problems) -> Vec<Fingerprint> {
+const OF_CERTIFICATE: &str =
+    "the SHA-256 of a certificate, as `openssl x509 -noout -fingerprint -sha256 -in FILE` writes it";
+
+pub(super) fn parse_fingerprints(fields: &mut Fields<'_>, expected: &str, problems: &mut Problems) -> Vec<Fingerprint> {
     let list = fields.optional("sha256").and_then(|list| filled(list, problems)).unwrap_or_default();
-    let expected = "the SHA-256 of a certificate, as `openssl x509 -noout -fingerprint -sha256 -in FILE` writes it";
     list.iter().filter_map(|item| item.parsed(expected, problems)).collect()
 }
 
@@ -130,6 +143,8 @@ fn parse_file(node: &Node, problems: &mut Problems) -> Option<PathBuf> {
 pub struct Tls {
     /// Of the gateway's TLS port.
     pub server: Option<ServerTls>,
+    /// Of the port of HTTP, where it has TLS.
+    pub web: Option<ServerTls>,
     /// Of the peers that are called by TLS, by name.
     pub clients: BTreeMap<String, ClientTls>,
     /// Certificates that we present: file, until when, and names.
@@ -175,13 +190,14 @@ impl Files {
 
     /// Reads the files of the gateway.
     pub fn check_gateway(&mut self, loaded: &Loaded<Gateway>, told: &mut Problems) {
-        let Some(tls) = &loaded.value.tls else { return };
-        let place = |key: &'static str| at(&loaded.document, &["tls", key]);
-        if let Err(problem) = self.identity(&tls.certificate, &tls.key) {
-            self.tell(&problem, place("certificate"), told);
-        }
-        if let Some(Err(problem)) = tls.client_authorities.as_ref().map(|file| self.authorities(file)) {
-            self.tell(&problem, place("client_authorities"), told);
+        for (tls, place) in ports(&loaded.value) {
+            let place = |key: &'static str| at(at(&loaded.document, place), &[key]);
+            if let Err(problem) = self.identity(&tls.certificate, &tls.key) {
+                self.tell(&problem, place("certificate"), told);
+            }
+            if let Some(Err(problem)) = tls.client_authorities.as_ref().map(|file| self.authorities(file)) {
+                self.tell(&problem, place("client_authorities"), told);
+            }
         }
     }
 
@@ -210,14 +226,22 @@ impl Files {
         problems: &mut Vec<Problem>,
     ) -> Tls {
         let mut tls = Tls::default();
-        let ours = gateway.and_then(|gateway| Some((gateway, gateway.value.tls.as_ref()?)));
-        let own = ours.and_then(|(_, ours)| self.identities.get(&self.pair(&ours.certificate, &ours.key)).cloned());
-        if let (Some((loaded, ours)), Some(own)) = (ours, &own) {
+        for (loaded, (ours, place)) in
+            gateway.into_iter().flat_map(|loaded| ports(&loaded.value).map(move |port| (loaded, port)))
+        {
+            let Some(own) = self.identities.get(&self.pair(&ours.certificate, &ours.key)).cloned() else { continue };
             tls.presented.insert(shown(&ours.certificate), (own.not_after, own.names.clone()));
             let mut told = Problems::of(loaded.file.as_str());
-            tls.server = self.server(ours, own, peers.clone(), at(&loaded.document, &["tls"]), &mut told);
+            let made = self.server(ours, &own, peers.clone(), at(&loaded.document, place), &mut told);
+            if place.len() == 1 {
+                tls.server = made;
+            } else {
+                tls.web = made;
+            }
             problems.extend(told.into_vec());
         }
+        let ours = gateway.and_then(|gateway| gateway.value.tls.as_ref());
+        let own = ours.and_then(|ours| self.identities.get(&self.pair(&ours.certificate, &ours.key)).cloned());
         for loaded in peers {
             let Some(wanted) = &loaded.value.tls else { continue };
             let mut told = Problems::of(loaded.file.as_str());
@@ -342,10 +366,23 @@ fn out_of_date(file: &Path, found: &Identity) -> FileProblem {
     }
 }
 
+/// The ports with TLS, and where they stand in the document.
+fn ports(gateway: &Gateway) -> impl Iterator<Item = (&GatewayTls, &'static [&'static str])> {
+    let of_web = gateway.dicomweb.as_ref().and_then(|web| web.tls.as_ref());
+    let associations = gateway.tls.iter().map(|tls| (tls, ["tls"].as_slice()));
+    associations.chain(of_web.map(|tls| (tls, ["dicomweb", "tls"].as_slice())))
+}
+
 /// A rule that no caller can satisfy would shut the peer out.
 fn check_rule(rule: &CertificateRule, gateway: &Gateway, node: &Node, told: &mut Problems) {
     let place = "of ae-config/gateway.json";
-    match &gateway.tls {
+    let unvouched = |tls: &GatewayTls| tls.client_authorities.is_none() && !rule.names.is_empty();
+    let mut all = ports(gateway).map(|(tls, _)| tls);
+    // One port that it can call is enough.
+    if all.any(|tls| tls.clients != Clients::None && !unvouched(tls)) {
+        return;
+    }
+    match ports(gateway).next().map(|(tls, _)| tls) {
         None => told.add_with_cure(
             node,
             "a certificate for a caller, and no TLS port",
@@ -358,13 +395,12 @@ fn check_rule(rule: &CertificateRule, gateway: &Gateway, node: &Node, told: &mut
             format!("\"clients\": \"required\" or \"optional\" in \"tls\" {place}"),
             "change it there, or take this key out",
         ),
-        Some(tls) if tls.client_authorities.is_none() && !rule.names.is_empty() => told.add_with_cure(
+        Some(_) => told.add_with_cure(
             at(node, &["names"]),
             "names, and no authority that vouches for them",
             format!("\"client_authorities\" in \"tls\" {place}"),
             "add it, or name the certificate by \"sha256\"",
         ),
-        Some(_) => {}
     }
 }
 

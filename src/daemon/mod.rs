@@ -25,6 +25,7 @@ use tokio::sync::{Mutex, mpsc, watch};
 
 use crate::config::{Configuration, Gateway, Loader};
 use crate::document::Problem;
+use crate::folder;
 use crate::ledger::{Ledger, LedgerError};
 use crate::limits::{EVENT_QUEUE_MAX, NOTICE_QUEUE_MAX};
 use crate::node::{Event, Node, Placed, Stored};
@@ -74,8 +75,10 @@ pub fn run(folder: &Path) -> Result<(), DaemonError> {
     if !configuration.models.is_empty() {
         onnx::check_library()?;
     }
-    // Each association may hold a thread while it writes; what checks and removes needs some beside.
-    let threads = configuration.gateway.limits.associations + BLOCKING_THREADS_BESIDE;
+    // Each association, request and watched folder may hold a thread while it writes; what checks and removes needs some beside.
+    let requests = configuration.gateway.dicomweb.as_ref().map_or(0, |web| web.requests);
+    let senders = configuration.gateway.limits.associations + requests + configuration.gateway.folders.len();
+    let threads = senders + BLOCKING_THREADS_BESIDE;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(NETWORK_THREADS)
         .max_blocking_threads(threads)
@@ -90,7 +93,7 @@ pub fn run(folder: &Path) -> Result<(), DaemonError> {
 /// One worker for the one device, the processor; a run uses all of its cores already.
 const WORKERS: usize = 1;
 
-/// Threads that may wait for a disk, besides one for each association.
+/// Threads that may wait for a disk, besides one for each sender.
 const BLOCKING_THREADS_BESIDE: usize = 64;
 
 /// The network needs little; pixels and models are elsewhere.
@@ -149,12 +152,14 @@ fn start(runtime: &tokio::runtime::Runtime, loader: Loader, configuration: Confi
     runtime.spawn(expire(events, clock, configuration.gateway.retention_days, configuration.gateway.committed_days));
     runtime.spawn(reload::warn_of_certificates(certificates, clock));
     runtime.block_on(async {
+        let (folders, seen, stopped) = (configuration.watched_folders(), policy_seen.clone(), listener_stopped.clone());
+        let watching = tokio::spawn(folder::serve(folders, seen, Arc::clone(&spool), notices.clone(), stopped));
         let serving = receive::serve(listeners, policy_seen, spool, notices, listener_stopped);
         let signals = stop_on_signal(stop_listener)?;
         let asked = reload::read_again_on_signal(watcher)?;
         // Without systemd there is nobody to notify.
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
-        serving.await;
+        tokio::join!(serving, must_go_on("the task that watches folders", watching));
         signals.abort();
         asked.abort();
         Ok::<(), io::Error>(())
@@ -184,6 +189,12 @@ async fn listen(gateway: &Gateway) -> Result<Listeners, DaemonError> {
         let address = SocketAddr::new(tls.bind.unwrap_or(gateway.bind), tls.port);
         listeners.tls = Some(bind(address).await?);
         tracing::info!("contourd {version} listens at {address} as {titles}, with TLS");
+    }
+    if let Some(web) = &gateway.dicomweb {
+        let address = SocketAddr::new(web.address.unwrap_or(gateway.bind), web.port);
+        listeners.web = Some(bind(address).await?);
+        let with = if web.tls.is_some() { "with TLS" } else { "without TLS" };
+        tracing::info!("contourd {version} takes instances by HTTP (STOW-RS) at {address}, {with}");
     }
     Ok(listeners)
 }

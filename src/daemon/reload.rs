@@ -34,7 +34,7 @@ pub(super) fn follow_changes(
             // Fails only when the gateway ends.
             let _ = events.blocking_send(Event::Settings(Box::new(settings)));
             tracing::info!(
-                "the configuration was read again; what is good in it is active, except storage, addresses and ports, worker threads and retention, which need a restart"
+                "the configuration was read again; what is good in it is active, except storage, addresses and ports, watched folders, worker threads and retention, which need a restart"
             );
         }
         Err(problems) => {

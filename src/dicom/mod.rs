@@ -3,6 +3,7 @@
 mod ae_title;
 #[cfg(test)]
 pub(crate) mod build;
+mod file_head;
 mod header;
 pub mod instance;
 pub mod part10;
@@ -14,6 +15,7 @@ mod walk;
 use serde::{Deserialize, Serialize};
 
 pub use ae_title::{AeTitle, AeTitleError};
+pub use file_head::{FileHead, FileHeadError, FileHeadReader};
 pub use instance::{Instance, InstanceError};
 pub use syntax::Syntax;
 pub use uid::{Uid, UidError};

@@ -17,6 +17,8 @@ pub struct Caller {
     pub from: Vec<Network>,
     /// What its certificate has to be; without it, any certificate or none.
     pub certificate: Option<CertificateRule>,
+    /// SHA-256 of the tokens that it may present over HTTP: any of them will do. Associations have none.
+    pub tokens: Vec<Fingerprint>,
     /// Most associations at the same time, where it is not what holds for every peer.
     pub associations_max: Option<usize>,
     /// Whether it may store; C-ECHO is open to every known caller.
@@ -25,6 +27,22 @@ pub struct Caller {
     pub may_commit: bool,
     /// Whether we ask it for storage commitment, so that it may report to us.
     pub may_report: bool,
+}
+
+impl Caller {
+    /// Whether it may call from there, with that certificate.
+    pub(super) fn admits(&self, origin: Origin<'_>) -> bool {
+        self.is_at(origin) && self.is_certified(origin)
+    }
+
+    fn is_at(&self, origin: Origin<'_>) -> bool {
+        self.from.is_empty() || self.from.iter().any(|network| network.contains(origin.address))
+    }
+
+    fn is_certified(&self, origin: Origin<'_>) -> bool {
+        let admits = |rule: &CertificateRule| origin.certificate.is_some_and(|found| rule.admits(found));
+        self.certificate.as_ref().is_none_or(admits)
+    }
 }
 
 /// What a caller may do: all that the peers may that it can be.
@@ -210,17 +228,11 @@ pub(super) fn identify<'a>(known: &'a [Caller], origin: Origin<'_>) -> Result<(&
     if known.is_empty() {
         return Err(Rejection::CallingAeTitle);
     }
-    let at_address =
-        |caller: &&Caller| caller.from.is_empty() || caller.from.iter().any(|network| network.contains(origin.address));
-    let certified = |caller: &&Caller| {
-        let admits = |rule: &CertificateRule| origin.certificate.is_some_and(|found| rule.admits(found));
-        caller.certificate.as_ref().is_none_or(admits)
-    };
-    let here: Vec<&Caller> = known.iter().filter(at_address).collect();
+    let here: Vec<&Caller> = known.iter().filter(|caller| caller.is_at(origin)).collect();
     if here.is_empty() {
         return Err(Rejection::CallingAddress);
     }
-    let fitting: Vec<&Caller> = here.into_iter().filter(certified).collect();
+    let fitting: Vec<&Caller> = here.into_iter().filter(|caller| caller.is_certified(origin)).collect();
     let says = |caller: &&Caller| (caller.certificate.is_some(), !caller.from.is_empty());
     // Of equals the first: `max_by_key` takes the last.
     let first = |may: fn(&Caller) -> bool| fitting.iter().copied().filter(|c| may(c)).rev().max_by_key(says);

@@ -12,6 +12,7 @@ mod message;
 mod pdu;
 mod status;
 pub mod syntaxes;
+mod web_caller;
 
 pub use acceptance::{Acceptance, Context, Negotiated, Refusal, Rejection, negotiate, peer_max_pdu, user_variables};
 pub use caller::{Caller, Certificate, CertificateRule, Fingerprint, FingerprintError, Network, NetworkError, Origin};
@@ -22,6 +23,7 @@ pub use pdu::{
     encode_reject, fragment_bytes,
 };
 pub use status::{Outcome, Status};
+pub use web_caller::{Credentials, WebCaller, WebRefusal};
 
 use crate::dicom::Uid;
 

@@ -36,6 +36,10 @@ pub enum Outcome {
     TooComplex,
     /// The SOP class is not stored here.
     SopClassNotSupported,
+    /// The transfer syntax is none that is stored here; over an association it would not have been accepted.
+    TransferSyntaxNotSupported,
+    /// The instance is of another study than that of the request (PS3.18 10.5.1).
+    StudyMismatch,
     /// This caller may not store.
     NotAuthorized,
     /// The operation is none of this service.
@@ -66,7 +70,7 @@ pub enum Outcome {
 
 impl Outcome {
     /// Every outcome, for the tables of tests and documentation.
-    pub const ALL: [Outcome; 26] = [
+    pub const ALL: [Outcome; 28] = [
         Outcome::Verified,
         Outcome::Stored,
         Outcome::Identical,
@@ -80,6 +84,8 @@ impl Outcome {
         Outcome::Unidentified,
         Outcome::TooComplex,
         Outcome::SopClassNotSupported,
+        Outcome::TransferSyntaxNotSupported,
+        Outcome::StudyMismatch,
         Outcome::NotAuthorized,
         Outcome::UnrecognizedOperation,
         Outcome::MistypedArgument,
@@ -112,6 +118,10 @@ impl Outcome {
             Outcome::Unidentified => (0xC002, "a UID of the data set is missing or no UID"),
             Outcome::TooComplex => (0xC003, "the data set is nested too deep or has too many elements"),
             Outcome::SopClassNotSupported => (0x0122, "this SOP class is not stored here"),
+            // PS3.18 I.2.2 has this number for it.
+            Outcome::TransferSyntaxNotSupported => (0xC122, "this transfer syntax is not stored here"),
+            // PS3.18 has no number for it; this is that of dcm4chee.
+            Outcome::StudyMismatch => (0xC409, "the instance is of another study than that of the request"),
             Outcome::NotAuthorized => (0x0124, "this AE title may not store here"),
             Outcome::UnrecognizedOperation => (0x0211, "unrecognized operation"),
             Outcome::MistypedArgument => (0x0212, "an argument of the command is missing or no UID"),

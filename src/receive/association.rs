@@ -2,7 +2,6 @@
 
 mod commitment;
 
-use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,15 +15,14 @@ pub use commitment::{Back, CommitmentAsked, ReportReceived};
 use commitment::{Collecting, Kind, Reports};
 
 use super::connections::{Slot, Ticket};
+use super::intake::Intake;
 use super::pace::Pace;
 use super::store::{Finished, Sink};
-use super::{Notice, Policy, Shared, StoredInstance};
-use crate::dicom::SeriesKey;
+use super::{Policy, Shared};
 use crate::dimse::{
     AbortReason, Certificate, Command, CommandSet, MessageError, Negotiated, Origin, Outcome, Part, Pdu, PduError,
     Reassembly, Refusal, StoreRequest, encode_message, encode_pdu, encode_reject, negotiate, syntaxes,
 };
-use crate::limits::{REFUSALS_LOGGED_MAX, SERIES_PER_ASSOCIATION_MAX};
 use crate::spool::Meta;
 use crate::wire::{Wire, WireError};
 
@@ -184,10 +182,7 @@ struct Association<'a, S> {
     /// The command that is to be answered, and its context.
     asked: Option<(u8, CommandSet)>,
     reports: Reports,
-    series: BTreeSet<SeriesKey>,
-    stored: u64,
-    identical: u64,
-    refused: u64,
+    intake: Intake,
 }
 
 impl<'a, S: AsyncRead + AsyncWrite + Unpin> Association<'a, S> {
@@ -199,7 +194,9 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Association<'a, S> {
         policy: Arc<Policy>,
         shared: &'a Shared,
     ) -> Association<'a, S> {
+        let (calling, called) = (negotiated.calling.clone(), negotiated.called.clone());
         Association {
+            intake: Intake::numbered(id, calling, called, shared.notices.clone()),
             wire,
             negotiated,
             peer,
@@ -210,10 +207,6 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Association<'a, S> {
             receiving: Receiving::Nothing,
             asked: None,
             reports: Reports::new(),
-            series: BTreeSet::new(),
-            stored: 0,
-            identical: 0,
-            refused: 0,
         }
     }
 
@@ -227,11 +220,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Association<'a, S> {
         // What has not come to its end is thrown away before anybody hears of the end.
         self.receiving = Receiving::Nothing;
         self.report(&end);
-        if !self.series.is_empty() {
-            let series = std::mem::take(&mut self.series).into_iter().collect();
-            let released = matches!(end, End::Released);
-            let _ = self.shared.notices.send(Notice::Closed { association: self.id, released, series }).await;
-        }
+        self.intake.end(matches!(end, End::Released)).await;
         // A peer that does not close keeps no other from calling.
         drop(slot);
         let artim = self.policy.artim;
@@ -243,7 +232,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Association<'a, S> {
     }
 
     fn report(&self, end: &End) {
-        let (stored, identical, refused) = (self.stored, self.identical, self.refused);
+        let Intake { stored, identical, refused, .. } = self.intake;
         let (calling, association, peer) = (&self.negotiated.calling, self.id, self.peer);
         match end {
             End::Released if stored + identical + refused == 0 => debug!(association, "association released"),
@@ -422,43 +411,8 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Association<'a, S> {
         };
         let Some((context_id, set)) = self.asked.take() else { return Ok(()) };
         let outcome = finished.outcome;
-        self.tell(finished).await;
+        self.intake.tell(finished).await;
         self.answer(context_id, &set, outcome).await
-    }
-
-    /// Counts and logs what became of an instance, and tells the daemon of what is durable.
-    async fn tell(&mut self, finished: Finished) {
-        let Some(received) = finished.received else {
-            self.refused += 1;
-            if self.refused <= REFUSALS_LOGGED_MAX {
-                let (status, _) = finished.outcome.status();
-                let (association, calling) = (self.id, &self.negotiated.calling);
-                warn!(association, %calling, %status, "instance refused: {}", finished.reason);
-            }
-            return;
-        };
-        let key = received.instance.series_key();
-        if self.series.len() < SERIES_PER_ASSOCIATION_MAX {
-            self.series.insert(key);
-        }
-        let new = finished.outcome != Outcome::Identical;
-        if new {
-            self.stored += 1;
-        } else {
-            self.identical += 1;
-        }
-        let stored = StoredInstance {
-            instance: received.instance,
-            digest: received.digest,
-            size_bytes: received.size_bytes,
-            calling_ae: self.negotiated.calling.clone(),
-            called_ae: self.negotiated.called.clone(),
-            association: self.id,
-            new,
-        };
-        if self.shared.notices.send(Notice::Stored(Box::new(stored))).await.is_err() {
-            debug!(association = self.id, "nobody takes notices any more; the instance is durable all the same");
-        }
     }
 
     async fn answer(&mut self, context_id: u8, request: &CommandSet, outcome: Outcome) -> Result<(), End> {

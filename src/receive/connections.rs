@@ -6,16 +6,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
 use crate::dimse::{Negotiated, Rejection};
-use crate::limits::PENDING_CONNECTIONS_MAX;
 
 /// Connections without an A-ASSOCIATE-RQ. They do not count as associations: whoever opens a connection and says
 /// nothing must not take the place of those who speak. When there are too many, the oldest goes.
-#[derive(Debug, Default)]
-pub(super) struct Pending(Mutex<PendingState>);
-
-#[derive(Debug, Default)]
-struct PendingState {
-    waiting: VecDeque<(u64, Arc<Notify>)>,
+#[derive(Debug)]
+pub(super) struct Pending {
+    max: usize,
+    waiting: Mutex<VecDeque<(u64, Arc<Notify>)>>,
 }
 
 /// The place of one connection among those that have said nothing.
@@ -26,16 +23,25 @@ pub(super) struct Ticket<'a> {
 }
 
 impl Pending {
+    /// Room for so many.
+    pub(super) fn of(max: usize) -> Pending {
+        Pending { max, waiting: Mutex::default() }
+    }
+
     /// Takes a place, if need be that of the oldest.
     pub(super) fn enter(&self, id: u64) -> Ticket<'_> {
-        let evicted = Arc::new(Notify::new());
-        let mut state = lock(&self.0);
-        if state.waiting.len() >= PENDING_CONNECTIONS_MAX
-            && let Some((_, oldest)) = state.waiting.pop_front()
+        self.enter_again(id, Arc::new(Notify::new()))
+    }
+
+    /// The same for one that had a place before, and that waits for its eviction already.
+    pub(super) fn enter_again(&self, id: u64, evicted: Arc<Notify>) -> Ticket<'_> {
+        let mut waiting = lock(&self.waiting);
+        if waiting.len() >= self.max
+            && let Some((_, oldest)) = waiting.pop_front()
         {
             oldest.notify_one();
         }
-        state.waiting.push_back((id, evicted.clone()));
+        waiting.push_back((id, evicted.clone()));
         Ticket { pending: self, id, evicted }
     }
 }
@@ -45,11 +51,16 @@ impl Ticket<'_> {
     pub(super) async fn evicted(&self) {
         self.evicted.notified().await;
     }
+
+    /// Tells of it, also while the place is given up for a time.
+    pub(super) fn eviction(&self) -> Arc<Notify> {
+        self.evicted.clone()
+    }
 }
 
 impl Drop for Ticket<'_> {
     fn drop(&mut self) {
-        lock(&self.pending.0).waiting.retain(|(id, _)| *id != self.id);
+        lock(&self.pending.waiting).retain(|(id, _)| *id != self.id);
     }
 }
 
@@ -73,7 +84,11 @@ impl Slots {
         self.enter(&wanted.caller, max, wanted.associations_max.unwrap_or(each_max))
     }
 
-    fn enter(self: &Arc<Slots>, caller: &str, max: usize, own_max: usize) -> Result<Slot, Rejection> {
+    /// A place for this caller within the limits of all and its own.
+    ///
+    /// # Errors
+    /// Which of the two has no place left.
+    pub(super) fn enter(self: &Arc<Slots>, caller: &str, max: usize, own_max: usize) -> Result<Slot, Rejection> {
         let mut open = lock(&self.0);
         let all: usize = open.values().sum();
         let own = open.get(caller).copied().unwrap_or(0);
@@ -122,13 +137,13 @@ mod tests {
 
     #[tokio::test]
     async fn evicts_the_oldest_of_the_silent() {
-        let pending = Pending::default();
+        let pending = Pending::of(3);
         let first = pending.enter(0);
-        let others: Vec<_> = (1..=PENDING_CONNECTIONS_MAX as u64).map(|id| pending.enter(id)).collect();
+        let others: Vec<_> = (1..=3).map(|id| pending.enter(id)).collect();
         first.evicted().await;
         drop(first);
-        assert_eq!(lock(&pending.0).waiting.len(), others.len());
+        assert_eq!(lock(&pending.waiting).len(), others.len());
         drop(others);
-        assert!(lock(&pending.0).waiting.is_empty());
+        assert!(lock(&pending.waiting).is_empty());
     }
 }

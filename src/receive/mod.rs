@@ -1,17 +1,20 @@
-//! The Storage, Verification and Storage Commitment SCP (PS3.4 A, B, J): listens, keeps the limits, ends in order; the
-//! handshake of a TLS port is in `tls`, what one association says in `association`, what becomes of one instance in `store`.
+//! The Storage, Verification and Storage Commitment SCP (PS3.4 A, B, J) and STOW-RS (PS3.18 10.5): listens, keeps the
+//! limits, ends in order; the handshake of a TLS port is in `tls`, what one association says in `association`, what one HTTP
+//! connection asks for in `web`, what becomes of one instance in `store`.
 
 mod association;
 mod connections;
+mod file;
+mod intake;
 mod pace;
 mod quiet;
 mod store;
 mod tls;
+mod web;
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
@@ -22,11 +25,17 @@ use tracing::{info, warn};
 
 use crate::dicom::{AeTitle, Instance, SeriesKey};
 use crate::dimse::Acceptance;
+use crate::limits::{HTTP_PENDING_MAX, PENDING_CONNECTIONS_MAX};
 use crate::spool::Spool;
 use crate::tls::ServerTls;
 
 use association::Opening;
 pub use association::{Back, CommitmentAsked, ReportReceived};
+pub use file::{FileSink, Terms};
+pub use intake::Intake;
+pub use store::{Finished, Received};
+pub use web::{Multipart, MultipartError, PartHead, Piece, WebPolicy};
+
 use connections::{Pending, Slots};
 use quiet::Quiet;
 
@@ -38,6 +47,8 @@ pub struct Policy {
     pub plain: bool,
     /// What a TLS port presents and asks for.
     pub tls: Option<ServerTls>,
+    /// What an HTTP port takes; `None` where it is not wanted.
+    pub web: Option<WebPolicy>,
     /// Most associations at the same time, and most of one caller that has no limit of its own; beyond them 2/3/2 is
     /// answered.
     pub associations_max: usize,
@@ -59,6 +70,7 @@ impl Default for Policy {
             acceptance: Acceptance { max_pdu: 131_072, ..Acceptance::default() },
             plain: true,
             tls: None,
+            web: None,
             associations_max: 100,
             associations_per_caller_max: 32,
             artim: Duration::from_secs(30),
@@ -103,9 +115,6 @@ pub struct StoredInstance {
     pub new: bool,
 }
 
-/// Associations are counted over all listeners of the process, so that a number names one of them.
-static NEXT_ASSOCIATION: AtomicU64 = AtomicU64::new(1);
-
 /// How long the A-ABORT of open associations may take when the grace is over.
 const ABORT_TIME: Duration = Duration::from_secs(5);
 
@@ -114,12 +123,14 @@ const ABORT_TIME: Duration = Duration::from_secs(5);
 pub struct Listeners {
     pub plain: Option<TcpListener>,
     pub tls: Option<TcpListener>,
+    /// HTTP, with TLS or without.
+    pub web: Option<TcpListener>,
 }
 
 impl From<TcpListener> for Listeners {
     /// One port without TLS.
     fn from(plain: TcpListener) -> Listeners {
-        Listeners { plain: Some(plain), tls: None }
+        Listeners { plain: Some(plain), ..Listeners::default() }
     }
 }
 
@@ -129,8 +140,13 @@ struct Shared {
     notices: mpsc::Sender<Notice>,
     /// Becomes true when open associations have to end at once.
     killed: watch::Receiver<bool>,
+    /// Becomes true when no new associations and requests are wanted.
+    stopping: watch::Receiver<bool>,
     slots: Arc<Slots>,
     pending: Pending,
+    /// HTTP has places of its own: a flood there takes none of an association.
+    web_slots: Arc<Slots>,
+    web_pending: Pending,
     quiet: Quiet,
 }
 
@@ -152,22 +168,26 @@ pub async fn serve(
         spool,
         notices,
         killed,
+        stopping: shutdown.clone(),
         slots: Arc::default(),
-        pending: Pending::default(),
+        pending: Pending::of(PENDING_CONNECTIONS_MAX),
+        web_slots: Arc::default(),
+        web_pending: Pending::of(HTTP_PENDING_MAX),
         quiet: Quiet::default(),
     });
     let listeners: Listeners = listeners.into();
     let mut connections = JoinSet::new();
     loop {
-        let (accepted, secure) = tokio::select! {
-            accepted = accept(listeners.plain.as_ref()) => (accepted, false),
-            accepted = accept(listeners.tls.as_ref()) => (accepted, true),
+        let (accepted, port) = tokio::select! {
+            accepted = accept(listeners.plain.as_ref()) => (accepted, Port::Plain),
+            accepted = accept(listeners.tls.as_ref()) => (accepted, Port::Tls),
+            accepted = accept(listeners.web.as_ref()) => (accepted, Port::Web),
             _ = shutdown.wait_for(|down| *down) => break,
             Some(_) = connections.join_next() => continue,
         };
         match accepted {
             Ok((stream, peer)) => {
-                connections.spawn(connection(stream, peer, secure, shared.clone()));
+                connections.spawn(connection(stream, peer, port, shared.clone()));
             }
             // Out of file descriptors, most likely: that must not end the listener.
             Err(error) => {
@@ -191,21 +211,41 @@ async fn accept(listener: Option<&TcpListener>) -> io::Result<(TcpStream, Socket
     }
 }
 
-async fn connection(stream: TcpStream, peer: SocketAddr, secure: bool, shared: Arc<Shared>) {
+/// Which port a connection came to.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Port {
+    Plain,
+    Tls,
+    Web,
+}
+
+async fn connection(stream: TcpStream, peer: SocketAddr, port: Port, shared: Arc<Shared>) {
     // Without it, each answer waits for the peer's delayed acknowledgement: 40 ms an image.
     let _ = stream.set_nodelay(true);
-    let id = NEXT_ASSOCIATION.fetch_add(1, Ordering::Relaxed);
+    let id = intake::next_number();
     let policy = shared.policy.borrow().clone();
-    if !secure && !policy.plain {
+    if port == Port::Plain && !policy.plain {
         association::say(&shared, peer.ip(), "\"port\" was taken out of ae-config/gateway.json; a restart closes it");
         return;
     }
-    let (deadline, ticket) = (Instant::now() + policy.artim, shared.pending.enter(id));
-    let opening = Opening { peer: peer.ip(), certificate: None, id, policy, deadline, ticket };
-    if secure {
-        tls::serve(stream, opening, &shared).await;
-    } else {
-        association::serve(stream, opening, &shared).await;
+    let deadline = Instant::now() + policy.artim;
+    let ticket = if port == Port::Web { shared.web_pending.enter(id) } else { shared.pending.enter(id) };
+    let mut opening = Opening { peer: peer.ip(), certificate: None, id, policy: policy.clone(), deadline, ticket };
+    match port {
+        Port::Plain => association::serve(stream, opening, &shared).await,
+        Port::Tls => {
+            if let Some(stream) = tls::shake(stream, &mut opening, policy.tls.as_ref(), &shared).await {
+                association::serve(stream, opening, &shared).await;
+            }
+        }
+        Port::Web => match &policy.web {
+            Some(web) if web.secure => {
+                if let Some(stream) = tls::shake(stream, &mut opening, web.tls.as_ref(), &shared).await {
+                    web::serve(stream, opening, &shared).await;
+                }
+            }
+            _ => web::serve(stream, opening, &shared).await,
+        },
     }
 }
 

@@ -38,7 +38,7 @@ enum Chunk {
 }
 
 /// What became of an instance.
-pub(super) struct Finished {
+pub struct Finished {
     pub outcome: Outcome,
     /// Why it is not stored, for the log; no patient attribute.
     pub reason: String,
@@ -46,7 +46,7 @@ pub(super) struct Finished {
 }
 
 /// An instance that is durable.
-pub(super) struct Received {
+pub struct Received {
     pub instance: Instance,
     pub digest: String,
     pub size_bytes: u64,
@@ -55,9 +55,14 @@ pub(super) struct Received {
 impl Sink {
     /// Begins an instance.
     pub(super) fn open(spool: Arc<Spool>, meta: Meta) -> Sink {
+        Sink::open_in(spool, meta, None)
+    }
+
+    /// Begins an instance that has to be of this study, if one is named.
+    pub(super) fn open_in(spool: Arc<Spool>, meta: Meta, study: Option<Uid>) -> Sink {
         let (chunks, incoming) = mpsc::channel(STORE_QUEUE_LENGTH);
         let is_deflated = Syntax::of(&meta.transfer_syntax_uid).is_some_and(|syntax| syntax.deflated);
-        let thread = tokio::task::spawn_blocking(move || write(&spool, meta, incoming));
+        let thread = tokio::task::spawn_blocking(move || write(&spool, meta, study.as_ref(), incoming));
         Sink { chunks, thread, collected: BytesMut::new(), size_bytes: 0, is_deflated }
     }
 
@@ -97,7 +102,7 @@ impl Sink {
 }
 
 impl Finished {
-    fn refused(outcome: Outcome, reason: String) -> Finished {
+    pub(super) fn refused(outcome: Outcome, reason: String) -> Finished {
         Finished { outcome, reason, received: None }
     }
 }
@@ -118,11 +123,16 @@ fn check_mib(size_bytes: u64, is_deflated: bool) -> u32 {
     u32::try_from((memory >> 20) + 1).unwrap_or(u32::MAX).min(CHECKED_MIB_MAX as u32)
 }
 
-fn write(spool: &Arc<Spool>, meta: Meta, chunks: mpsc::Receiver<Chunk>) -> Finished {
-    try_write(spool, meta, chunks).unwrap_or_else(|refused| refused)
+fn write(spool: &Arc<Spool>, meta: Meta, study: Option<&Uid>, chunks: mpsc::Receiver<Chunk>) -> Finished {
+    try_write(spool, meta, study, chunks).unwrap_or_else(|refused| refused)
 }
 
-fn try_write(spool: &Arc<Spool>, meta: Meta, mut chunks: mpsc::Receiver<Chunk>) -> Result<Finished, Finished> {
+fn try_write(
+    spool: &Arc<Spool>,
+    meta: Meta,
+    study: Option<&Uid>,
+    mut chunks: mpsc::Receiver<Chunk>,
+) -> Result<Finished, Finished> {
     let mut incoming = spool.receive(meta.clone())?;
     loop {
         match chunks.blocking_recv() {
@@ -132,6 +142,11 @@ fn try_write(spool: &Arc<Spool>, meta: Meta, mut chunks: mpsc::Receiver<Chunk>) 
         }
     }
     let instance = check(&mut incoming, &meta)?;
+    if let Some(study) = study.filter(|study| **study != instance.study_instance_uid) {
+        let found = &instance.study_instance_uid;
+        let reason = format!("found Study Instance UID {found} in the data set, expected {study} as in the request");
+        return Err(Finished::refused(Outcome::StudyMismatch, reason));
+    }
     let (digest, size_bytes) = (incoming.digest(), incoming.size_bytes());
     Ok(match incoming.commit(&instance.series_key())? {
         Commit::New(_) => Finished {

@@ -167,6 +167,14 @@ impl Spool {
         Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
     }
 
+    /// Whether anything would be taken now, before it comes.
+    ///
+    /// # Errors
+    /// The free space is below the floor, or cannot be told.
+    pub fn check_room(&self) -> Result<(), SpoolError> {
+        self.check_floor()
+    }
+
     /// Refuses when the free space is below the floor.
     fn check_floor(&self) -> Result<(), SpoolError> {
         let free_bytes = self.free_bytes()?;

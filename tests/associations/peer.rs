@@ -54,7 +54,7 @@ impl Gateway {
         let listen = || runtime.block_on(TcpListener::bind("127.0.0.1:0")).expect("a free port");
         let plain = listen();
         let address = plain.local_addr().expect("an address");
-        let listeners = Listeners { plain: Some(plain), tls: policy.tls.as_ref().map(|_| listen()) };
+        let listeners = Listeners { plain: Some(plain), tls: policy.tls.as_ref().map(|_| listen()), web: None };
         let tls_address = listeners.tls.as_ref().map(|tls| tls.local_addr().expect("an address"));
         let spool = Spool::open(folder.path(), floor_bytes).expect("a storage folder");
         let (policy, policies) = watch::channel(Arc::new(policy));

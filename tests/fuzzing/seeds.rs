@@ -19,6 +19,7 @@ pub fn of(target: &str) -> Vec<Vec<u8>> {
         "pixels" => codestreams(),
         "image_file" => image_files(),
         "document" => documents(),
+        "multipart" => bodies(),
         other => panic!("no target {other}"),
     }
 }
@@ -340,6 +341,26 @@ fn image_files() -> Vec<Vec<u8>> {
 }
 
 /// The documents of the repository itself.
+fn bodies() -> Vec<Vec<u8>> {
+    let part = |headers: &str, content: &[u8]| [format!("--b\r\n{headers}\r\n").as_bytes(), content, b"\r\n"].concat();
+    let file = files().into_iter().min_by_key(Vec::len).expect("a file");
+    let one = part("Content-Type: application/dicom\r\n", &file);
+    let end = b"--b--\r\n";
+    vec![
+        [&[200][..], &one, &one, end].concat(),
+        [
+            &[7][..],
+            b"before\r\n",
+            &part("", b""),
+            &part("A: b\r\nContent-Transfer-Encoding: binary\r\n", b"--b"),
+            end,
+            b"behind",
+        ]
+        .concat(),
+        [&[1][..], &part("Content-Type: multipart/related; boundary=c\r\n", b"--c\r\n\r\n--c--"), end].concat(),
+    ]
+}
+
 fn documents() -> Vec<Vec<u8>> {
     let folders = [(0, "ae-config"), (1, "ae-config/peers"), (2, "models"), (3, "pipelines"), (3, "tests/fuzzing")];
     let mut found = Vec::new();

@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 use bytes::{Bytes, BytesMut};
 use contourd::assemble;
 use contourd::config::{Gateway, Peer};
-use contourd::dicom::{Instance, Uid};
+use contourd::dicom::{FileHeadReader, Instance, Uid};
 use contourd::dimse::{
     Acceptance, Caller, CommandSet, Origin, Outcome, Part, Pdu, Pdv, Reassembly, decode_pdu, encode_pdu, negotiate,
 };
@@ -17,10 +17,11 @@ use contourd::output::grid::Turn;
 use contourd::output::{nifti, nrrd, planc, rtstruct, seg};
 use contourd::pipeline::{Model, Pipeline};
 use contourd::quality::dose;
+use contourd::receive::{Multipart, MultipartError, Piece};
 use contourd::route;
 
 /// Name and function of each target.
-pub const TARGETS: [(&str, fn(&[u8])); 8] = [
+pub const TARGETS: [(&str, fn(&[u8])); 9] = [
     ("pdu", pdu),
     ("message", message),
     ("data_set", data_set),
@@ -29,6 +30,7 @@ pub const TARGETS: [(&str, fn(&[u8])); 8] = [
     ("image_file", image_file),
     ("document", document),
     ("command", command),
+    ("multipart", multipart),
 ];
 
 /// Longest P-DATA-TF of these conversations.
@@ -258,6 +260,63 @@ pub fn document(bytes: &[u8]) {
     let is_good = parse(&node, &mut problems);
     assert_eq!(is_good, problems.is_empty(), "a document is good, or something is said of it: {problems:?}");
     problems.into_vec().iter().for_each(|problem| told(problem));
+}
+
+/// A body of several parts, each of which is read as the head of a DICOM file. The first byte says in which pieces the body
+/// arrives, which must make no difference.
+pub fn multipart(bytes: &[u8]) {
+    let Some((first, body)) = bytes.split_first() else { return };
+    let whole = parts(body, body.len().max(1));
+    let pieces = parts(body, usize::from(*first).max(1));
+    assert_eq!(whole, pieces, "the same bytes in other pieces");
+}
+
+/// What stands in the parts of a body that ended whole, until something is wrong with it.
+fn parts(body: &[u8], piece_bytes: usize) -> (Vec<Vec<u8>>, Option<MultipartError>) {
+    let mut multipart = Multipart::new("b").expect("a boundary");
+    let (mut ended, mut part) = (Vec::new(), Vec::new());
+    for piece in body.chunks(piece_bytes) {
+        multipart.push(piece);
+        loop {
+            match multipart.piece() {
+                Ok(None) => break,
+                Ok(Some(Piece::Part(_))) => part.clear(),
+                Ok(Some(Piece::Data(data))) => part.extend_from_slice(&data),
+                Ok(Some(Piece::PartEnd)) => {
+                    let heads = [part.len().max(1), piece_bytes].map(|size| file_head(&part, size));
+                    assert_eq!(heads[0], heads[1], "the same file in other pieces");
+                    ended.push(std::mem::take(&mut part));
+                }
+                Ok(Some(Piece::Close)) => {}
+                Err(error) => {
+                    told(&error);
+                    return (ended, Some(error));
+                }
+            }
+        }
+    }
+    let end = multipart.finish().err();
+    (ended, end)
+}
+
+/// Where the data set of a file begins, or why it is none.
+fn file_head(file: &[u8], piece_bytes: usize) -> String {
+    let (mut reader, mut taken) = (FileHeadReader::default(), 0);
+    for piece in file.chunks(piece_bytes) {
+        taken += piece.len();
+        match reader.push(piece) {
+            Ok(None) => {}
+            Ok(Some((head, rest))) => {
+                assert!(rest.len() <= taken, "no byte is made up");
+                return format!("{head:?} at {}", taken - rest.len());
+            }
+            Err(error) => {
+                told(&error);
+                return error.to_string();
+            }
+        }
+    }
+    reader.cut().to_string()
 }
 
 /// A message is one line of printable text, however hostile what it speaks of.

@@ -1,7 +1,9 @@
 //! The part of the reference about `gateway.json`.
 
 use super::{Key, Object, key, words};
+use crate::config::ways_in::{FOLDER_S, REQUESTS};
 use crate::config::{Limits, WorkerSettings};
+use crate::folder::After;
 use crate::pipeline::{Completeness, OnTimeout};
 use crate::tls::Clients;
 
@@ -26,6 +28,8 @@ pub(super) fn gateway() -> Vec<Object> {
                     "the port to listen at without TLS; none without it",
                 ),
                 key("tls", "object", "none", "a port with TLS, beside the other or instead of it"),
+                key("dicomweb", "object", "none", "a port where instances are taken over HTTP (STOW-RS)"),
+                key("folders", "list", "none", "folders whose files are taken as if they had been sent"),
                 key("storage", "object", "required", "where series, results and the ledger are kept"),
                 key("limits", "object", "see there", "what peers may take of us"),
                 key(
@@ -111,6 +115,83 @@ pub(super) fn tls() -> Vec<Object> {
                     "a DNS name, address or common name in a certificate that an authority vouches for",
                 ),
             ],
+        ),
+    ]
+}
+
+/// The ways in besides associations.
+pub(super) fn ways_in() -> Vec<Object> {
+    let (requests, of_one, request_mb) = REQUESTS;
+    let file = "file in PEM";
+    vec![
+        (
+            "dicomweb",
+            "In `gateway.json`: STOW-RS, `POST /studies`, `/studies/UID`, and `/AE-TITLE/studies` for another title of ours than \
+             the first. Who may send is said by the peers (`from`, `certificate`, `token`); `instance_mb`, `request_timeout_s` and \
+             `idle_timeout_s` of `limits` hold here too.",
+            vec![
+                key("address", "IP address", "that of the gateway", "the address to listen at"),
+                key("port", "1 to 65535", "required", "the port to listen at"),
+                key("tls", "object", "none", "TLS; without it, tokens and images can be read on their way"),
+                key("requests", "number", requests, "at the same time, all peers together"),
+                key(
+                    "requests_per_peer",
+                    "number",
+                    of_one,
+                    "at the same time, of one peer; `associations` of a peer holds for its requests too",
+                ),
+                key("request_mb", "number", request_mb, "largest body of a request"),
+            ],
+        ),
+        (
+            "tls of dicomweb",
+            "As `tls`, at the port of `dicomweb`.",
+            vec![
+                key("certificate", file, "required", "our certificate first, then those between it and its authority"),
+                key("key", file, "required", "its key: PKCS#8, PKCS#1 or SEC1, unencrypted, closed to other users"),
+                key("clients", words(&Clients::ALL), "`required`", "whether callers have to present a certificate"),
+                key("client_authorities", file, "none", "the authorities that vouch for callers"),
+            ],
+        ),
+        (
+            "folder",
+            "One of `folders` in `gateway.json`. Whoever may write into the folder may send. A file is taken when it has not \
+             changed for `settle_s`; names that begin with a dot or end in `~`, `.part`, `.tmp`, `.partial`, `.filepart`, \
+             `.crdownload` or `.incomplete` are left. What is refused goes to `refused` in the folder, with a text that says why.",
+            vec![
+                key("path", "path", "required", "absolute, or relative to the configuration folder"),
+                key(
+                    "calling_ae",
+                    "AE title",
+                    "required",
+                    "by which title its files count as sent; no peer has to have it",
+                ),
+                key("called_ae", "one of `ae_titles`", "the first", "to which title"),
+                key(
+                    "after",
+                    words(&After::ALL),
+                    "`remove`",
+                    "what becomes of a file that is stored: nothing is left, or it goes to `done` in the folder",
+                ),
+                key("settle_s", "number", FOLDER_S.0, "how long a file has to stay as it is before it is taken"),
+                key(
+                    "scan_s",
+                    "number",
+                    FOLDER_S.1,
+                    "how often it is looked through, besides when the system tells of a change",
+                ),
+            ],
+        ),
+        (
+            "token",
+            "In a peer: what it has to present over HTTP, as `Authorization: Bearer TOKEN`, or as the password of `Basic` with its \
+             AE title as the user. Of several any will do. Associations have no tokens.",
+            vec![key(
+                "sha256",
+                "list of SHA-256, as `printf %s TOKEN | sha256sum` writes them",
+                "required",
+                "the tokens",
+            )],
         ),
     ]
 }

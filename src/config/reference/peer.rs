@@ -21,6 +21,7 @@ pub(super) fn peer() -> Vec<Object> {
                     "where it may call from",
                 ),
                 key("certificate", "object", "any or none", "which certificates it has to call with"),
+                key("token", "object", "none", "what it has to present over HTTP"),
                 key(
                     "associations",
                     "number",

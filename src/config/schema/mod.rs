@@ -20,7 +20,7 @@ pub fn schema(name: &str) -> Option<String> {
         "gateway" => gateway(),
         "peer" => (
             table("ae-config/peers/NAME.json").schema(),
-            definitions(["retry", "verify", "dialect", "tls of a peer", "certificate"].map(table)),
+            definitions(["retry", "verify", "dialect", "tls of a peer", "certificate", "token"].map(table)),
         ),
         "pipeline" => pipeline(),
         "model" => model(),
@@ -46,7 +46,9 @@ fn definitions(tables: impl IntoIterator<Item = Table>) -> Map<String, Value> {
 }
 
 fn gateway() -> (Value, Map<String, Value>) {
-    let mut inside = definitions(["tls", "storage", "limits", "worker", "complete"].map(table));
+    let mut inside = definitions(
+        ["tls", "dicomweb", "tls of dicomweb", "folder", "storage", "limits", "worker", "complete"].map(table),
+    );
     inside.insert("retention".to_owned(), retention());
     (table("ae-config/gateway.json").schema(), inside)
 }

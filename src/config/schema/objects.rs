@@ -6,11 +6,12 @@ use crate::config::reference::{Object, objects};
 use crate::config::{OnWarning, VERIFY_WORDS, dialect};
 use crate::contour::Holes;
 use crate::document::{Key, Shape, Table};
+use crate::folder::After;
 use crate::limits::{
-    COLOR_COMPONENT_MAX, CONTOUR_POINTS_LEAST, CONTOUR_POINTS_MAX, COORDINATE_DECIMALS_MAX, HOST_LENGTH_MAX,
-    ID_LENGTH_MAX, LABEL_LENGTH_MAX, PDU_BYTES_MAX, PDU_BYTES_MIN, PIPELINE_INPUTS_MAX, PIPELINE_OUTPUTS_MAX,
-    PIPELINE_STEPS_MAX, ROI_NAME_LENGTH_MAX, SETTING_COUNT_MAX, SETTING_MB_MAX, SLICES_MAX, STRUCTURE_ALIASES_MAX,
-    STRUCTURE_NAME_LENGTH_MAX, TOLERANCE_PIXELS_MAX, WAIT_S_MAX,
+    COLOR_COMPONENT_MAX, CONTOUR_POINTS_LEAST, CONTOUR_POINTS_MAX, COORDINATE_DECIMALS_MAX, FOLDERS_MAX,
+    HOST_LENGTH_MAX, ID_LENGTH_MAX, LABEL_LENGTH_MAX, PDU_BYTES_MAX, PDU_BYTES_MIN, PIPELINE_INPUTS_MAX,
+    PIPELINE_OUTPUTS_MAX, PIPELINE_STEPS_MAX, ROI_NAME_LENGTH_MAX, SETTING_COUNT_MAX, SETTING_MB_MAX, SLICES_MAX,
+    STRUCTURE_ALIASES_MAX, STRUCTURE_NAME_LENGTH_MAX, TOLERANCE_PIXELS_MAX, WAIT_S_MAX,
 };
 use crate::output::derived::As;
 use crate::output::seg::Kind;
@@ -87,7 +88,8 @@ pub(super) fn shape(title: &str, key: &str) -> Option<Shape> {
         return Some(Shape::text());
     }
     match title {
-        "tls" | "tls of a peer" | "certificate" => tls(title, key),
+        "tls" | "tls of a peer" | "certificate" | "tls of dicomweb" | "token" => tls(title, key),
+        "dicomweb" | "folder" => way_in(title, key),
         "ae-config/gateway.json" | "storage" | "limits" | "worker" | "complete" => gateway(title, key),
         "ae-config/peers/NAME.json" | "retry" | "verify" => peer(title, key),
         "dialect" => dialect_of(key),
@@ -115,6 +117,8 @@ fn gateway(title: &str, key: &str) -> Option<Shape> {
         "bind" | "folder" => Shape::text_of(1, usize::MAX),
         "port" => whole(1, 65_535),
         "tls" => Shape::Object("tls"),
+        "dicomweb" => Shape::Object("dicomweb"),
+        "folders" => Shape::list_of(Shape::Object("folder"), 0, FOLDERS_MAX),
         "storage" => Shape::Object("storage"),
         "limits" => Shape::Object("limits"),
         "complete" => Shape::Object("complete"),
@@ -141,6 +145,21 @@ fn gateway(title: &str, key: &str) -> Option<Shape> {
     })
 }
 
+fn way_in(title: &str, key: &str) -> Option<Shape> {
+    Some(match (title, key) {
+        ("dicomweb", "address") => Shape::text_of(2, usize::MAX),
+        ("dicomweb", "port") => whole(1, 65_535),
+        ("dicomweb", "tls") => Shape::Object("tls of dicomweb"),
+        ("dicomweb", "requests" | "requests_per_peer") => whole(1, SETTING_COUNT_MAX),
+        ("dicomweb", "request_mb") => whole(1, SETTING_MB_MAX),
+        ("folder", "path") => Shape::text_of(1, usize::MAX),
+        ("folder", "calling_ae" | "called_ae") => title_of_entity(),
+        ("folder", "after") => Shape::words(&After::ALL),
+        ("folder", "settle_s" | "scan_s") => seconds(),
+        _ => return None,
+    })
+}
+
 fn tls(title: &str, key: &str) -> Option<Shape> {
     let file = || Shape::text_of(1, usize::MAX);
     let pattern = Some("^[0-9A-Fa-f]{64}$|^[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){31}$".to_owned());
@@ -150,8 +169,8 @@ fn tls(title: &str, key: &str) -> Option<Shape> {
         ("certificate", "names") => Shape::list_of(Shape::text(), 1, usize::MAX),
         ("tls", "port") => whole(1, 65_535),
         ("tls", "bind") => Shape::text_of(2, usize::MAX),
-        ("tls", "clients") => Shape::words(&Clients::ALL),
-        ("tls", "certificate" | "key" | "client_authorities") => file(),
+        ("tls" | "tls of dicomweb", "clients") => Shape::words(&Clients::ALL),
+        ("tls" | "tls of dicomweb", "certificate" | "key" | "client_authorities") => file(),
         ("tls of a peer", "authorities" | "certificate" | "key") => file(),
         ("tls of a peer", "name") => host(),
         _ => return None,
@@ -186,6 +205,7 @@ fn peer(title: &str, key: &str) -> Option<Shape> {
         (_, "from") => Shape::list(Shape::text_of(2, usize::MAX)),
         (_, "host") => host(),
         (_, "certificate") => Shape::Object("certificate"),
+        (_, "token") => Shape::Object("token"),
         (_, "associations") => whole(1, SETTING_COUNT_MAX),
         (_, "tls") => Shape::Object("tls of a peer"),
         (_, "port") => whole(1, 65_535),
