@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Real associations between contourd and foreign programs: DCMTK and Orthanc, good and bad input (peers.py); the same by TLS
-# (tls.py, which needs openssl); DCMTK, Orthanc and pynetdicom, storage commitment and verified delivery (commitment.py).
+# (tls.py, which needs openssl); DCMTK, Orthanc and pynetdicom, storage commitment and verified delivery (commitment.py);
+# series of two Frames of Reference with a registration object, whose direction SimpleITK checks (registration.py).
 #
 #   integration/peers.sh [FOLDER...]     folders with CT series of your own, besides the synthetic one
 #
@@ -35,4 +36,11 @@ if ! "$venv/bin/pip" install --quiet --disable-pip-version-check pynetdicom==3.0
     echo "skipped: storage commitment and verified delivery, because pynetdicom cannot be installed here"
     exit 0
 fi
-exec "$venv/bin/python" "$root/integration/commitment.py"
+"$venv/bin/python" "$root/integration/commitment.py"
+# A registration as pydicom writes it, and its direction as SimpleITK and pydicomrt have it.
+if ! "$venv/bin/pip" install --quiet --disable-pip-version-check numpy==2.2.6 SimpleITK==2.5.2; then
+    echo "skipped: registration objects, because SimpleITK cannot be installed here"
+    exit 0
+fi
+"$venv/bin/pip" install --quiet --disable-pip-version-check --no-deps pydicomrt==0.9.1 || true
+exec "$venv/bin/python" "$root/integration/registration.py"

@@ -349,7 +349,7 @@ pub const STRUCTURE_ALIASES_MAX: usize = 256;
 pub const REGISTRATION_ITEMS_MAX: usize = 256;
 
 /// Most series that are kept for one item of a registration that names images alone.
-pub const REGISTRATION_SERIES_MAX: usize = 64;
+pub const REGISTRATION_SERIES_MAX: usize = 16;
 
 /// Most assignments of series to slots that are tried for one pipeline; a study has tens of series, few of which fit.
 pub const JOIN_STEPS_MAX: usize = 10_000;

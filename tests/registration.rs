@@ -23,7 +23,7 @@ use gateway::write_series;
 type Matrix = [[f64; 4]; 4];
 
 const PIPELINE: &str = r#"{"id": "pair", "revision": 1, "mode": "live",
- "inputs": {"fixed": {"all": [{"tag": "Modality", "eq": "CT"}, {"tag": "SeriesDescription", "ne": "MOVING"}]},
+ "inputs": {"fixed": {"all": [{"tag": "Modality", "eq": "CT"}], "none": [{"tag": "SeriesDescription", "eq": "MOVING"}]},
             "moving": {"all": [{"tag": "Modality", "eq": "CT"}, {"tag": "SeriesDescription", "eq": "MOVING"}],
                        "geometry": {"max_gap": 1}, "frame": "any"}},
  "steps": [{"id": "here", "model": "ct-basic", "in": {"ct": "fixed"}},
@@ -62,6 +62,8 @@ fn pose() -> Matrix {
     [[c, -s * d, s * t, 40.0], [s, c * d, -c * t, -30.0], [0.0, t, d, 55.0], [0.0, 0.0, 0.0, 1.0]]
 }
 
+const NOWHERE: Matrix = [[1.0, 0.0, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0], [0.0, 0.0, 1.0, 0.0], [0.0, 0.0, 0.0, 1.0]];
+
 /// The way back of a rotation and a shift.
 fn back(m: &Matrix) -> Matrix {
     let mut inverse = [[0.0; 4]; 4];
@@ -91,6 +93,10 @@ const MOVING_FRAME: &str = "1.2.3.4.9";
 
 impl Clinic {
     fn new(pipelines: &[(&str, &str)]) -> Clinic {
+        Clinic::with(pipelines, &pose())
+    }
+
+    fn with(pipelines: &[(&str, &str)], pose: &Matrix) -> Clinic {
         let config = tempfile::tempdir().expect("a folder");
         gateway::configure(config.path(), 11_112, 11_113, pipelines);
         let thorax = Thorax { roll_degrees: 0.0, ..Thorax::standard() }.coarser(4).with_slice_spacing(9.0);
@@ -104,7 +110,6 @@ impl Clinic {
             ..Identity::of(&other)
         };
         let mut moving = write_series(&config.path().join("moving"), &other, &own);
-        let pose = pose();
         let turned =
             |v: &[f64]| (0..3).map(|row| (0..3).map(|k| pose[row][k] * v[k]).sum::<f64>()).collect::<Vec<f64>>();
         for path in &moving {
@@ -151,7 +156,6 @@ impl Clinic {
                 sequence(tags::MATRIX_REGISTRATION_SEQUENCE, vec![matrices]),
             ])
         };
-        let identity: Matrix = [[1.0, 0.0, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0], [0.0, 0.0, 1.0, 0.0], [0.0, 0.0, 0.0, 1.0]];
         let own = self.identity.frame_of_reference_uid.as_str();
         let mut registration = object(vec![
             text(tags::SOP_CLASS_UID, VR::UI, RIGID_SOP_CLASS_UID),
@@ -163,7 +167,7 @@ impl Clinic {
             text(tags::CONTENT_DATE, VR::DA, date),
             text(tags::CONTENT_TIME, VR::TM, "120000"),
             text(tags::FRAME_OF_REFERENCE_UID, VR::UI, own),
-            sequence(tags::REGISTRATION_SEQUENCE, vec![side(own, &identity), side(MOVING_FRAME, matrix)]),
+            sequence(tags::REGISTRATION_SEQUENCE, vec![side(own, &NOWHERE), side(MOVING_FRAME, matrix)]),
         ]);
         change(&mut registration);
         let path = self.config.path().join(format!("{name}.dcm"));
@@ -235,17 +239,33 @@ fn masks(set: &Path, geometry: &Arc<VolumeGeometry>, names: [&str; 2]) -> [Mask;
     })
 }
 
+/// What is found on the second series where it lies in the coordinates of the first, by its own headers: the truth for all
+/// that a registration brings back. The two grids differ, and with them what is found.
+fn unmoved(geometry: &Arc<VolumeGeometry>) -> Mask {
+    let clinic = Clinic::with(&[("pair", PIPELINE)], &NOWHERE);
+    let registration = clinic.registration("identity", "20260101", &NOWHERE);
+    let (said, is_good, sets) = clinic.segment(&[&clinic.fixed, &clinic.moving, &[registration]]);
+    assert!(is_good && sets.len() == 1, "{said}");
+    let [here, there] = masks(&sets[0], geometry, ["Here", "There"]);
+    let (overlap, apart) = compare(&here, &there);
+    println!("not moved: overlap {overlap:.3}, centres {apart:.2} mm apart");
+    there
+}
+
 #[test]
 fn what_is_found_on_the_moved_series_lies_on_the_first_and_the_inverse_is_centimetres_off() {
     let clinic = Clinic::new(&[("pair", PIPELINE)]);
     let geometry = clinic.geometry();
     let good = clinic.registration("good", "20260101", &back(&pose()));
-    let (said, is_good, sets) = clinic.segment(&[&clinic.fixed, &clinic.moving, &[good.clone()]]);
+    let (said, is_good, sets) = clinic.segment(&[&clinic.fixed, &clinic.moving, std::slice::from_ref(&good)]);
     assert!(is_good && sets.len() == 1, "{said}");
     let [here, there] = masks(&sets[0], &geometry, ["Here", "There"]);
     let (overlap, apart) = compare(&here, &there);
     println!("registered: overlap {overlap:.3}, centres {apart:.2} mm apart; voxels of 3.9 x 3.9 x 9 mm");
-    assert!(overlap > 0.93 && apart < 1.0, "{overlap} {apart}");
+    assert!(overlap > 0.93 && apart < 3.0, "{overlap} {apart}");
+    let (overlap, apart) = compare(&unmoved(&geometry), &there);
+    println!("registered and not moved: overlap {overlap:.3}, centres {apart:.2} mm apart");
+    assert!(overlap > 0.97 && apart < 0.5, "{overlap} {apart}");
     let set = read(&sets[0]);
     assert_eq!(set.referenced_series_uid.as_ref(), Some(&clinic.identity.series_instance_uid));
     let registered = Uid::derived(["registration", "instance", "good"]);
@@ -272,7 +292,7 @@ fn what_cannot_be_used_is_told_and_nothing_runs() {
     let both: [&[PathBuf]; 2] = [&clinic.fixed, &clinic.moving];
     let mut scaled = back(&pose());
     scaled.iter_mut().take(3).for_each(|row| row.iter_mut().take(3).for_each(|value| *value *= 1.02));
-    let cut = |object: &mut InMemDicomObject| drop(object.remove_element(tags::REGISTRATION_SEQUENCE));
+    let cut = |object: &mut InMemDicomObject| assert!(object.remove_element(tags::REGISTRATION_SEQUENCE));
     let stranger = |object: &mut InMemDicomObject| drop(object.put(text(tags::PATIENT_ID, VR::LO, "ANOTHER")));
     for (registration, told) in [
         (None, "none came"),
@@ -328,7 +348,7 @@ fn structures_drawn_on_the_moved_series_come_with_it() {
     let [here, there] = masks(joined.expect("a set"), &clinic.geometry(), ["Here", "There"]);
     let (overlap, apart) = compare(&here, &there);
     println!("drawn on the moved series: overlap {overlap:.3}, centres {apart:.2} mm apart");
-    assert!(overlap > 0.93 && apart < 1.0, "{overlap} {apart}");
+    assert!(overlap > 0.93 && apart < 3.0, "{overlap} {apart}");
     let (said, _, sets) = clinic.segment(&[&clinic.fixed, &clinic.moving, &[drawn]]);
     assert!(!sets.iter().any(|set| set.parent().is_some_and(|folder| folder.ends_with("pair"))), "{said}");
 }

@@ -8,6 +8,7 @@ use super::join::Candidate;
 use super::{Assessment, Source};
 use crate::dicom::{SeriesKey, Uid};
 use crate::output::registration::{End, Relation};
+use crate::volume::Rigid;
 
 /// The registration that brings a series to the primary one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,7 +55,7 @@ pub(super) fn related(candidates: &[Candidate<'_>], from: usize, to: usize) -> R
     let Some((own, registered)) = frames else {
         return Err("found a series without a Frame of Reference, expected one: nothing can relate it".to_owned());
     };
-    let mut relating: Vec<(usize, Result<crate::volume::Rigid, String>)> = Vec::new();
+    let mut relating: Vec<(usize, Result<Rigid, String>)> = Vec::new();
     let mut others: Vec<&Relation> = Vec::new();
     for (index, candidate) in candidates.iter().enumerate() {
         let Some(relation) = &candidate.source.registration else { continue };
@@ -141,7 +142,6 @@ pub(super) fn waits(assessment: &Assessment) -> String {
 mod tests {
     use super::*;
     use crate::output::registration::Side;
-    use crate::volume::Rigid;
 
     struct Item {
         key: SeriesKey,
@@ -250,7 +250,8 @@ mod tests {
     fn a_registration_reaches_its_study_and_its_patient() {
         let (one, mut other) = (item("1", "9"), item("2", "8"));
         let near = |one: &Item, other: &Item| {
-            reaches((&one.key, &[one.source.clone()]), (&other.key, &[other.source.clone()]))
+            let own = std::slice::from_ref(&one.source);
+            reaches((&one.key, own), (&other.key, std::slice::from_ref(&other.source)))
         };
         assert!(near(&one, &other));
         other.key.study_instance_uid = uid("1.3");
