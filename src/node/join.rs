@@ -100,9 +100,10 @@ fn relations(
     fitting: &[Vec<usize>],
     candidates: &[Candidate<'_>],
 ) -> BTreeMap<(usize, usize), Result<Option<Registered>, String>> {
-    let apart = slots.iter().zip(fitting).filter(|(slot, _)| slot.frame == Frame::Any).flat_map(|(_, fitting)| fitting);
-    let pairs = apart.flat_map(|from| fitting[0].iter().map(move |to| (*from, *to)));
-    pairs.map(|(from, to)| ((from, to), related(candidates, from, to))).collect()
+    let apart = slots.iter().zip(fitting).filter(|(slot, _)| slot.frame == Frame::Any);
+    let apart = apart.flat_map(|(slot, fitting)| fitting.iter().map(|from| (*from, slot.structures)));
+    let pairs = apart.flat_map(|from| fitting[0].iter().map(move |to| (from, *to)));
+    pairs.map(|(from, to)| ((from.0, to), related(candidates, from, to))).collect()
 }
 
 fn too_many() -> Joined {

@@ -42,11 +42,15 @@ pub(super) fn are_apart(one: &Source, other: &Source) -> bool {
     one.frame_of_reference_uid.is_none() || one.frame_of_reference_uid != other.frame_of_reference_uid
 }
 
-/// What brings the series `from` to the series `to`: nothing where they have one Frame of Reference.
+/// What brings the series `from`, images or structures, to the images `to`: nothing where they have one Frame of Reference.
 ///
 /// # Errors
 /// They are not related; what was looked for, and what was found.
-pub(super) fn related(candidates: &[Candidate<'_>], from: usize, to: usize) -> Result<Option<Registered>, String> {
+pub(super) fn related(
+    candidates: &[Candidate<'_>],
+    (from, are_structures): (usize, bool),
+    to: usize,
+) -> Result<Option<Registered>, String> {
     let (moving, fixed) = (&candidates[from], &candidates[to]);
     if !are_apart(moving.source, fixed.source) {
         return Ok(None);
@@ -57,12 +61,12 @@ pub(super) fn related(candidates: &[Candidate<'_>], from: usize, to: usize) -> R
     };
     let mut relating: Vec<(usize, Result<Rigid, String>)> = Vec::new();
     let mut others: Vec<&Relation> = Vec::new();
+    let (of_moving, of_fixed) = (series_of(moving, are_structures), series_of(fixed, false));
     for (index, candidate) in candidates.iter().enumerate() {
         let Some(relation) = &candidate.source.registration else { continue };
-        if !of_one_patient(candidate.source, fixed.source) {
+        if candidate.source.instances.is_empty() || !of_one_patient(candidate.source, fixed.source) {
             continue;
         }
-        let (of_moving, of_fixed) = (series_of(moving), series_of(fixed));
         let from = End { frame_of_reference_uid: own, series: &of_moving };
         let to = End { frame_of_reference_uid: registered, series: &of_fixed };
         match relation.between(from, to) {
@@ -117,9 +121,14 @@ fn told(others: &[&Relation]) -> String {
     }
 }
 
-/// The series by which images without a Frame of Reference are known: its own, and those that structures were drawn on.
-fn series_of<'a>(candidate: &Candidate<'a>) -> Vec<&'a Uid> {
-    std::iter::once(&candidate.series.series_instance_uid).chain(&candidate.source.drawn_on).collect()
+/// The series by which a registration of images without a Frame of Reference knows them: that of images, and those that
+/// structures were drawn on.
+fn series_of<'a>(candidate: &Candidate<'a>, are_structures: bool) -> Vec<&'a Uid> {
+    if are_structures {
+        candidate.source.drawn_on.iter().collect()
+    } else {
+        vec![&candidate.series.series_instance_uid]
+    }
 }
 
 /// The one object of a source.
@@ -187,7 +196,7 @@ mod tests {
             let all: Vec<&Item> = [&fixed, &moving].into_iter().chain(others).collect();
             let candidates: Vec<Candidate<'_>> =
                 all.iter().map(|item| Candidate { series: &item.key, source: &item.source, fills: &[] }).collect();
-            let found = match related(&candidates, 1, 0) {
+            let found = match related(&candidates, (1, false), 0) {
                 Ok(found) => found.map_or("nothing".to_owned(), |found| {
                     format!("{} of {}", uid_of(candidates[found.candidate].source), found.of)
                 }),
@@ -223,6 +232,25 @@ mod tests {
         beside.source.registration.as_mut().expect("one").is_deformable = true;
         check(&[&good, &beside], "3 of 2");
         check(&[&beside], "(4) cannot be used: it is deformable");
+    }
+
+    #[test]
+    fn images_without_a_frame_of_reference_in_it_are_known_by_their_own_series() {
+        let (fixed, mut moving) = (item("1", "9"), item("2", "8"));
+        let mut registration = registration("3", "8", "9", "1", shift(5.0));
+        let side = &mut registration.source.registration.as_mut().expect("one").sides[0];
+        (side.frame_of_reference_uid, side.series) = (None, vec![uid("2")]);
+        let related_as = |moving: &Item, are_structures: bool| {
+            let of = |item: &'_ Item| -> (SeriesKey, Source) { (item.key.clone(), item.source.clone()) };
+            let all = [of(&fixed), of(moving), of(&registration)];
+            let candidates = all.each_ref().map(|(series, source)| Candidate { series, source, fills: &[] });
+            related(&candidates, (1, are_structures), 0).is_ok()
+        };
+        assert!(related_as(&moving, false) && !related_as(&moving, true));
+        // Images that refer to those are others; structures that were drawn on those go with them.
+        moving.key.series_instance_uid = uid("4");
+        moving.source.drawn_on = vec![uid("2")];
+        assert!(!related_as(&moving, false) && related_as(&moving, true));
     }
 
     #[test]
