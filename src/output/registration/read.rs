@@ -4,6 +4,8 @@
 //! Each item of the Registration Sequence has a matrix that leads from its own Frame of Reference to the registered one, that
 //! of the object (C.20.2.1.1). From one item to another it is the matrix of the one, then the inverse of that of the other.
 
+use std::collections::HashSet;
+
 use dicom_core::Tag;
 use dicom_dictionary_std::tags;
 use dicom_object::InMemDicomObject;
@@ -191,8 +193,7 @@ fn matrix(item: &InMemDicomObject) -> Result<Rigid, String> {
 /// The series that hold the images of an item, as the object tells (PS3.3 C.12.2).
 fn series_of(object: &InMemDicomObject, item: &InMemDicomObject) -> Vec<Uid> {
     let image = |image: &InMemDicomObject| text(image, tags::REFERENCED_SOP_INSTANCE_UID);
-    let wanted: std::collections::HashSet<String> =
-        items(item, tags::REFERENCED_IMAGE_SEQUENCE).iter().filter_map(image).collect();
+    let wanted: HashSet<String> = items(item, tags::REFERENCED_IMAGE_SEQUENCE).iter().filter_map(image).collect();
     let of_others = items(object, tags::STUDIES_CONTAINING_OTHER_REFERENCED_INSTANCES_SEQUENCE).iter();
     let of_others = of_others.flat_map(|study| items(study, tags::REFERENCED_SERIES_SEQUENCE));
     let all = items(object, tags::REFERENCED_SERIES_SEQUENCE).iter().chain(of_others);
