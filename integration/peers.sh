@@ -4,6 +4,7 @@
 #   doctor.py      `contourd doctor` at DCMTK and Orthanc       commitment.py  storage commitment and verified delivery
 #   exchange.py    many peers, archives that C-MOVE studies here, and peers that break rules
 #   capture.py     all of it as Wireshark sees it               syntaxes.py    each transfer syntax with its pixels
+#   registration.py  two Frames of Reference and a registration object, whose direction SimpleITK checks
 #   ways_in.py     STOW-RS and watched folders: Orthanc's DICOMweb plugin, curl, dicomweb-client
 #
 #   integration/peers.sh [--all] [FOLDER...]     folders with CT series of your own, besides the synthetic one
@@ -57,8 +58,11 @@ if pip pynetdicom==3.0.4 pydicom==3.0.2 dicomweb-client==0.61.2; then
     done
     if pip --only-binary :all: -r "$root/integration/requirements.txt"; then
         "$venv/bin/python" "$root/integration/syntaxes.py" "${everything[@]}" || failed+=(syntaxes)
+        # It would bring a whole stack of its own.
+        pip --no-deps pydicomrt==0.9.1 || true
+        "$venv/bin/python" "$root/integration/registration.py" || failed+=(registration)
     else
-        echo "skipped: transfer syntaxes, because the encoders of integration/requirements.txt cannot be installed here"
+        echo "skipped: transfer syntaxes and registrations, because integration/requirements.txt cannot be installed here"
     fi
 else
     echo "skipped: what needs pynetdicom or dicomweb-client, because they cannot be installed here"

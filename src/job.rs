@@ -18,9 +18,9 @@ use thiserror::Error;
 
 use crate::dicom::{SeriesKey, Uid};
 use crate::limits::{LOST_WORKER_WAIT_S, REPORT_GRACE_S};
-pub use crate::output::run::{DialectOf, ProducedObject, Run, Stage, StructureResult};
+pub use crate::output::run::{DialectOf, ProducedObject, RegisteredInput, Run, Stage, StructureResult};
 pub use delivery::{Delivery, DeliveryState, Proof, RetryPolicy, Unverified, Verification, VerifyBy};
-pub use input::JobInput;
+pub use input::{JobInput, RegisteredBy};
 pub use name::JobId;
 
 /// Where a job stands.

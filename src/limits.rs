@@ -361,6 +361,12 @@ pub const ROI_NAME_LENGTH_MAX: usize = 256;
 /// Most names that one structure may be looked for by; the longest published list has eleven.
 pub const STRUCTURE_ALIASES_MAX: usize = 256;
 
+/// Most items of a registration object, and most matrices of one: a Frame of Reference each, of which a patient has tens.
+pub const REGISTRATION_ITEMS_MAX: usize = 256;
+
+/// Most series that are kept for one item of a registration that names images alone.
+pub const REGISTRATION_SERIES_MAX: usize = 16;
+
 /// Most assignments of series to slots that are tried for one pipeline; a study has tens of series, few of which fit.
 pub const JOIN_STEPS_MAX: usize = 10_000;
 

@@ -8,6 +8,7 @@
 
 mod compact;
 pub mod distances;
+mod rigid;
 
 use std::sync::Arc;
 
@@ -17,6 +18,7 @@ use thiserror::Error;
 use crate::limits::{IMAGE_SIDE_MAX, SLICES_MAX, VOXELS_MAX};
 
 pub use compact::CompactMask;
+pub use rigid::{NotRigid, Rigid};
 
 /// Where the voxels of a volume lie. Each slice keeps its own origin, so spacing may vary and stacks may be sheared
 /// (gantry tilt): no mean spacing is ever used to place a slice.

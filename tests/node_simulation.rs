@@ -414,6 +414,7 @@ fn pair_rules() -> InputRules {
         picking: Picking::default(),
         frame: Frame::Same,
         drawn_on: None,
+        structures: false,
     };
     InputRules { same: Same::Study, slots: SLOTS.iter().map(slot).collect(), settle_s: 30.0 }
 }

@@ -18,6 +18,7 @@ use crate::config::{Configuration, Loader};
 use crate::daemon::assess;
 use crate::dicom::{Instance, SeriesKey};
 use crate::node::Assessment;
+use crate::output::registration;
 use crate::route::{self, Assembly, Seen, Verdict};
 
 /// Explain what the series in a folder are and which pipelines want them, and why others do not.
@@ -170,7 +171,9 @@ fn explain(key: &SeriesKey, instances: &[Instance], configuration: &Configuratio
     let volume = |seen: Seen<'_>| {
         let pipelines = configuration.pipelines.values().map(|pipeline| &*pipeline.value);
         let verdicts = route::evaluate(&seen.view, pipelines);
-        let warnings = seen.plan.iter().flat_map(|plan| &plan.warnings).map(ToString::to_string).collect();
+        let of_plan = seen.plan.iter().flat_map(|plan| &plan.warnings).map(ToString::to_string);
+        let relations = instances.iter().filter_map(|instance| registration::read(&instance.header));
+        let warnings = of_plan.chain(relations.map(|relation| relation.describe())).collect();
         ExplainedVolume {
             label: seen.label().to_owned(),
             instances: seen.view.instances.len(),

@@ -53,6 +53,13 @@ fn page(job: &Job, series: Option<&SeriesRecord>, history: &[HistoryLine]) -> St
     for input in job.inputs.iter().filter(|_| job.inputs.len() > 1) {
         let (slot, series, count) = (&input.slot, &input.series.series_instance_uid, input.instances.len());
         let _ = writeln!(text, "  input {slot}: series {series}, {count} instances");
+        if let Some(by) = &input.registration {
+            let _ = writeln!(
+                text,
+                "    registered by object {} of series {}",
+                by.sop_instance_uid, by.series.series_instance_uid
+            );
+        }
     }
     if let Some(assessment) = series.and_then(|record| record.assessment.as_ref()) {
         let _ = writeln!(text, "  {}", assessment.summary);

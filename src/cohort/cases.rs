@@ -3,7 +3,7 @@
 //! Series are looked at in units, a series or all of a study or patient, one unit after the other, so that the headers
 //! of a large collection are never held at once. The judgement is the gateway's (`assess`, `together`).
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -17,9 +17,9 @@ use crate::config::Configuration;
 use crate::daemon::assess;
 use crate::dicom::{SeriesKey, Uid};
 use crate::job::{JobId, JobInput};
-use crate::node::{Assessment, Order, Source, together};
+use crate::node::{Assessment, Filled, Order, RegisteredWith, Source, registration_reason, together};
 use crate::output::Format;
-use crate::pipeline::Same;
+use crate::pipeline::{Frame, Input, Same};
 use crate::worker::{InputFiles, read_instances};
 
 /// One run to be: a pipeline on what fills its slots.
@@ -102,11 +102,15 @@ impl Looker<'_> {
             .filter(|pipeline| self.wanted(pipeline.id()) && pipeline.inputs().len() > 1)
             .map(|pipeline| pipeline.same())
             .collect();
+        // A registration may lie in another study of the patient.
+        let mut pipelines = self.configuration.pipelines.values().map(|pipeline| &pipeline.value);
+        let any = |input: &Input| !input.primary && input.frame == Frame::Any;
+        let relating = pipelines.any(|pipeline| self.wanted(pipeline.id()) && pipeline.inputs().iter().any(any));
         let mut units: BTreeMap<(&Uid, Option<&Uid>), Vec<&SeriesKey>> = BTreeMap::new();
         for (key, series) in &self.found.series {
             let unit = match &series.patient {
                 _ if joining.is_empty() => (&key.study_instance_uid, Some(&key.series_instance_uid)),
-                Some(patient) if joining.contains(&Same::Patient) => (patient, None),
+                Some(patient) if joining.contains(&Same::Patient) || relating => (patient, None),
                 _ => (&key.study_instance_uid, None),
             };
             units.entry(unit).or_default().push(key);
@@ -140,7 +144,7 @@ impl Looker<'_> {
             for order in assessment.orders.iter().filter(|order| order.inputs.is_alone()) {
                 for (at, source) in assessment.sources.iter().enumerate() {
                     let Some(slot) = order.fills_of(at).first() else { continue };
-                    let of = Filling { slot: slot.clone(), series: key, source };
+                    let of = Filling { slot: slot.clone(), series: key, source, registration: None };
                     findings.push(self.case(order, &[of], order.reasons_of(at).to_vec(), &voxels));
                 }
             }
@@ -156,7 +160,7 @@ impl Looker<'_> {
     }
 
     fn joined(&self, assessed: &BTreeMap<SeriesKey, Assessment>, voxels: &HashMap<&SeriesKey, u64>) -> Vec<Finding> {
-        let mut findings = Vec::new();
+        let (mut findings, mut used) = (Vec::new(), BTreeSet::new());
         for set in together(assessed) {
             let filled = match set.outcome {
                 Ok(filled) => filled,
@@ -175,17 +179,34 @@ impl Looker<'_> {
                 let sources = &assessed[filled.series].sources;
                 let at = sources.iter().position(|source| source == filled.source).unwrap_or(0);
                 let lines = own.map(|order| order.reasons_of(at).to_vec()).unwrap_or_default();
-                lines.into_iter().map(|line| format!("{}: {line}", filled.slot)).collect::<Vec<_>>()
+                let by = filled.registration.map(|by| registration_reason(&filled.slot, by.source, by.of));
+                lines.into_iter().map(|line| format!("{}: {line}", filled.slot)).chain(by).collect::<Vec<_>>()
             });
-            let reasons = reasons.collect();
-            let slots = filled.into_iter().map(|f| Filling { slot: f.slot, series: f.series, source: f.source });
+            let lacks = set.lacks.iter().map(|lack| lack.replacen(": ", ": passed over a series: ", 1));
+            let reasons = reasons.chain(lacks).collect();
+            used.extend(filled.iter().filter_map(|one| one.registration.map(|by| by.series)));
+            let slots = filled.into_iter().map(|one| {
+                let Filled { slot, series, source, registration } = one;
+                Filling { slot, series, source, registration }
+            });
             findings.push(self.case(set.order, &slots.collect::<Vec<_>>(), reasons, voxels));
+        }
+        let relates = |assessment: &Assessment| {
+            let mut sources = assessment.sources.iter();
+            !assessment.orders.is_empty() && sources.all(|source| source.registration.is_some())
+        };
+        for (key, assessment) in assessed.iter().filter(|(key, of)| relates(of) && !used.contains(key)) {
+            let mut unused = assessment.clone();
+            unused.refusals = vec!["no pipeline needed this registration".to_owned()];
+            findings.push(self.unused(key, &unused));
         }
         findings
     }
 
     fn unused(&self, key: &SeriesKey, assessment: &Assessment) -> Finding {
-        let refusals = assessment.refusals.iter().map(|refusal| format!("cannot be a volume: {refusal}"));
+        let relates = assessment.sources.iter().any(|source| source.registration.is_some());
+        let what = if relates { "" } else { "cannot be a volume: " };
+        let refusals = assessment.refusals.iter().map(|refusal| format!("{what}{refusal}"));
         let verdicts = assessment.verdicts.iter().filter(|verdict| !verdict.matched && self.wanted(&verdict.pipeline));
         let verdicts = verdicts.map(|v| format!("{} does not want it: {}", v.pipeline, v.trace.join("; ")));
         let reasons = refusals.chain(verdicts).collect();
@@ -203,16 +224,22 @@ impl Looker<'_> {
     ) -> Finding {
         let primary = &slots[0];
         let (mut files, mut uids, mut named) = (Vec::new(), Vec::new(), order.digest.clone());
-        for Filling { slot, series, source } in slots {
-            let used = used(&self.found.series[*series], &source.instances);
+        for Filling { slot, series, source, registration } in slots {
+            let used = used_of(&self.found.series[*series], &source.instances);
             uids.extend(used.iter().map(|(uid, _)| (uid, "")));
             named += &JobInput::frames_named(&source.frames);
             let used = used.iter().map(|(_, file)| file.clone()).collect();
             let (slot, frames, volume) = (slot.clone(), source.frames.clone(), source.volume.clone());
-            files.push(InputFiles { slot, files: used, image: None, frames, volume });
+            let registration = registration.and_then(|by| {
+                let (uid, file) = used_of(&self.found.series[by.series], &by.source.instances).into_iter().next()?;
+                uids.push((uid, ""));
+                named += &format!(" {slot} registered by {uid}");
+                Some(file.clone())
+            });
+            files.push(InputFiles { slot, files: used, image: None, frames, volume, registration });
         }
         let (folder, name) = (self.found.series[primary.series].folder(), self.name(primary));
-        let created_at = match newest(files.iter().flat_map(|input| &input.files)) {
+        let created_at = match newest(files.iter().flat_map(|input| input.files.iter().chain(&input.registration))) {
             Ok(newest) => newest,
             Err(reason) => {
                 let series = Some(primary.series.series_instance_uid.clone());
@@ -222,7 +249,8 @@ impl Looker<'_> {
         let all: u64 = slots.iter().map(|of| voxels.get(of.series).copied().unwrap_or(0)).sum();
         let shown = |of: &Filling<'_>| {
             let volume = if of.source.volume.is_empty() { String::new() } else { format!(", {}", of.source.volume) };
-            (of.slot.clone(), format!("series {}{volume}", of.series.series_instance_uid))
+            let by = of.registration.map(|by| format!(" registered by series {}", by.series.series_instance_uid));
+            (of.slot.clone(), format!("series {}{volume}{}", of.series.series_instance_uid, by.unwrap_or_default()))
         };
         Finding::Case(Box::new(Case {
             pipeline: order.pipeline.clone(),
@@ -260,9 +288,10 @@ struct Filling<'a> {
     slot: String,
     series: &'a SeriesKey,
     source: &'a Source,
+    registration: Option<RegisteredWith<'a>>,
 }
 
-fn used<'a>(series: &'a FoundSeries, only: &[Uid]) -> Vec<&'a (Uid, PathBuf)> {
+fn used_of<'a>(series: &'a FoundSeries, only: &[Uid]) -> Vec<&'a (Uid, PathBuf)> {
     let only: HashSet<&Uid> = only.iter().collect();
     series.files.iter().filter(|(uid, _)| only.is_empty() || only.contains(uid)).collect()
 }

@@ -224,8 +224,10 @@ fn input() -> Vec<Object> {
                         "frame",
                         words(&Frame::ALL),
                         "`same`",
-                        "Frame of Reference: that of the primary input, or any, which is then told as an error when it \
-                         is another, because no registration is read yet",
+                        "Frame of Reference: that of the primary input; or any, where another is brought to the primary \
+                         images by a rigid registration object (Spatial Registration) of the patient, which is waited \
+                         for up to `max_wait_s` (`wait_s` of an optional input); of several the newest counts. Structures \
+                         of another one need images of it as an input too",
                     ),
                     key(
                         "unit",

@@ -9,20 +9,34 @@ use crate::assemble::{self, SeriesPlan};
 use crate::config::{Configuration, Loaded};
 use crate::dicom::Instance;
 use crate::node::{Assessment, InputRules, Offer, Order, SlotRule, Verdict};
-use crate::pipeline::{Input, Mode, Pipeline, Volumes};
+use crate::output::registration::{self, Relation};
+use crate::pipeline::{Frame, Input, Mode, Pipeline, Volumes};
 use crate::route::{self, Arrival, Assembly, Seen};
 
 /// Assesses the instances of one series. `arrivals` are the associations that brought it; `None` offline, where
 /// conditions on them are not asked. Each volume of the series is judged by itself.
 pub fn assess(instances: &[Instance], arrivals: Option<&[Arrival]>, configuration: &Configuration) -> Assessment {
     let seen = route::see(instances, arrivals);
+    let relations = relations(instances);
     let mut assessment = Assessment { summary: summary(instances, &seen), ..Assessment::default() };
+    if let [first, ..] = relations.as_slice() {
+        let others = if relations.len() > 1 { format!(", and {} more", relations.len() - 1) } else { String::new() };
+        assessment.summary = first.describe() + &others;
+    }
     for pipeline in configuration.pipelines.values() {
         let verdicts: Vec<route::Verdict> =
             seen.iter().flat_map(|one| route::evaluate(&one.view, [&*pipeline.value])).collect();
         let offers = offers(&pipeline.value, &seen, &verdicts);
-        let matched = offers.iter().any(|offer| !offer.fills.is_empty());
-        let trace = trace(&seen, &offers, matched);
+        let relates = !relations.is_empty() && takes_registrations(&pipeline.value, &verdicts);
+        let matched = relates || offers.iter().any(|offer| !offer.fills.is_empty());
+        let trace = if relates {
+            relations
+                .iter()
+                .map(|relation| format!("it may relate the series for its inputs: {}", relation.describe()))
+                .collect()
+        } else {
+            trace(&seen, &offers, matched)
+        };
         if matched {
             assessment.orders.push(order(pipeline, offers, configuration));
         }
@@ -45,6 +59,20 @@ pub fn assess(instances: &[Instance], arrivals: Option<&[Arrival]>, configuratio
         assessment.refusals = refusals.iter().map(ToString::to_string).collect();
     }
     assessment
+}
+
+/// What each object of a series of registrations relates; empty for any other series, and for what a model of ours made.
+fn relations(instances: &[Instance]) -> Vec<Relation> {
+    let ours = |instance: &Instance| instance.text(tags::MANUFACTURER).is_some_and(|maker| maker == "contourd");
+    let read = |instance: &Instance| (!ours(instance)).then(|| registration::read(&instance.header))?;
+    instances.iter().map(read).collect::<Option<Vec<Relation>>>().unwrap_or_default()
+}
+
+/// Whether registrations can bring together what fills its slots, and came as it wants.
+fn takes_registrations(pipeline: &Pipeline, verdicts: &[route::Verdict]) -> bool {
+    let inputs = pipeline.inputs();
+    let any = inputs.iter().any(|input| !input.primary && input.frame == Frame::Any);
+    inputs.len() > 1 && any && verdicts.iter().any(|verdict| verdict.when.holds)
 }
 
 /// What each volume is good for in a pipeline, with the reason why it is or is not.
@@ -209,6 +237,7 @@ fn rules(pipeline: &Pipeline, longest_s: f64) -> InputRules {
         picking: input.picking,
         frame: input.frame,
         drawn_on: input.drawn_on.clone(),
+        structures: !input.is_image(),
     };
     let slots = pipeline.inputs().iter().map(slot).collect();
     InputRules { same: pipeline.same(), slots, settle_s: longest_s }

@@ -199,7 +199,9 @@ impl Hands {
 
     fn files_of(&self, input: JobInput) -> InputFiles {
         let files = input.instances.iter().map(|uid| self.spool.instance_path(&input.series, uid)).collect();
-        InputFiles { slot: input.slot, files, image: None, frames: input.frames, volume: input.volume }
+        let registration = input.registration.map(|by| self.spool.instance_path(&by.series, &by.sop_instance_uid));
+        let (slot, frames, volume) = (input.slot, input.frames, input.volume);
+        InputFiles { slot, files, image: None, frames, volume, registration }
     }
 
     async fn run(&self, job: &Job, worker: &mut Supervisor) -> Event {

@@ -11,7 +11,14 @@ use crate::dicom::instance::{items, text};
 use crate::dicom::{Instance, Uid};
 use crate::limits::SERIES_FRAMES_MAX;
 use crate::node::Source;
+use crate::output::registration;
 use crate::route::Seen;
+
+/// When structures were drawn, and when a registration was made; the first that is said counts.
+const STRUCTURES_DATES: [(Tag, Tag); 2] =
+    [(tags::STRUCTURE_SET_DATE, tags::STRUCTURE_SET_TIME), (tags::CONTENT_DATE, tags::CONTENT_TIME)];
+const REGISTRATION_DATES: [(Tag, Tag); 2] =
+    [(tags::CONTENT_DATE, tags::CONTENT_TIME), (tags::INSTANCE_CREATION_DATE, tags::INSTANCE_CREATION_TIME)];
 
 /// Each volume of a series, in the order in which they were seen, or each object that holds structures by itself.
 pub(super) fn sources(instances: &[Instance], seen: &[Seen<'_>]) -> Vec<Source> {
@@ -20,10 +27,12 @@ pub(super) fn sources(instances: &[Instance], seen: &[Seen<'_>]) -> Vec<Source> 
     }
     let object = |instance: &Instance| {
         let header = &instance.header;
-        let own = [(tags::STRUCTURE_SET_DATE, tags::STRUCTURE_SET_TIME), (tags::CONTENT_DATE, tags::CONTENT_TIME)];
+        let registration = registration::read(header);
+        let own = if registration.is_some() { REGISTRATION_DATES } else { STRUCTURES_DATES };
         let made = own.into_iter().map(|(date, time)| moment(header, date, time)).find(|made| *made != NEVER);
         let uids = vec![instance.sop_instance_uid.clone()];
-        Source { refers: images_drawn_on(header), ..source(header, uids, frame_of_reference(header), made) }
+        let refers = if registration.is_some() { BTreeMap::new() } else { images_drawn_on(header) };
+        Source { refers, registration, ..source(header, uids, frame_of_reference(header), made) }
     };
     instances.iter().map(object).collect()
 }

@@ -26,12 +26,28 @@ pub struct JobInput {
     /// What tells the volume from others of its series, for people; empty for the whole series.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub volume: String,
+    /// The registration object that brings it to the primary images; none where both have one Frame of Reference.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub registration: Option<RegisteredBy>,
+}
+
+/// A registration object and where it lies.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RegisteredBy {
+    pub series: SeriesKey,
+    pub sop_instance_uid: Uid,
 }
 
 impl JobInput {
     pub(super) fn of_primary(series: &SeriesKey, instances: &[Uid]) -> JobInput {
         let (slot, series, instances) = (String::new(), series.clone(), instances.to_vec());
-        JobInput { slot, series, instances, last_at: None, frames: BTreeMap::new(), volume: String::new() }
+        let (last_at, frames, volume, registration) = (None, BTreeMap::new(), String::new(), None);
+        JobInput { slot, series, instances, last_at, frames, volume, registration }
+    }
+
+    /// The series that it needs: its own, and that of its registration.
+    pub fn needed_series(&self) -> impl Iterator<Item = &SeriesKey> {
+        std::iter::once(&self.series).chain(self.registration.as_ref().map(|by| &by.series))
     }
 
     /// What tells it from another volume of the same instances, for the name of the job; empty where there is no other.
@@ -82,6 +98,7 @@ mod tests {
             frames: if frames.is_empty() { BTreeMap::new() } else { BTreeMap::from([(uid("1.3"), frames.to_vec())]) },
             volume: String::new(),
             last_at: None,
+            registration: None,
         };
         let whole = input(&["1.3", "1.4"], &[]);
         assert!(whole.shares_images(&input(&["1.4", "1.5"], &[])));

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::dicom::Uid;
 use crate::job::DialectOf;
+use crate::output::registration::Relation;
 use crate::pipeline::{Frame, Picking, Same};
 
 /// What the shell found out about a complete series.
@@ -111,6 +112,9 @@ pub struct SlotRule {
     /// The slot whose series structures must refer to; none for any, and for images.
     #[serde(default)]
     pub drawn_on: Option<String>,
+    /// Structures fill it, not images.
+    #[serde(default)]
+    pub structures: bool,
 }
 
 impl InputRules {
@@ -144,6 +148,9 @@ pub struct Source {
     /// count where they name images, else the list of the object.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub refers: BTreeMap<Uid, Vec<u32>>,
+    /// Of a registration object: what it relates. It fills no slot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub registration: Option<Relation>,
     /// `YYYYMMDDHHMMSS.FFFFFF`, zeros for what is not said, so that texts sort as times.
     pub series_date: String,
     pub study_date: String,

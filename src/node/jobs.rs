@@ -90,7 +90,8 @@ pub(super) fn alone(
     job.instances = used.iter().map(|(uid, _)| uid.clone()).collect();
     let (slot, frames) = (fills.first().cloned().unwrap_or_default(), source.frames.clone());
     let (instances, volume) = (job.instances.clone(), source.volume.clone());
-    job.inputs = vec![JobInput { slot, series: key.clone(), instances, last_at: Some(last_at), frames, volume }];
+    let (last_at, registration) = (Some(last_at), None);
+    job.inputs = vec![JobInput { slot, series: key.clone(), instances, last_at, frames, volume, registration }];
     job
 }
 
@@ -108,6 +109,9 @@ fn with(what: String, remark: &str) -> String {
 
 /// What the history says of a job of several series.
 pub(super) fn describe_queued(job: &Job) -> String {
-    let slots = job.inputs.iter().map(|input| format!("{} is series {}", input.slot, input.series.series_instance_uid));
+    let slots = job.inputs.iter().map(|input| {
+        let by = input.registration.as_ref().map(|by| format!(" registered by object {}", by.sop_instance_uid));
+        format!("{} is series {}{}", input.slot, input.series.series_instance_uid, by.unwrap_or_default())
+    });
     format!("queued: {}", slots.collect::<Vec<_>>().join(", "))
 }

@@ -5,6 +5,9 @@
 //! its `pick` prefers among those that leave the others a way to be filled. One series fills one slot. The same
 //! candidates give the same answer, in whatever order they came.
 
+use std::collections::BTreeMap;
+
+use super::registration::{Registered, are_apart, of_one_patient, related};
 use super::{InputRules, SlotRule, Source};
 use crate::dicom::{SeriesKey, Uid};
 use crate::limits::JOIN_STEPS_MAX;
@@ -25,6 +28,27 @@ pub struct Chosen {
     pub slot: String,
     /// Index in the candidates.
     pub candidate: usize,
+    /// What brings it to the primary; none where both have one Frame of Reference.
+    pub registration: Option<Registered>,
+}
+
+/// A series that would have filled a slot if a registration related it to the primary.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lack {
+    pub slot: String,
+    /// Index in the candidates.
+    pub candidate: usize,
+    /// What was looked for, and what was found.
+    pub what: String,
+}
+
+/// A choice for the slots.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Choice {
+    /// The primary comes first; optional slots that are not filled are left out.
+    pub chosen: Vec<Chosen>,
+    /// What another choice, which would be preferred, lacks.
+    pub lacks: Vec<Lack>,
 }
 
 /// What the candidates come to.
@@ -32,10 +56,12 @@ pub struct Chosen {
 pub enum Joined {
     /// A slot that must be filled is not; what is missing, in words.
     Missing(String),
-    /// The slots could be filled, but not in one way, or not without a registration; why, and what to do.
+    /// The slots could be filled, but not in one way; why, and what to do.
     Refused(String),
-    /// Every required slot is filled; optional ones that are not are left out. The primary comes first.
-    Chosen(Vec<Chosen>),
+    /// Nothing but registrations is missing.
+    Unregistered(Choice),
+    /// Every required slot is filled.
+    Chosen(Choice),
 }
 
 /// Fills the slots of `rules` from candidates of one study (or patient).
@@ -43,22 +69,41 @@ pub fn join(rules: &InputRules, candidates: &[Candidate<'_>]) -> Joined {
     // Structures come after the images that they are drawn on.
     let mut slots: Vec<&SlotRule> = rules.slots.iter().collect();
     slots.sort_by_key(|slot| (!slot.primary, slot.drawn_on.is_some()));
-    let fitting = slots.iter().map(|slot| in_order(slot, candidates)).collect();
-    let mut search = Search { rules, slots, candidates, fitting, steps: 0 };
-    let Some(found) = search.assign(None) else {
-        return if search.steps > JOIN_STEPS_MAX { too_many() } else { Joined::Missing(search.missing()) };
+    let fitting: Vec<Vec<usize>> = slots.iter().map(|slot| in_order(slot, candidates)).collect();
+    let relations = relations(&slots, &fitting, candidates);
+    let mut search = Search { rules, slots, candidates, fitting, relations, as_wished: false, steps: 0 };
+    let found = search.assign(None);
+    let (wished, lacks) = search.wished(found.as_deref());
+    if search.steps > JOIN_STEPS_MAX {
+        return too_many();
+    }
+    let Some(found) = found else {
+        return match wished.filter(|_| !lacks.is_empty()) {
+            Some(wished) => Joined::Unregistered(Choice { chosen: search.chosen(&wished), lacks }),
+            None => Joined::Missing(search.missing()),
+        };
     };
     for slot in 0..search.slots.len() {
-        if let Some(problem) = search.ambiguity(slot, &found).or_else(|| search.unregistered(slot, &found)) {
+        if let Some(problem) = search.ambiguity(slot, &found).or_else(|| search.without_images(slot, &found)) {
             return Joined::Refused(format!("{}: {problem}", search.slots[slot].name));
         }
     }
     if search.steps > JOIN_STEPS_MAX {
         return too_many();
     }
-    let filled = search.slots.iter().zip(found);
-    let chosen = filled.filter_map(|(slot, found)| Some(Chosen { slot: slot.name.clone(), candidate: found? }));
-    Joined::Chosen(chosen.collect())
+    Joined::Chosen(Choice { chosen: search.chosen(&found), lacks })
+}
+
+/// How the candidates of the slots that take another Frame of Reference are related to those of the primary slot.
+fn relations(
+    slots: &[&SlotRule],
+    fitting: &[Vec<usize>],
+    candidates: &[Candidate<'_>],
+) -> BTreeMap<(usize, usize), Result<Option<Registered>, String>> {
+    let apart = slots.iter().zip(fitting).filter(|(slot, _)| slot.frame == Frame::Any);
+    let apart = apart.flat_map(|(slot, fitting)| fitting.iter().map(|from| (*from, slot.structures)));
+    let pairs = apart.flat_map(|from| fitting[0].iter().map(move |to| (from, *to)));
+    pairs.map(|(from, to)| ((from.0, to), related(candidates, from, to))).collect()
 }
 
 fn too_many() -> Joined {
@@ -95,6 +140,10 @@ struct Search<'a> {
     candidates: &'a [Candidate<'a>],
     /// For each slot its candidates, the preferred one first.
     fitting: Vec<Vec<usize>>,
+    /// By candidate of a slot and of the primary one.
+    relations: BTreeMap<(usize, usize), Result<Option<Registered>, String>>,
+    /// Whether series count as related whose registration has not come.
+    as_wished: bool,
     steps: usize,
 }
 
@@ -154,14 +203,15 @@ impl Search<'_> {
             return Some("it has no Patient ID");
         }
         let primary = self.candidates[found.first().copied().flatten()?].source;
-        let issuers = source.issuer.as_ref().zip(primary.issuer.as_ref());
-        if source.patient != primary.patient || issuers.is_some_and(|(one, other)| one != other) {
+        if !of_one_patient(source, primary) {
             return Some("it is of another patient");
         }
-        let apart =
-            source.frame_of_reference_uid.is_none() || source.frame_of_reference_uid != primary.frame_of_reference_uid;
-        if self.slots[slot].frame == Frame::Same && apart {
+        if self.slots[slot].frame == Frame::Same && are_apart(source, primary) {
             return Some("it has another Frame of Reference");
+        }
+        let first = found.first().copied().flatten()?;
+        if !self.as_wished && self.relations.get(&(candidate, first)).is_some_and(Result::is_err) {
+            return Some("it has another Frame of Reference, and no registration relates it");
         }
         // Phases of a 4D CT, and a CT before and after an injection, share a Frame of Reference; what is drawn on one
         // does not lie on the other.
@@ -214,15 +264,47 @@ impl Search<'_> {
         }
     }
 
-    fn unregistered(&self, slot: usize, found: &[Option<usize>]) -> Option<String> {
-        let frame = |index: usize| self.candidates[index].source.frame_of_reference_uid.as_ref();
-        let (own, primary) = (frame(found[slot]?), frame(found[0]?));
-        (own.is_none() || own != primary).then(|| {
-            format!(
-                "found a series of another Frame of Reference than that of {}, expected the same: a registration \
-                 object would have to relate them, which this version does not read",
-                self.slots[0].name
-            )
+    /// The assignment as it would be if all registrations had come, where that is another, and what it lacks.
+    fn wished(&mut self, found: Option<&[Option<usize>]>) -> (Option<Vec<Option<usize>>>, Vec<Lack>) {
+        if self.relations.values().all(Result::is_ok) {
+            return (None, Vec::new());
+        }
+        self.as_wished = true;
+        let wished = self.assign(None);
+        self.as_wished = false;
+        let Some(wished) = wished.filter(|wished| Some(wished.as_slice()) != found) else { return (None, Vec::new()) };
+        let lack = |(slot, candidate): (&&SlotRule, &Option<usize>)| {
+            let candidate = (*candidate)?;
+            let what = self.relations.get(&(candidate, wished[0]?))?.as_ref().err()?.clone();
+            Some(Lack { slot: slot.name.clone(), candidate, what })
+        };
+        let lacks = self.slots.iter().zip(&wished).filter_map(lack).collect();
+        (Some(wished), lacks)
+    }
+
+    fn chosen(&self, found: &[Option<usize>]) -> Vec<Chosen> {
+        let chosen = |(slot, candidate): (&&SlotRule, &Option<usize>)| {
+            let candidate = (*candidate)?;
+            let relation = self.relations.get(&(candidate, found[0]?));
+            let registration = relation.and_then(|relation| relation.as_ref().ok().copied().flatten());
+            Some(Chosen { slot: slot.name.clone(), candidate, registration })
+        };
+        self.slots.iter().zip(found).filter_map(chosen).collect()
+    }
+
+    /// Structures of another Frame of Reference lie in the planes of images which must be there too.
+    fn without_images(&self, slot: usize, found: &[Option<usize>]) -> Option<String> {
+        let source = self.candidates[found[slot]?].source;
+        if !self.slots[slot].structures || !are_apart(source, self.candidates[found[0]?].source) {
+            return None;
+        }
+        let images = self.slots.iter().zip(found).filter(|(slot, _)| !slot.structures);
+        let mut images = images.filter_map(|(_, candidate)| Some(self.candidates[(*candidate)?].source));
+        let none = images.all(|images| are_apart(source, images));
+        none.then(|| {
+            "found structures of another Frame of Reference than the primary images, expected another input whose images \
+             have it: contours lie in the planes of images; add one with \"frame\": \"any\""
+                .to_owned()
         })
     }
 
@@ -259,189 +341,4 @@ impl Search<'_> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::pipeline::Picking;
-
-    struct Item {
-        key: SeriesKey,
-        source: Source,
-        fills: Vec<String>,
-    }
-
-    fn uid(text: &str) -> Uid {
-        text.parse().expect("a UID")
-    }
-
-    /// `name: slots; date; frame; patient; issuer of the patient's ID; series that it was drawn on`
-    fn item(text: &str) -> Item {
-        let (name, rest) = text.split_once(": ").expect("a name");
-        let parts: Vec<&str> = rest.split("; ").collect();
-        let key = SeriesKey { study_instance_uid: uid("1.2"), series_instance_uid: uid(name) };
-        let date = parts.get(1).unwrap_or(&"").to_string();
-        let source = Source {
-            patient: Some(uid(parts.get(3).unwrap_or(&"7"))),
-            issuer: parts.get(4).filter(|text| !text.is_empty()).map(|text| uid(text)),
-            frame_of_reference_uid: Some(uid(parts.get(2).unwrap_or(&"9"))),
-            drawn_on: parts.get(5).map(|text| text.split(' ').map(uid).collect()).unwrap_or_default(),
-            series_date: date.clone(),
-            study_date: date,
-            ..Source::default()
-        };
-        Item { key, source, fills: parts[0].split(' ').map(str::to_owned).collect() }
-    }
-
-    /// `name flags...`, such as `pet optional any first` and `rs on:ct`.
-    fn slot(text: &str) -> SlotRule {
-        let words: Vec<&str> = text.split(' ').collect();
-        let pick = Pick::ALL.iter().find(|(word, _)| words.contains(word)).map_or(Pick::Newest, |(_, pick)| *pick);
-        SlotRule {
-            name: words[0].to_owned(),
-            primary: words.contains(&"primary"),
-            optional: words.contains(&"optional"),
-            wait_s: 0.0,
-            picking: Picking { pick, by: By::SeriesDate },
-            frame: if words.contains(&"any") { Frame::Any } else { Frame::Same },
-            drawn_on: words.iter().find_map(|word| word.strip_prefix("on:")).map(str::to_owned),
-        }
-    }
-
-    fn check(slots: &[&str], series: &[&str], expected: &str) {
-        let rules = InputRules { slots: slots.iter().map(|text| slot(text)).collect(), ..InputRules::default() };
-        let items: Vec<Item> = series.iter().map(|text| item(text)).collect();
-        for reversed in [false, true] {
-            let candidate = |item: &'_ Item| -> usize { items.iter().position(|i| i.key == item.key).expect("there") };
-            let mut order: Vec<usize> = items.iter().map(candidate).collect();
-            if reversed {
-                order.reverse();
-            }
-            let of = |index: &usize| {
-                let Item { key, source, fills } = &items[*index];
-                Candidate { series: key, source, fills }
-            };
-            let candidates: Vec<Candidate<'_>> = order.iter().map(of).collect();
-            let found = match join(&rules, &candidates) {
-                Joined::Missing(text) => format!("missing: {text}"),
-                Joined::Refused(text) => format!("refused: {text}"),
-                Joined::Chosen(list) => {
-                    let name = |chosen: &Chosen| {
-                        format!("{}={}", chosen.slot, candidates[chosen.candidate].series.series_instance_uid)
-                    };
-                    list.iter().map(name).collect::<Vec<_>>().join(" ")
-                }
-            };
-            assert!(found.starts_with(expected), "{slots:?} {series:?}\n{found}\n{expected}");
-        }
-    }
-
-    #[test]
-    fn fills_each_slot_and_waits_for_what_is_missing() {
-        let slots = ["ct primary", "pet", "rs optional"];
-        check(&slots, &["1: ct; 1"], "missing: waits for pet");
-        check(&slots, &["1: ct; 1", "2: pet; 1"], "ct=1 pet=2");
-        check(&slots, &["1: ct; 1", "2: pet; 1", "3: rs; 1"], "ct=1 pet=2 rs=3");
-        check(&["pet", "ct primary"], &["1: ct; 1", "2: pet; 1"], "ct=1 pet=2");
-        check(&["a primary", "b"], &["1: a b; 1"], "missing: waits for another series: one series cannot fill two");
-    }
-
-    #[test]
-    fn picks_by_time_and_tells_ties() {
-        let three = ["1: ct; 3", "2: ct; 1", "3: ct; 2", "4: pet; 1"];
-        check(&["ct primary", "pet"], &three, "ct=1 pet=4");
-        check(&["ct primary first", "pet"], &three, "ct=2 pet=4");
-        check(&["ct primary only", "pet"], &three, "refused: ct: found 3 series that could fill it, expected only one");
-        check(
-            &["ct primary", "pet"],
-            &["1: ct; 3", "2: ct; 3", "4: pet; 1"],
-            "refused: ct: found 2 series of the same",
-        );
-        // An older tie does not matter.
-        check(&["ct primary", "pet"], &["1: ct; 3", "2: ct; 2", "3: ct; 2", "4: pet; 1"], "ct=1 pet=4");
-    }
-
-    #[test]
-    fn first_and_last_are_two_series() {
-        let slots = ["first primary first", "last last"];
-        check(&slots, &["1: first last; 1"], "missing: waits for another series");
-        check(&slots, &["1: first last; 1", "2: first last; 5", "3: first last; 3"], "first=1 last=2");
-        check(&slots, &["1: first last; 1", "2: first last; 1"], "refused: first: found 2 series of the same date");
-    }
-
-    #[test]
-    fn a_slot_leaves_the_others_a_way_to_be_filled() {
-        // The newest image that fits `a` is the only one that fits `b`.
-        check(&["a primary", "b"], &["1: a; 1", "2: a b; 5"], "a=1 b=2");
-        // The newest CT has no PET in its Frame of Reference.
-        check(&["ct primary", "pet"], &["1: ct; 1; 8", "2: ct; 5; 9", "3: pet; 1; 8"], "ct=1 pet=3");
-    }
-
-    #[test]
-    fn structures_lie_on_the_images_that_they_were_drawn_on() {
-        // Two phases of one study and Frame of Reference, with a structure set each.
-        let phases = ["1: ct; 1", "2: ct; 2", "3: rs; 5; 9; 7; ; 1", "4: rs; 4; 9; 7; ; 2"].map(str::to_owned).to_vec();
-        let of = |which: &[usize]| which.iter().map(|&index| phases[index].as_str()).collect::<Vec<_>>();
-        check(&["rs on:ct", "ct primary"], &of(&[0, 1, 2, 3]), "ct=2 rs=4");
-        check(&["ct primary", "rs"], &of(&[0, 1, 2, 3]), "ct=2 rs=3");
-        // The newest images that have one.
-        check(&["ct primary", "rs on:ct"], &of(&[0, 1, 2]), "ct=1 rs=3");
-        check(
-            &["ct primary", "rs on:ct"],
-            &of(&[0, 3]),
-            "missing: waits for rs: a series fits, but it was drawn on another",
-        );
-        check(&["ct primary", "rs on:ct optional"], &of(&[0, 3]), "ct=1");
-        // On the images of another slot; of several series, one is enough; who says nothing is believed.
-        let pet = ["1: ct; 1", "2: pet; 1", "3: rs; 1; 9; 7; ; 2", "4: rs; 2; 9; 7; ; 1"];
-        check(&["ct primary", "rs on:pet", "pet"], &pet, "ct=1 pet=2 rs=3");
-        check(&["ct primary", "rs on:ct"], &["1: ct; 1", "2: rs; 1; 9; 7; ; 8 1"], "ct=1 rs=2");
-        check(&["ct primary", "rs on:ct"], &["1: ct; 1", "2: rs; 1"], "ct=1 rs=2");
-    }
-
-    #[test]
-    fn structures_lie_on_the_volume_of_a_series_that_they_were_drawn_on() {
-        let uids = |text: &str| -> Vec<Uid> { text.split_whitespace().map(uid).collect() };
-        let check = |refers: &[(&str, &[u32])], expected: &str| {
-            let (ct, rs) = (item("1: ct; 1"), item("3: rs; 5; 9; 7; ; 1"));
-            let frames = |numbers: &[u32]| std::collections::BTreeMap::from([(uid("5.9"), numbers.to_vec())]);
-            let volume = |label: &str, instances: &str, numbers: &[u32]| Source {
-                instances: uids(instances),
-                frames: frames(numbers),
-                volume: label.to_owned(),
-                ..ct.source.clone()
-            };
-            let refers = refers.iter().map(|(image, frames)| (uid(image), frames.to_vec())).collect();
-            let structures = Source { refers, ..rs.source };
-            let sources = [volume("one", "5.1 5.2 5.9", &[1, 3]), volume("two", "6.1 6.2 5.9", &[2, 4])];
-            let rules = ["ct primary", "rs on:ct"].map(slot).to_vec();
-            let rules = InputRules { slots: rules, ..InputRules::default() };
-            let candidate = |source| Candidate { series: &ct.key, source, fills: &ct.fills };
-            let structures = Candidate { series: &rs.key, source: &structures, fills: &rs.fills };
-            let candidates = [candidate(&sources[0]), candidate(&sources[1]), structures];
-            let found = match join(&rules, &candidates) {
-                Joined::Missing(text) | Joined::Refused(text) => text,
-                Joined::Chosen(list) => candidates[list[0].candidate].source.volume.clone(),
-            };
-            assert!(found.contains(expected), "{found}");
-        };
-        check(&[("5.1", &[]), ("4.4", &[])], "one");
-        check(&[("6.2", &[])], "two");
-        check(&[("5.9", &[4])], "two");
-        check(&[("5.9", &[])], "it refers to several volumes");
-        check(&[("5.1", &[]), ("6.1", &[])], "it refers to several volumes");
-        check(&[], "it does not say that it was drawn on this volume");
-    }
-
-    #[test]
-    fn frames_of_reference_and_patients_are_not_mixed() {
-        let slots = ["ct primary", "pet"];
-        let apart = ["1: ct; 1; 8", "2: pet; 1; 9"];
-        check(&slots, &apart, "missing: waits for pet: a series fits, but it has another Frame of Reference");
-        check(&["ct primary", "pet any"], &apart, "refused: pet: found a series of another Frame of Reference");
-        check(&["ct primary", "pet optional"], &apart, "ct=1");
-        let other = ["1: ct; 1; 9; 7", "2: pet; 1; 9; 6"];
-        check(&slots, &other, "missing: waits for pet: a series fits, but it is of another patient");
-        let issued = ["1: ct; 1; 9; 7; 4", "2: pet; 1; 9; 7; 5"];
-        check(&slots, &issued, "missing: waits for pet: a series fits, but it is of another patient");
-        check(&slots, &["1: ct; 1; 9; 7; 4", "2: pet; 1; 9; 7"], "ct=1 pet=2");
-    }
-}
+mod tests;

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::series::Gathering;
 use super::{Effect, Node, Record};
 use crate::dicom::SeriesKey;
-use crate::job::{Job, JobId};
+use crate::job::{Job, JobId, JobInput};
 
 /// A series that goes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -31,8 +31,8 @@ impl Node {
         committed_before: Option<Timestamp>,
         now: Timestamp,
     ) -> Vec<Effect> {
-        let inputs = self.jobs.values().flat_map(Job::inputs);
-        let busy: BTreeSet<SeriesKey> = inputs.map(|input| input.series).collect();
+        let inputs: Vec<JobInput> = self.jobs.values().flat_map(Job::inputs).collect();
+        let busy: BTreeSet<&SeriesKey> = inputs.iter().flat_map(JobInput::needed_series).collect();
         let rests = |g: &Gathering| g.rests_since_before(before) && !g.is_committed_since(committed_before);
         let old = self.series.iter().filter(|(key, g)| rests(g) && !busy.contains(*key));
         let old: Vec<SeriesKey> = old.map(|(key, _)| key.clone()).collect();

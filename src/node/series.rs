@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::arrival::{Decision, Sender, Stack, could_end, decide, gives_up, judge, kept, missing};
-use super::{Assessment, Effect, Order, Record, Source, Stored};
+use super::{Assessment, Effect, Order, Record, Source, Stored, registration};
 use crate::dicom::{AeTitle, SeriesKey, Uid};
 use crate::job::JobId;
 use crate::pipeline::{Completeness, OnTimeout};
@@ -282,8 +282,12 @@ impl Gathering {
         self.record.state = state;
         self.record.note = note;
         let together = assessment.orders.iter().filter(|order| !order.inputs.is_alone());
-        self.record.open = together.map(|order| (order.pipeline.clone(), String::new())).collect();
+        let waits = registration::waits(&assessment);
+        self.record.open = together.map(|order| (order.pipeline.clone(), waits.clone())).collect();
         self.record.assessment = Some(assessment);
+        if !waits.is_empty() {
+            self.describe_open();
+        }
         text
     }
 

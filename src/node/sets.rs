@@ -8,11 +8,12 @@ use std::collections::{BTreeSet, HashSet};
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::join::{Candidate, Joined, join};
+use super::join::{Candidate, Choice, Joined, join};
+use super::registration::{reaches, reason, relates_only, uid_of};
 use super::series::Gathering;
-use super::{Effect, Node, Order, Record, Source, describe_queued, new_job, note};
+use super::{Effect, InputRules, Node, Order, Record, Source, describe_queued, new_job, note};
 use crate::dicom::{SeriesKey, Uid};
-use crate::job::{Job, JobId, JobInput};
+use crate::job::{Job, JobId, JobInput, RegisteredBy};
 use crate::limits::SETTLE_POLL_S;
 use crate::pipeline::Same;
 
@@ -42,11 +43,21 @@ impl Group {
 }
 
 /// A series that can be part of a group.
+#[derive(Clone, Copy)]
 struct Member<'a> {
     key: &'a SeriesKey,
     gathering: &'a Gathering,
     order: &'a Order,
     sources: &'a [Source],
+}
+
+/// A slot and what fills it.
+struct Filling<'a> {
+    slot: &'a str,
+    member: Member<'a>,
+    source: &'a Source,
+    /// The registration that brings it to the primary, and how many relate the two.
+    registration: Option<(Member<'a>, &'a Source, usize)>,
 }
 
 /// What a look at a group comes to.
@@ -64,16 +75,15 @@ impl Node {
     /// Looks again at all that is open, after a series was assessed.
     pub(super) fn touch_sets(&mut self, key: &SeriesKey, now: Timestamp) {
         self.open.values_mut().for_each(|due| *due = Some(now));
-        for group in self.series.get(key).map(|gathering| groups(key, gathering)).unwrap_or_default() {
+        for group in self.series.get(key).map(|gathering| self.groups(key, gathering)).unwrap_or_default() {
             self.open.insert(group, Some(now));
         }
     }
 
     /// What was open when the gateway ended.
     pub(super) fn reopen_sets(&mut self) {
-        for group in self.series.iter().flat_map(|(key, gathering)| groups(key, gathering)) {
-            self.open.insert(group, Some(self.started_at));
-        }
+        let open: Vec<Group> = self.series.iter().flat_map(|(key, gathering)| self.groups(key, gathering)).collect();
+        self.open.extend(open.into_iter().map(|group| (group, Some(self.started_at))));
     }
 
     /// Makes the jobs whose slots are filled.
@@ -104,9 +114,33 @@ impl Node {
         effects
     }
 
+    /// The series of a group, and the registrations that may relate them, of whatever study of the patient.
     fn members(&self, group: &Group) -> Vec<Member<'_>> {
-        let members = self.series.iter().filter_map(|(key, gathering)| member_of(key, gathering, &group.pipeline));
-        members.filter(|member| Group::of(member.key, member.order, member.sources) == *group).collect()
+        let (registrations, others): (Vec<Member<'_>>, Vec<Member<'_>>) =
+            self.offering(&group.pipeline).into_iter().partition(|member| relates_only(member.sources));
+        let mut members: Vec<Member<'_>> = others.into_iter().filter(|member| member.is_of(group)).collect();
+        let near = registrations.into_iter().filter(|one| members.iter().any(|member| one.reaches(member)));
+        let near: Vec<Member<'_>> = near.collect();
+        members.extend(near);
+        members
+    }
+
+    fn offering(&self, pipeline: &str) -> Vec<Member<'_>> {
+        self.series.iter().filter_map(|(key, gathering)| member_of(key, gathering, pipeline)).collect()
+    }
+
+    /// The groups that a series is open for. A registration is open for those of the series that it may relate.
+    fn groups(&self, key: &SeriesKey, gathering: &Gathering) -> Vec<Group> {
+        let of_pipeline = |pipeline: &String| -> Vec<Group> {
+            let Some(own) = member_of(key, gathering, pipeline) else { return Vec::new() };
+            if !relates_only(own.sources) {
+                return vec![own.group()];
+            }
+            let others =
+                self.offering(pipeline).into_iter().filter(|other| !relates_only(other.sources) && own.reaches(other));
+            others.map(|other| other.group()).collect()
+        };
+        gathering.open().flat_map(of_pipeline).collect()
     }
 
     fn look(&self, group: &Group, now: Timestamp) -> Look {
@@ -127,21 +161,25 @@ impl Node {
                 of.push(index);
             }
         }
-        let chosen = match join(rules, &candidates) {
+        let (choice, is_whole) = match join(rules, &candidates) {
             Joined::Missing(what) | Joined::Refused(what) => return Look::Later(None, what),
-            Joined::Chosen(chosen) => chosen,
+            Joined::Unregistered(choice) => (choice, false),
+            Joined::Chosen(choice) => (choice, true),
         };
-        let filled: Vec<(&str, &Member<'_>, &Source)> = chosen
-            .iter()
-            .map(|c| (c.slot.as_str(), &members[of[c.candidate]], candidates[c.candidate].source))
-            .collect();
-        let ready_at = filled.iter().map(|(_, member, _)| member.gathering.assessed_at()).max();
+        let filled = filled(&choice, &candidates, |candidate| members[of[candidate]]);
+        let registrations = filled.iter().filter_map(|one| one.registration.map(|(member, ..)| member));
+        let lacking = choice.lacks.iter().map(|lack| members[of[lack.candidate]]);
+        let needed = filled.iter().map(|one| one.member).chain(registrations).chain(lacking);
+        let ready_at = needed.map(|member| member.gathering.assessed_at()).max();
         let ready_at = ready_at.unwrap_or(now).max(self.started_at);
         let later = |wait_s: f64| {
             let wait = SignedDuration::from_millis((wait_s * 1000.0) as i64);
             ready_at.checked_add(wait).ok().filter(|until| *until > now)
         };
-        let absent = rules.slots.iter().filter(|slot| !filled.iter().any(|(name, ..)| *name == slot.name));
+        if let Some(look) = without_registration(rules, &choice, is_whole, later) {
+            return look;
+        }
+        let absent = rules.slots.iter().filter(|slot| !filled.iter().any(|one| one.slot == slot.name));
         let absent = absent.filter_map(|slot| Some((later(slot.wait_s)?, slot.name.as_str())));
         if let Some((until, name)) = absent.max() {
             return Look::Later(Some(until), format!("waits a while for {name}, which is optional"));
@@ -150,7 +188,10 @@ impl Node {
             let poll = now.checked_add(SignedDuration::from_secs(SETTLE_POLL_S)).unwrap_or(until);
             return Look::Later(Some(until.min(poll)), "waits for series that are still arriving".to_owned());
         }
-        Look::Ready(Box::new(job_of(newest.order, &filled, now)))
+        let mut job = job_of(newest.order, &filled, now);
+        job.reasons
+            .extend(choice.lacks.iter().map(|lack| format!("{}: passed over a series: {}", lack.slot, lack.what)));
+        Look::Ready(Box::new(job))
     }
 
     /// Whether a series of one of the studies is arriving: it might be what a slot prefers.
@@ -161,7 +202,9 @@ impl Node {
 
     /// Tells what an open pipeline waits for, where that is news.
     fn tell_open(&mut self, group: &Group, what: &str, now: Timestamp) -> Vec<Effect> {
-        let keys: Vec<SeriesKey> = self.members(group).iter().map(|member| member.key.clone()).collect();
+        // A registration from elsewhere may be in several groups, which wait for different things.
+        let members = self.members(group).into_iter().filter(|member| member.is_of(group));
+        let keys: Vec<SeriesKey> = members.map(|member| member.key.clone()).collect();
         let mut effects = Vec::new();
         for key in keys {
             let Some(gathering) = self.series.get_mut(&key) else { continue };
@@ -175,7 +218,7 @@ impl Node {
 
     /// Queues the job, unless there was one of this name, and closes what was open.
     fn settle_set(&mut self, group: &Group, job: Job, now: Timestamp) -> Vec<Effect> {
-        let used: BTreeSet<SeriesKey> = job.inputs.iter().map(|input| input.series.clone()).collect();
+        let used: BTreeSet<SeriesKey> = job.inputs.iter().flat_map(JobInput::needed_series).cloned().collect();
         let keys: Vec<SeriesKey> = self.members(group).iter().map(|member| member.key.clone()).collect();
         let (id, mut effects) = (job.id.clone(), Vec::new());
         if self.known.insert(id.clone()) {
@@ -194,13 +237,54 @@ impl Node {
     }
 }
 
-/// The groups that a series is open for.
-fn groups(key: &SeriesKey, gathering: &Gathering) -> Vec<Group> {
-    let group = |pipeline: &String| {
-        let (order, sources) = gathering.offer(pipeline)?;
-        Some(Group::of(key, order, sources))
+impl Member<'_> {
+    fn group(&self) -> Group {
+        Group::of(self.key, self.order, self.sources)
+    }
+
+    fn is_of(&self, group: &Group) -> bool {
+        self.group() == *group
+    }
+
+    fn reaches(&self, other: &Member<'_>) -> bool {
+        reaches((self.key, self.sources), (other.key, other.sources))
+    }
+}
+
+/// What fills each slot, from a choice among candidates.
+fn filled<'a>(
+    choice: &'a Choice,
+    candidates: &[Candidate<'a>],
+    member: impl Fn(usize) -> Member<'a>,
+) -> Vec<Filling<'a>> {
+    let filling = |chosen: &'a super::Chosen| {
+        let registration = chosen.registration.map(|by| (member(by.candidate), candidates[by.candidate].source, by.of));
+        let (slot, source) = (chosen.slot.as_str(), candidates[chosen.candidate].source);
+        Filling { slot, member: member(chosen.candidate), source, registration }
     };
-    gathering.open().filter_map(group).collect()
+    choice.chosen.iter().map(filling).collect()
+}
+
+/// What follows while a registration is missing: its slot is waited for, then the choice that is whole without it is taken,
+/// or none.
+fn without_registration(
+    rules: &InputRules,
+    choice: &Choice,
+    is_whole: bool,
+    later: impl Fn(f64) -> Option<Timestamp>,
+) -> Option<Look> {
+    let wait_s =
+        |slot: &str| rules.slots.iter().find(|rule| rule.name == slot).map_or(rules.settle_s, |rule| rule.wait_s);
+    let what: Vec<String> = choice.lacks.iter().map(|lack| format!("{}: {}", lack.slot, lack.what)).collect();
+    let what = what.join("; ");
+    match choice.lacks.iter().filter_map(|lack| later(wait_s(&lack.slot))).max() {
+        Some(until) => Some(Look::Later(Some(until), format!("waits for a registration: {what}"))),
+        None if is_whole => None,
+        None => Some(Look::Later(
+            None,
+            format!("refused, because no registration came in time: {what}; send it, and it runs"),
+        )),
+    }
 }
 
 fn member_of<'a>(key: &'a SeriesKey, gathering: &'a Gathering, pipeline: &str) -> Option<Member<'a>> {
@@ -210,10 +294,10 @@ fn member_of<'a>(key: &'a SeriesKey, gathering: &'a Gathering, pipeline: &str) -
 
 /// The job of an order on what fills its slots, the primary first. Its name is derived from all instances and from the
 /// slots that they fill.
-fn job_of(order: &Order, filled: &[(&str, &Member<'_>, &Source)], now: Timestamp) -> Job {
+fn job_of(order: &Order, filled: &[Filling<'_>], now: Timestamp) -> Job {
     let (mut inputs, mut digests, mut reasons) = (Vec::new(), Vec::new(), Vec::new());
     let mut named = order.digest.clone();
-    for (slot, member, source) in filled {
+    for Filling { slot, member, source, registration } in filled {
         let all = member.gathering.digests().into_iter();
         let members: HashSet<&Uid> = source.instances.iter().collect();
         let used: Vec<(Uid, String)> = all.filter(|(uid, _)| members.is_empty() || members.contains(uid)).collect();
@@ -223,17 +307,18 @@ fn job_of(order: &Order, filled: &[(&str, &Member<'_>, &Source)], now: Timestamp
         let instances = used.iter().map(|(uid, _)| uid.clone()).collect();
         let (frames, volume) = (source.frames.clone(), source.volume.clone());
         let last_at = Some(member.gathering.last_at());
-        inputs.push(JobInput {
-            slot: (*slot).to_owned(),
-            series: member.key.clone(),
-            instances,
-            last_at,
-            frames,
-            volume,
-        });
         digests.extend(used);
+        let registration = registration.map(|(by, object, of)| {
+            let own = by.gathering.digests().into_iter().filter(|(uid, _)| object.instances.contains(uid));
+            digests.extend(own);
+            named += &format!(" registered by {}", uid_of(object));
+            reasons.push(reason(slot, object, of));
+            RegisteredBy { series: by.key.clone(), sop_instance_uid: object.instances[0].clone() }
+        });
+        let (slot, series) = ((*slot).to_owned(), member.key.clone());
+        inputs.push(JobInput { slot, series, instances, last_at, frames, volume, registration });
     }
-    let (_, primary, _) = &filled[0];
+    let primary = filled[0].member;
     let id = JobId::derived(primary.key, &named, digests.iter().map(|(uid, digest)| (uid, digest.as_str())));
     let mut job = new_job(id, primary.key, primary.gathering.revision(), order.clone(), now);
     job.instances.clone_from(&inputs[0].instances);

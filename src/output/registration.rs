@@ -3,6 +3,8 @@
 //! The vector at a place of the images (the registered Frame of Reference) leads to the same tissue in the other images (the
 //! source), in mm along patient +x, +y, +z. It is what a network gives that moves the second image onto the first.
 
+mod read;
+
 use dicom_dictionary_std::tags;
 use thiserror::Error;
 
@@ -13,6 +15,8 @@ use crate::dicom::{Instance, Uid};
 use crate::limits::OBJECT_VALUE_BYTES_MAX;
 use crate::structure::Code;
 use crate::volume::{Volume, VolumeGeometry, dot};
+
+pub use read::{End, RIGID_SOP_CLASS_UID, Relation, Side, read};
 
 /// Deformable Spatial Registration Storage (PS3.4 B.5).
 pub const SOP_CLASS_UID: &str = "1.2.840.10008.5.1.4.1.1.66.3";

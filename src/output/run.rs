@@ -24,6 +24,32 @@ pub struct Run {
     /// Where the networks of each step ran.
     #[serde(default)]
     pub devices: BTreeMap<String, String>,
+    /// The inputs of another Frame of Reference than the primary images.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub registrations: Vec<RegisteredInput>,
+}
+
+/// An input that a registration object brought to the primary images.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RegisteredInput {
+    /// The name in the pipeline.
+    pub slot: String,
+    /// The registration object.
+    pub sop_instance_uid: Uid,
+    pub rotation_degrees: f64,
+    /// How far the centre of its images was moved.
+    pub shift_mm: f64,
+}
+
+impl RegisteredInput {
+    /// For people.
+    pub fn describe(&self) -> String {
+        let RegisteredInput { sop_instance_uid, rotation_degrees, shift_mm, .. } = self;
+        format!(
+            "registered by object {sop_instance_uid}: turned by {rotation_degrees:.1} degrees, its centre moved by \
+             {shift_mm:.1} mm"
+        )
+    }
 }
 
 /// A DICOM object that a run made.

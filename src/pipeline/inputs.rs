@@ -142,8 +142,7 @@ pub enum Frame {
     /// That of the primary series; one with another does not fill the slot.
     #[default]
     Same,
-    /// Any; but with another than the primary's the pipeline does not run, because only a registration could relate
-    /// the two.
+    /// Any; with another than the primary's the pipeline runs once a registration object relates the two.
     Any,
 }
 

@@ -72,6 +72,11 @@ pub(super) fn write_registration(
     };
     let moving = job.series.iter().find(|series| series.slot == output.moving);
     let moving = moving.ok_or_else(|| failed(format!("the input {} did not come", output.moving)))?;
+    if moving.registered.is_some() {
+        let reason =
+            format!("{} was registered rigidly first, and the deformation leads to where that put it", moving.slot);
+        return Err(failed(reason));
+    }
     let moving: Vec<&Instance> = moving.instances.iter().collect();
     let registration = registration::Registration {
         source,

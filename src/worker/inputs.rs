@@ -14,21 +14,36 @@ use super::bench::BenchError;
 use super::image_file::{self, SuvBw};
 use super::{ImageOrder, InputFiles, WorkOrder};
 use crate::assemble::{self, Allowed, Modality, SeriesPlan, SliceSource};
-use crate::dicom::{Instance, SeriesKey};
+use crate::dicom::{Instance, SeriesKey, Uid};
+use crate::job::RegisteredInput;
 use crate::limits::SERIES_HEADERS_BYTES_MAX;
 use crate::output::grid::{FileGrid, Turn};
 use crate::output::object::SliceReference;
+use crate::output::registration::{self, End};
 use crate::pipeline::{Input, Orientation, Pipeline, Unit, Wants};
-use crate::volume::Volume;
+use crate::volume::{Rigid, Volume, VolumeGeometry};
 
 /// A series of images, planned but not loaded.
 pub(super) struct Series<'a> {
     pub slot: &'a str,
     pub files: &'a [PathBuf],
     pub instances: Vec<Instance>,
+    /// In the coordinates of the primary images.
     pub plan: SeriesPlan,
+    /// How it came there; none where it has their Frame of Reference.
+    pub registered: Option<Registered>,
     /// None for a DICOM series. An image from another file has no instances.
     pub file: Option<FileSeries<'a>>,
+}
+
+/// A series that was brought to the primary images.
+pub(super) struct Registered {
+    /// From its own coordinates.
+    pub by: Rigid,
+    /// The registration object.
+    pub sop_instance_uid: Uid,
+    /// Where it lies by its own images.
+    pub own: Arc<VolumeGeometry>,
 }
 
 /// What an image from a file has instead of instances.
@@ -50,7 +65,7 @@ pub(super) fn files_of<'a>(order: &'a WorkOrder, input: &Input) -> Option<&'a In
 pub(super) fn read_series<'a>(pipeline: &'a Pipeline, order: &'a WorkOrder) -> Result<Vec<Series<'a>>, BenchError> {
     let mut inputs: Vec<&Input> = pipeline.inputs().iter().collect();
     inputs.sort_by_key(|input| !input.primary);
-    let mut series = Vec::new();
+    let mut series: Vec<Series<'_>> = Vec::new();
     for input in inputs {
         let Wants::Image { geometry, unit, .. } = &input.wants else { continue };
         let Some(files) = files_of(order, input) else {
@@ -63,7 +78,7 @@ pub(super) fn read_series<'a>(pipeline: &'a Pipeline, order: &'a WorkOrder) -> R
             series.push(file_series(input, files, image)?);
             continue;
         }
-        let (named, files) = (&files.frames, files.files.as_slice());
+        let (named, registration, files) = (&files.frames, &files.registration, files.files.as_slice());
         let instances = read_instances(files)?;
         // As strict as the slot: gaps only where it allows them.
         let allowed = Allowed { uneven_spacing: geometry.max_gap > 0, ..Allowed::default() };
@@ -74,9 +89,55 @@ pub(super) fn read_series<'a>(pipeline: &'a Pipeline, order: &'a WorkOrder) -> R
             assemble::to_suv_bw(&mut plan, &instances)
                 .map_err(|reason| BenchError::Series(vec![format!("{}: no SUV: {reason}", input.name)]))?;
         }
-        series.push(Series { slot: &input.name, files, instances, plan, file: None });
+        let registered = match series.first() {
+            Some(primary) => register(&mut plan, (&input.name, registration.as_deref()), primary)?,
+            None => None,
+        };
+        series.push(Series { slot: &input.name, files, instances, plan, registered, file: None });
     }
     Ok(series)
+}
+
+/// Brings a series into the coordinates of the primary images. All that is done with it later goes by its geometry.
+fn register(
+    plan: &mut SeriesPlan,
+    (slot, file): (&str, Option<&Path>),
+    primary: &Series<'_>,
+) -> Result<Option<Registered>, BenchError> {
+    let (own, fixed) = (&plan.frame_of_reference_uid, &primary.plan.frame_of_reference_uid);
+    if own == fixed {
+        return Ok(None);
+    }
+    let failed = |reason: String| BenchError::Series(vec![format!("{slot}: {reason}")]);
+    let Some(file) = file else {
+        return Err(failed(format!(
+            "found Frame of Reference {own}, expected that of the primary images ({fixed}) or a registration object"
+        )));
+    };
+    let opened = File::open(file).map_err(|error| unreadable(file, error))?;
+    let object = Instance::read_part10(BufReader::new(opened)).map_err(|error| unreadable(file, error))?;
+    let relation =
+        registration::read(&object.header).ok_or_else(|| unreadable(file, "found no registration object"))?;
+    let (own_series, fixed_series) = ([&plan.key.series_instance_uid], [&primary.plan.key.series_instance_uid]);
+    let from = End { frame_of_reference_uid: own, series: &own_series };
+    let to = End { frame_of_reference_uid: fixed, series: &fixed_series };
+    let by = relation.between(from, to).unwrap_or_else(|| Err(format!("found none that relates {own} to {fixed}")));
+    let by = by.map_err(|reason| failed(format!("registration object {}: {reason}", object.sop_instance_uid)))?;
+    let own = Arc::clone(&plan.geometry);
+    plan.geometry = Arc::new(own.moved(&by));
+    Ok(Some(Registered { by, sop_instance_uid: object.sop_instance_uid, own }))
+}
+
+/// How far the registered series were moved, for the run.
+pub(super) fn registrations(series: &[Series<'_>]) -> Vec<RegisteredInput> {
+    let told = |one: &Series<'_>| {
+        let Registered { by, sop_instance_uid, own } = one.registered.as_ref()?;
+        let centre = own.index_to_patient(own.shape().map(|side| (side - 1) as f64 / 2.0));
+        let (slot, sop_instance_uid) = (one.slot.to_owned(), sop_instance_uid.clone());
+        let (rotation_degrees, shift_mm) = (by.angle_degrees(), by.distance_mm(centre));
+        Some(RegisteredInput { slot, sop_instance_uid, rotation_degrees, shift_mm })
+    };
+    series.iter().filter_map(told).collect()
 }
 
 /// The head of an image that is no DICOM series.
@@ -111,7 +172,8 @@ fn file_series<'a>(input: &'a Input, files: &'a InputFiles, image: &'a ImageOrde
     let frame_of_reference_uid = head.frame_of_reference_uid.unwrap_or_else(|| image.uid.clone());
     let plan = SeriesPlan::of_file(head.geometry, modality, key, frame_of_reference_uid, slices);
     let file = Some(FileSeries { order: image, turn, grid: head.grid, warnings });
-    Ok(Series { slot: &input.name, files: files.files.as_slice(), instances: Vec::new(), plan, file })
+    let (files, instances) = (files.files.as_slice(), Vec::new());
+    Ok(Series { slot: &input.name, files, instances, plan, registered: None, file })
 }
 
 /// How an image from a file is turned for a slot: as images of the plane that the slot asks for are laid out.

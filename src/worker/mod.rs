@@ -80,6 +80,9 @@ pub struct InputFiles {
     /// What tells the volume from others of its series, for people; empty for the whole series.
     #[serde(default)]
     pub volume: String,
+    /// The registration object that brings it to the primary images; none where both have one Frame of Reference.
+    #[serde(default)]
+    pub registration: Option<PathBuf>,
 }
 
 /// An image that is no DICOM series.

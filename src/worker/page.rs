@@ -91,6 +91,7 @@ impl Finished<'_> {
         }
         series.extend(self.volume_name().map(|name| fact("Volume", name)));
         series.extend(geometry_facts(&self.plan.geometry));
+        series.extend(run.registrations.iter().map(|input| (format!("Input {}", input.slot), input.describe())));
         let created = self.order.created_at.to_zoned(jiff::tz::TimeZone::system());
         Report {
             title: format!("{} on {}", self.pipeline.id(), self.plan.modality.as_str()),

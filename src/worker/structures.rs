@@ -5,10 +5,11 @@ use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use dicom_dictionary_std::tags;
+
 use super::WorkOrder;
 use super::bench::BenchError;
-use super::inputs::{files_of, unreadable};
-use crate::assemble::SeriesPlan;
+use super::inputs::{Registered, Series, files_of, unreadable};
 use crate::dicom::Instance;
 use crate::dicom::Uid;
 use crate::infer::post::onto;
@@ -26,18 +27,19 @@ pub(super) type Drawn = BTreeMap<String, Result<Mask, String>>;
 pub(super) fn read_structures(
     pipeline: &Pipeline,
     order: &WorkOrder,
-    plan: &SeriesPlan,
+    series: &[Series<'_>],
     warnings: &mut Vec<String>,
 ) -> Result<Drawn, BenchError> {
     let mut drawn = Drawn::new();
     for input in pipeline.inputs().iter().filter(|input| !input.is_image()) {
+        let images = Images::of(series, input.drawn_on.as_deref());
         let found = match files_of(order, input) {
             Some(files) => Some(regions(&files.files)?),
             None => None,
         };
         for rule in input.aliases() {
             let mask = match &found {
-                Some(regions) => look_for(rule, regions, &plan.geometry, &plan.frame_of_reference_uid),
+                Some(regions) => look_for(rule, regions, &images),
                 None => Err(absent(input)),
             };
             let name = format!("{}:{}", input.name, rule.label);
@@ -56,9 +58,31 @@ pub(super) fn absent(input: &Input) -> String {
     format!("the input {} is optional and did not come", input.name)
 }
 
+/// The images that structures may lie on.
+struct Images<'a> {
+    /// Of the primary ones.
+    geometry: &'a Arc<VolumeGeometry>,
+    frame: &'a Uid,
+    /// Those of other Frames of Reference, the ones that structures were drawn on first.
+    registered: Vec<(&'a Uid, &'a Registered)>,
+}
+
+impl<'a> Images<'a> {
+    fn of(series: &'a [Series<'_>], drawn_on: Option<&str>) -> Images<'a> {
+        let plan = &series[0].plan;
+        let mut series: Vec<&Series<'_>> = series.iter().collect();
+        series.sort_by_key(|one| Some(one.slot) != drawn_on);
+        let frame = |one: &&'a Series<'_>| Some((&one.plan.frame_of_reference_uid, one.registered.as_ref()?));
+        let registered = series.iter().filter_map(frame).collect();
+        Images { geometry: &plan.geometry, frame: &plan.frame_of_reference_uid, registered }
+    }
+}
+
 /// A region or segment by its name, not yet brought onto the images.
 struct Region {
     name: String,
+    /// Of the object, where it says one.
+    frame: Option<Uid>,
     what: What,
 }
 
@@ -75,12 +99,19 @@ fn regions(files: &[PathBuf]) -> Result<Vec<Region>, BenchError> {
         let instance = Instance::read_part10(bytes.as_slice()).map_err(|error| unreadable(file, error))?;
         if seg::is_segmentation(instance.sop_class_uid.as_str()) {
             let segments = seg::read(&bytes).map_err(|error| unreadable(file, error))?;
-            let region = |segment: seg::Segment| Region { name: segment.label, what: What::Segmented(segment.mask) };
+            let frame: Option<Uid> = instance.text(tags::FRAME_OF_REFERENCE_UID).and_then(|text| text.parse().ok());
+            let region = |segment: seg::Segment| {
+                let (name, frame) = (segment.label, frame.clone());
+                Region { name, frame, what: What::Segmented(segment.mask) }
+            };
             regions.extend(segments.into_iter().map(region));
             continue;
         }
         let set = rtstruct::read_instance(&instance).map_err(|error| unreadable(file, error))?;
-        regions.extend(set.rois.into_iter().map(|roi| Region { name: roi.name.clone(), what: What::Drawn(roi) }));
+        regions.extend(set.rois.into_iter().map(|roi| {
+            let frame = roi.frame_of_reference_uid.clone().or_else(|| set.frame_of_reference_uid.clone());
+            Region { name: roi.name.clone(), frame, what: What::Drawn(roi) }
+        }));
     }
     Ok(regions)
 }
@@ -89,19 +120,14 @@ fn regions(files: &[PathBuf]) -> Result<Vec<Region>, BenchError> {
 /// of it lies within the images. Names compare without case and padding; of two regions of one name the last counts (as in
 /// CERR). A region that is there and cannot be used is an error: another name, or a union without it, would be another
 /// structure.
-fn look_for(
-    rule: &AliasRule,
-    regions: &[Region],
-    geometry: &Arc<VolumeGeometry>,
-    frame: &Uid,
-) -> Result<(Mask, Vec<String>), String> {
+fn look_for(rule: &AliasRule, regions: &[Region], images: &Images<'_>) -> Result<(Mask, Vec<String>), String> {
     let folded = |text: &str| text.trim().to_lowercase();
     let (mut passed_over, mut joined, mut present): (Vec<String>, Option<Mask>, bool) = (Vec::new(), None, false);
     for name in &rule.names {
         let (mut found, mut is_there) = (None, false);
         for region in regions.iter().rev().filter(|region| folded(&region.name) == folded(name)) {
             is_there = true;
-            match region.mask_on(geometry, frame).map_err(|reason| format!("{name}: {reason}"))? {
+            match region.mask_on(images).map_err(|reason| format!("{name}: {reason}"))? {
                 Ok(mask) => found = Some(mask),
                 Err(nothing) => passed_over.push(format!("{name}: {nothing}")),
             }
@@ -139,9 +165,16 @@ impl Region {
     ///
     /// # Errors
     /// Contours that cannot be used.
-    fn mask_on(&self, geometry: &Arc<VolumeGeometry>, frame: &Uid) -> Result<Result<Mask, &'static str>, String> {
+    fn mask_on(&self, images: &Images<'_>) -> Result<Result<Mask, &'static str>, String> {
+        // Contours lie in the planes of the images that they were drawn on, so that they become voxels there.
+        let registered =
+            self.frame.as_ref().and_then(|frame| images.registered.iter().find(|(other, _)| *other == frame));
+        let registered = registered.map(|(_, registered)| *registered);
+        let geometry = registered.map_or(images.geometry, |registered| &registered.own);
         let own = match &self.what {
-            What::Drawn(roi) if roi.frame_of_reference_uid.as_ref().is_some_and(|f| f != frame) => {
+            What::Drawn(_)
+                if registered.is_none() && self.frame.as_ref().is_some_and(|frame| frame != images.frame) =>
+            {
                 return Ok(Err("it lies in another Frame of Reference than the images"));
             }
             What::Drawn(roi) if roi.unreadable > 0 => {
@@ -155,7 +188,11 @@ impl Region {
             What::Segmented(None) => return Ok(Err("found a segment without frames")),
             What::Segmented(Some(mask)) => mask.clone(),
         };
-        let mask = if own.geometry == *geometry { own } else { onto(&own, geometry) };
+        let own = match registered {
+            Some(registered) => Mask::new(Arc::new(own.geometry.moved(&registered.by)), own.voxels),
+            None => own,
+        };
+        let mask = if own.geometry == *images.geometry { own } else { onto(&own, images.geometry) };
         let any = mask.voxels.iter().any(|inside| *inside);
         Ok(if any { Ok(mask) } else { Err("found nothing of it within the images") })
     }
@@ -194,19 +231,20 @@ mod tests {
             contours: vec![contour],
             unreadable,
         };
-        Region { name: name.to_owned(), what: What::Drawn(roi) }
+        Region { name: name.to_owned(), frame: None, what: What::Drawn(roi) }
     }
 
     fn empty(name: &str) -> Region {
         let mask = Mask::new(grid(), Array3::from_elem((2, 8, 8), false));
-        Region { name: name.to_owned(), what: What::Segmented(Some(mask)) }
+        Region { name: name.to_owned(), frame: None, what: What::Segmented(Some(mask)) }
     }
 
     fn look(names: &[&str], union: bool, regions: &[Region]) -> Result<(usize, Vec<String>), String> {
         let rule =
             AliasRule { label: "X".to_owned(), names: names.iter().map(|name| (*name).to_owned()).collect(), union };
         let frame = Uid::derived(["frame"]);
-        look_for(&rule, regions, &grid(), &frame).map(|(mask, passed_over)| (mask.count(), passed_over))
+        let images = Images { geometry: &grid(), frame: &frame, registered: Vec::new() };
+        look_for(&rule, regions, &images).map(|(mask, passed_over)| (mask.count(), passed_over))
     }
 
     #[test]

@@ -218,7 +218,7 @@ fn files() -> Vec<Vec<u8>> {
     let native = put(0x7fe0_0010, "OW", &[1; 512]);
     let image = part10(EXPLICIT, &[header(CT, "CT", (16, 12, 0)), native].concat());
     let coded = codestreams().into_iter().map(|seed| encapsulated(seed[0].into(), seed[1], &seed[2..]));
-    [vec![image, structure_set(), segmentation(), dose()], coded.collect()].concat()
+    [vec![image, structure_set(), segmentation(), registration(), dose()], coded.collect()].concat()
 }
 
 fn structure_set() -> Vec<u8> {
@@ -246,6 +246,30 @@ fn structure_set() -> Vec<u8> {
             ]],
         ),
         sequence(0x3006_0080, &[vec![text(0x3006_0082, "IS", "1"), text(0x3006_0084, "IS", "1")]]),
+    ];
+    part10(EXPLICIT, &data.concat())
+}
+
+fn registration() -> Vec<u8> {
+    let side = |frame_of_reference: &str, matrix: &str| {
+        let matrix = vec![text(0x3006_00c6, "DS", matrix), text(0x0070_030c, "CS", "RIGID")];
+        let matrices = vec![sequence(0x0070_030a, &[matrix.clone(), matrix])];
+        vec![text(0x0020_0052, "UI", frame_of_reference), sequence(0x0070_0309, &[matrices])]
+    };
+    let data = [
+        text(0x0008_0016, "UI", "1.2.840.10008.5.1.4.1.1.66.1"),
+        text(0x0008_0018, "UI", "1.2.3.4"),
+        text(0x0008_0060, "CS", "REG"),
+        text(0x0020_000d, "UI", "1.2.3"),
+        text(0x0020_000e, "UI", "1.2.3.7"),
+        text(0x0020_0052, "UI", "1.2.3.4"),
+        sequence(
+            0x0070_0308,
+            &[
+                side("1.2.3.4", "1\\0\\0\\0\\0\\1\\0\\0\\0\\0\\1\\0\\0\\0\\0\\1"),
+                side("1.2.3.6", "0\\-1\\0\\5\\1\\0\\0\\6\\0\\0\\1\\7\\0\\0\\0\\1"),
+            ],
+        ),
     ];
     part10(EXPLICIT, &data.concat())
 }

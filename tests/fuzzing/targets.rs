@@ -14,6 +14,7 @@ use contourd::dimse::{
 };
 use contourd::document::{self, Node, Problems};
 use contourd::output::grid::Turn;
+use contourd::output::registration::{self, End};
 use contourd::output::{nifti, nrrd, planc, rtstruct, seg};
 use contourd::pipeline::{Model, Pipeline};
 use contourd::quality::dose;
@@ -161,6 +162,14 @@ fn look_at(instances: &[Instance]) {
             let _ = format!("{pixels:?}");
         }
         let _ = rtstruct::read_instance(instance).map_err(|error| told(&error));
+        if let Some(relation) = registration::read(&instance.header) {
+            let _ = relation.describe();
+            let one =
+                End { frame_of_reference_uid: &instance.sop_instance_uid, series: &[&instance.series_instance_uid] };
+            for side in relation.sides.iter().filter_map(|side| side.frame_of_reference_uid.as_ref()) {
+                let _ = relation.between(End { frame_of_reference_uid: side, series: &[] }, one);
+            }
+        }
     }
     for seen in route::see(instances, None) {
         if let Some(plan) = &seen.plan {

@@ -41,6 +41,15 @@ pub(super) fn as_text(assessed: &Assessed, explained: &[Explained], configuratio
                     (None, count) => writeln!(text, "{count} series fit"),
                 };
             }
+            for filled in set.outcome.iter().flatten() {
+                let Some(by) = filled.registration else { continue };
+                let newest = if by.of > 1 { format!(", the newest of {}", by.of) } else { String::new() };
+                let uid = &by.series.series_instance_uid;
+                let _ = writeln!(text, "  {:12}  registered by {uid} ({}){newest}", filled.slot, title(by.series));
+            }
+            for lack in &set.lacks {
+                let _ = writeln!(text, "  passed over a series for {lack}");
+            }
             let _ = match &set.outcome {
                 Ok(_) => writeln!(text, "  runs"),
                 Err(what) => writeln!(text, "  does not run: {what}"),
@@ -57,12 +66,15 @@ pub(super) fn as_json(assessed: &Assessed, configuration: &Configuration) -> Val
         let filled = set.outcome.iter().flatten().find(|filled| filled.slot == name);
         let offered = set.offered.iter().filter(|(_, fills)| fills.iter().any(|slot| slot == name));
         let offered: Vec<&str> = offered.map(|(key, _)| key.series_instance_uid.as_str()).collect();
-        json!({"input": name, "series": filled.map(|filled| filled.series.series_instance_uid.as_str()), "fitting": offered})
+        let registration = filled.and_then(|filled| filled.registration);
+        let registration = registration.map(|by| by.source.instances.first().map(|uid| uid.as_str()));
+        json!({"input": name, "series": filled.map(|filled| filled.series.series_instance_uid.as_str()), "fitting": offered,
+               "registration": registration})
     };
     let one = |set: &Together<'_>| {
         let slots: Vec<Value> = set.order.inputs.slots.iter().map(|rule| slot(set, &rule.name)).collect();
         json!({"pipeline": set.order.pipeline, "runs": set.outcome.is_ok(), "reason": set.outcome.as_ref().err(),
-               "inputs": slots})
+               "inputs": slots, "passed_over": set.lacks})
     };
     together(assessed).iter().filter(|set| known(set)).map(one).collect()
 }
