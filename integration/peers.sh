@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Real associations between contourd and foreign programs: DCMTK and Orthanc, good and bad input (peers.py); the same by TLS
-# (tls.py, which needs openssl); DCMTK, Orthanc and pynetdicom, storage commitment and verified delivery (commitment.py).
+# (tls.py, which needs openssl); DCMTK, Orthanc and pynetdicom, storage commitment and verified delivery (commitment.py);
+# the same archives asked and fetched from (retrieve.py).
 #
 #   integration/peers.sh [FOLDER...]     folders with CT series of your own, besides the synthetic one
 #
@@ -31,8 +32,9 @@ python3 "$root/integration/tls.py"
 # Storage commitment and C-FIND: DCMTK has only a part of them, so that pynetdicom stands beside it.
 venv=$root/target/peers-venv
 [ -x "$venv/bin/python" ] || python3 -m venv "$venv"
-if ! "$venv/bin/pip" install --quiet --disable-pip-version-check pynetdicom==3.0.4 pydicom==3.0.2; then
-    echo "skipped: storage commitment and verified delivery, because pynetdicom cannot be installed here"
+if ! "$venv/bin/pip" install --quiet --disable-pip-version-check pynetdicom==3.0.4 pydicom==3.0.2 numpy; then
+    echo "skipped: storage commitment, verified delivery and retrieval, because pynetdicom cannot be installed here"
     exit 0
 fi
-exec "$venv/bin/python" "$root/integration/commitment.py"
+"$venv/bin/python" "$root/integration/commitment.py"
+exec "$venv/bin/python" "$root/integration/retrieve.py"

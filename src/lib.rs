@@ -24,6 +24,7 @@ pub mod deliver;
 pub mod ledger;
 pub mod onnx;
 pub mod receive;
+pub mod retrieve;
 pub mod spool;
 pub mod tls;
 pub mod wire;

@@ -29,6 +29,7 @@ const MODULES: &[(&str, Layer)] = &[
     ("daemon", Shell),
     ("web", Shell),
     ("config", Shell),
+    ("retrieve", Shell),
     ("receive", Shell),
     ("deliver", Shell),
     ("wire", Shell),

@@ -1,7 +1,7 @@
 //! Whole lives of the gateway from seeds, without a socket or a clock: instances lost, repeated, reordered and
 //! interleaved, workers lost, destinations away, pipelines changed, and a crash after any effect. What must hold in the
 //! end is asserted. A pipeline "alone" takes each series, "pair" the first and second of the study, with the third if
-//! it comes in time.
+//! it comes in time or is fetched from the archive, which is asked how many instances a series has, too.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,10 +9,10 @@ use contourd::dicom::{SeriesKey, Uid};
 use contourd::dimse::commitment::{CommitmentReport, Failed, FailureReason, Reference};
 use contourd::job::{Job, JobId, JobState, ProducedObject, RetryPolicy, Run, Verification, VerifyBy};
 use contourd::node::{
-    Answer, Assessment, Confirmation, Effect, Event, InputRules, Node, Order, Placed, Question, Record, Restored,
-    SeriesRecord, Settings, SlotRule, Source, Stored,
+    Answer, Asked, Assessment, Confirmation, Counted, Effect, Event, InputRules, Node, Order, Placed, Question, Record,
+    Restored, Retrieval, Retrieved, SeriesRecord, SeriesReport, Settings, SlotRule, Source, Stored,
 };
-use contourd::pipeline::{Completeness, Frame, OnTimeout, Picking, Same};
+use contourd::pipeline::{Completeness, Fetch, Frame, FromStudy, OnTimeout, Picking, Same};
 use fastrand::Rng;
 use jiff::{SignedDuration, Timestamp};
 
@@ -24,6 +24,7 @@ const DESTINATIONS: [&str; 2] = ["tps", "pacs"];
 #[test]
 fn every_complete_series_ends_in_one_result_at_each_destination() {
     let (mut crashes, mut lost_workers, mut revisions, mut pairs, mut stopped) = (0, 0, 0, 0, 0);
+    let (mut retrievals, mut fetched) = (0, 0);
     for seed in 0..LIVES {
         let world = World::live(seed);
         crashes += world.crashes;
@@ -31,11 +32,14 @@ fn every_complete_series_ends_in_one_result_at_each_destination() {
         revisions += world.ledger.series.values().filter(|series| series.revision > 1).count();
         pairs += world.ledger.jobs.values().filter(|job| job.pipeline == "pair").count();
         stopped += world.stopped;
+        retrievals += world.ledger.retrievals.len();
+        fetched += world.fetched;
     }
     println!(
         "{LIVES} lives: {crashes} crashes, {stopped} orderly ends, {lost_workers} workers lost, {revisions} series with \
-         a late instance, {pairs} jobs of several series"
+         a late instance, {pairs} jobs of several series, {retrievals} retrievals, {fetched} instances fetched"
     );
+    assert!(retrievals > 1_000 && fetched > 100, "{retrievals} retrievals, {fetched} instances");
     assert!(
         crashes > LIVES && lost_workers > LIVES / 10 && revisions > 100 && pairs > LIVES as usize / 4 && stopped > 100,
         "the lives are too quiet to show anything"
@@ -48,6 +52,7 @@ struct Ledger {
     instances: BTreeMap<Uid, Stored>,
     series: BTreeMap<SeriesKey, SeriesRecord>,
     jobs: BTreeMap<JobId, Job>,
+    retrievals: BTreeMap<Uid, Retrieval>,
 }
 
 impl Ledger {
@@ -59,6 +64,7 @@ impl Ledger {
             }
             Record::Series(series) => drop(self.series.insert(series.series.clone(), series)),
             Record::Job(job) => drop(self.jobs.insert(job.id.clone(), *job)),
+            Record::Retrieval(retrieval) => drop(self.retrievals.insert(retrieval.id.clone(), *retrieval)),
             Record::Removing(_) | Record::Removed(_) | Record::History { .. } | Record::Commitment(_) => {}
         }
     }
@@ -73,6 +79,8 @@ struct World {
     crashes: u64,
     lost_workers: u64,
     stopped: u64,
+    /// Instances that came from the archive.
+    fetched: u64,
     /// Counts the changes of the pipeline "pair".
     version: u32,
     /// What the senders have not had acknowledged yet.
@@ -105,6 +113,7 @@ impl World {
             crashes: 0,
             lost_workers: 0,
             stopped: 0,
+            fetched: 0,
             version: 0,
             unsent,
             spool: BTreeMap::new(),
@@ -197,6 +206,18 @@ impl World {
                 Effect::Infer { job } => self.infer(&job),
                 Effect::Send { job, to, .. } => self.deliver(job, to),
                 Effect::Verify { job, to, question, .. } => self.verify(job, to, question),
+                Effect::Retrieve(retrieval) => self.retrieve(&retrieval),
+                Effect::Count { series, question, .. } => {
+                    let of = |stored: &&Stored| stored.series == series;
+                    let all = self.spool.values().filter(of).count();
+                    let unsent = self.unsent.iter().filter(of);
+                    let unsent = unsent.filter(|one| !self.spool.contains_key(&one.sop_instance_uid)).count();
+                    let said = match self.rng.u8(0..3) {
+                        0 => Counted::Unknown { reason: "away".to_owned() },
+                        _ => Counted::Instances((all + unsent) as u32),
+                    };
+                    self.answers.push(Event::Counted { series, question, said });
+                }
                 Effect::Reply { .. } => {}
                 Effect::Remove(_) | Effect::Check { .. } | Effect::Report { .. } => {
                     unreachable!("nothing expires in these lives, and nobody asks for a commitment")
@@ -206,6 +227,38 @@ impl World {
                 return self.crash();
             }
         }
+    }
+
+    /// The archive has what the scanner has not sent yet of the third series, all of it or nothing.
+    fn retrieve(&mut self, retrieval: &Retrieval) {
+        assert_eq!(self.ledger.retrievals[&retrieval.id], *retrieval, "recorded before it is acted on");
+        assert!(retrieval.attempts <= 6, "seed {}: asked too often", self.seed);
+        let Asked::Slot { slot, of, .. } = &retrieval.what else { panic!("nobody pulls here") };
+        assert_eq!((slot.as_str(), of.series_instance_uid.as_str()), ("third", "1.3.0"), "seed {}", self.seed);
+        let reason = "away".to_owned();
+        let said = match self.rng.u8(0..6) {
+            0 => Retrieved::Again { reason, report: Vec::new() },
+            1 => Retrieved::Never { reason, report: Vec::new() },
+            2 => Retrieved::Done { report: Vec::new(), remark: "0 series were looked at".to_owned() },
+            _ => {
+                let third = |stored: &Stored| stored.series.series_instance_uid.as_str() == "1.3.2";
+                let brought: Vec<Stored> = self.unsent.iter().filter(|stored| third(stored)).cloned().collect();
+                self.unsent.retain(|stored| !third(stored));
+                for mut stored in brought {
+                    (stored.received_at, stored.association) = (self.now, 7);
+                    self.fetched += 1;
+                    if self.spool.insert(stored.sop_instance_uid.clone(), stored.clone()).is_none() {
+                        self.answers.push(Event::Stored(stored));
+                    }
+                }
+                let all: Vec<&Stored> = self.spool.values().filter(|stored| third(stored)).collect();
+                let series = all.first().map(|stored| stored.series.clone());
+                let told = |series| SeriesReport { series, wanted: all.len(), here: all.len(), note: String::new() };
+                Retrieved::Done { report: series.map(told).into_iter().collect(), remark: String::new() }
+            }
+        };
+        self.answers.push(Event::Closed { association: 7, released: true });
+        self.answers.push(Event::Retrieved { id: retrieval.id.clone(), said });
     }
 
     fn assess(&self, instances: &[Uid]) -> Assessment {
@@ -323,6 +376,7 @@ impl World {
             jobs: self.ledger.jobs.values().filter(|job| !finished(job)).cloned().collect(),
             known: self.ledger.jobs.keys().cloned().collect(),
             commitments: Vec::new(),
+            retrievals: self.ledger.retrievals.values().cloned().collect(),
         };
         let (node, effects) = Node::restore(settings(), restored, self.now);
         self.node = node;
@@ -399,6 +453,8 @@ impl World {
             assert!(self.ledger.series.values().all(|series| series.note == "pair: waits for second"));
         }
         assert!(self.ledger.jobs.values().all(|job| job.state == JobState::Delivered), "seed {seed}: all are verified");
+        let open = |one: &&Retrieval| one.state.ended_at().is_none();
+        assert!(!self.ledger.retrievals.values().any(|one| open(&one)), "seed {seed}: a retrieval does not end");
     }
 }
 
@@ -414,6 +470,16 @@ fn pair_rules() -> InputRules {
         picking: Picking::default(),
         frame: Frame::Same,
         drawn_on: None,
+        fetch: (*name == "third").then(|| Fetch {
+            from: "archive".to_owned(),
+            study: FromStudy::Same,
+            modality: None,
+            description: None,
+            instances_min: 1,
+            within_days: None,
+            series_max: 1,
+            after_s: 5.0,
+        }),
     };
     InputRules { same: Same::Study, slots: SLOTS.iter().map(slot).collect(), settle_s: 30.0 }
 }
@@ -437,7 +503,9 @@ fn settings() -> Settings {
         ("tps".to_owned(), Verification { by: VerifyBy::Find, within_s: 10.0 }),
         ("pacs".to_owned(), Verification { by: VerifyBy::Commitment, within_s: 60.0 }),
     ];
-    Settings { waiting, waiting_default, workers: 2, runs_max: 3, retry, retry_default, verify: verify.into() }
+    let (ask, ask_default) = (Vec::new(), Some("archive".to_owned()));
+    let (workers, runs_max, verify) = (2, 3, verify.into());
+    Settings { waiting, waiting_default, ask, ask_default, workers, runs_max, retry, retry_default, verify }
 }
 
 /// Up to three series of four to nine slices, interleaved in any order.

@@ -12,6 +12,7 @@ mod import;
 mod jobs;
 mod model;
 mod names;
+mod pull;
 mod receive;
 mod retry;
 mod segment;
@@ -65,6 +66,7 @@ enum Command {
     Jobs(jobs::JobsArgs),
     Model(model::ModelArgs),
     Names(names::NamesArgs),
+    Pull(pull::PullArgs),
     #[command(hide = true)]
     Receive(receive::ReceiveArgs),
     Retry(retry::RetryArgs),
@@ -102,6 +104,7 @@ fn dispatch(command: Command) -> anyhow::Result<u8> {
         Command::Jobs(args) => args.run(),
         Command::Model(args) => args.run(),
         Command::Names(args) => args.run(),
+        Command::Pull(args) => args.run(),
         Command::Receive(args) => args.run(),
         Command::Retry(args) => args.run(),
         Command::Segment(args) => args.run(),

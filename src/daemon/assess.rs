@@ -209,6 +209,7 @@ fn rules(pipeline: &Pipeline, longest_s: f64) -> InputRules {
         picking: input.picking,
         frame: input.frame,
         drawn_on: input.drawn_on.clone(),
+        fetch: input.fetch.clone(),
     };
     let slots = pipeline.inputs().iter().map(slot).collect();
     InputRules { same: pipeline.same(), slots, settle_s: longest_s }

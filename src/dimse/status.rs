@@ -38,6 +38,8 @@ pub enum Outcome {
     SopClassNotSupported,
     /// This caller may not store.
     NotAuthorized,
+    /// An instance that was not asked for came where we retrieve (C-GET).
+    NotAskedFor,
     /// The operation is none of this service.
     UnrecognizedOperation,
     /// The command lacks an argument, or has one of the wrong kind.
@@ -66,7 +68,7 @@ pub enum Outcome {
 
 impl Outcome {
     /// Every outcome, for the tables of tests and documentation.
-    pub const ALL: [Outcome; 26] = [
+    pub const ALL: [Outcome; 27] = [
         Outcome::Verified,
         Outcome::Stored,
         Outcome::Identical,
@@ -81,6 +83,7 @@ impl Outcome {
         Outcome::TooComplex,
         Outcome::SopClassNotSupported,
         Outcome::NotAuthorized,
+        Outcome::NotAskedFor,
         Outcome::UnrecognizedOperation,
         Outcome::MistypedArgument,
         Outcome::Accepted,
@@ -113,6 +116,7 @@ impl Outcome {
             Outcome::TooComplex => (0xC003, "the data set is nested too deep or has too many elements"),
             Outcome::SopClassNotSupported => (0x0122, "this SOP class is not stored here"),
             Outcome::NotAuthorized => (0x0124, "this AE title may not store here"),
+            Outcome::NotAskedFor => (0x0124, "this instance was not asked for"),
             Outcome::UnrecognizedOperation => (0x0211, "unrecognized operation"),
             Outcome::MistypedArgument => (0x0212, "an argument of the command is missing or no UID"),
             Outcome::CommitmentNotAuthorized => (0x0124, "this AE title may not ask for storage commitment"),

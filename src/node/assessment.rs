@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::dicom::Uid;
 use crate::job::DialectOf;
-use crate::pipeline::{Frame, Picking, Same};
+use crate::pipeline::{Fetch, Frame, Picking, Same};
 
 /// What the shell found out about a complete series.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -111,6 +111,9 @@ pub struct SlotRule {
     /// The slot whose series structures must refer to; none for any, and for images.
     #[serde(default)]
     pub drawn_on: Option<String>,
+    /// Where it is looked for when it is missing.
+    #[serde(default)]
+    pub fetch: Option<Fetch>,
 }
 
 impl InputRules {

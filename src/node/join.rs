@@ -74,7 +74,7 @@ fn time<'a>(slot: &SlotRule, source: &'a Source) -> &'a str {
 }
 
 /// The candidates that fulfil the conditions of a slot, the preferred one first.
-fn in_order(slot: &SlotRule, candidates: &[Candidate<'_>]) -> Vec<usize> {
+pub(super) fn in_order(slot: &SlotRule, candidates: &[Candidate<'_>]) -> Vec<usize> {
     let fits = |index: &usize| candidates[*index].fills.contains(&slot.name);
     let mut order: Vec<usize> = (0..candidates.len()).filter(fits).collect();
     let key = |index: &usize| {
@@ -303,6 +303,7 @@ mod tests {
             picking: Picking { pick, by: By::SeriesDate },
             frame: if words.contains(&"any") { Frame::Any } else { Frame::Same },
             drawn_on: words.iter().find_map(|word| word.strip_prefix("on:")).map(str::to_owned),
+            fetch: None,
         }
     }
 

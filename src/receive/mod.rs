@@ -28,6 +28,7 @@ use association::Opening;
 pub use association::{Back, CommitmentAsked, ReportReceived};
 use connections::{Pending, Slots};
 use quiet::Quiet;
+pub(crate) use store::{Finished, Sink};
 
 /// What the site has decided. A change holds for associations that begin after it.
 #[derive(Clone, Debug, PartialEq)]
@@ -104,6 +105,11 @@ pub struct StoredInstance {
 
 /// Associations are counted over all listeners of the process, so that a number names one of them.
 static NEXT_ASSOCIATION: AtomicU64 = AtomicU64::new(1);
+
+/// The number of an association that brings instances, also of one that we have opened.
+pub fn next_association() -> u64 {
+    NEXT_ASSOCIATION.fetch_add(1, Ordering::Relaxed)
+}
 
 /// How long the A-ABORT of open associations may take when the grace is over.
 const ABORT_TIME: Duration = Duration::from_secs(5);
@@ -193,7 +199,7 @@ async fn accept(listener: Option<&TcpListener>) -> io::Result<(TcpStream, Socket
 async fn connection(stream: TcpStream, peer: SocketAddr, secure: bool, shared: Arc<Shared>) {
     // Without it, each answer waits for the peer's delayed acknowledgement: 40 ms an image.
     let _ = stream.set_nodelay(true);
-    let id = NEXT_ASSOCIATION.fetch_add(1, Ordering::Relaxed);
+    let id = next_association();
     let policy = shared.policy.borrow().clone();
     if !secure && !policy.plain {
         association::say(&shared, peer.ip(), "\"port\" was taken out of ae-config/gateway.json; a restart closes it");

@@ -7,5 +7,6 @@ mod faults;
 mod limits;
 mod ordinary;
 mod peer;
+mod retrieving;
 mod sending;
 mod tls;
