@@ -3,16 +3,19 @@
 //! end is asserted. A pipeline "alone" takes each series, "pair" the first and second of the study, with the third if
 //! it comes in time or is fetched from the archive, which is asked how many instances a series has, too.
 
+#[path = "node_simulation/archive.rs"]
+mod archive;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use contourd::dicom::{SeriesKey, Uid};
 use contourd::dimse::commitment::{CommitmentReport, Failed, FailureReason, Reference};
 use contourd::job::{Job, JobId, JobState, ProducedObject, RetryPolicy, Run, Verification, VerifyBy};
 use contourd::node::{
-    Answer, Asked, Assessment, Confirmation, Counted, Effect, Event, InputRules, Node, Order, Placed, Question, Record,
-    Restored, Retrieval, Retrieved, SeriesRecord, SeriesReport, Settings, SlotRule, Source, Stored,
+    Answer, Assessment, Confirmation, Effect, Event, InputRules, Node, Order, Placed, Question, Record, Restored,
+    Retrieval, SeriesRecord, Settings, SlotRule, Source, Stored,
 };
-use contourd::pipeline::{Completeness, Fetch, Frame, FromStudy, OnTimeout, Picking, Same};
+use contourd::pipeline::{Completeness, Frame, OnTimeout, Picking, Same};
 use fastrand::Rng;
 use jiff::{SignedDuration, Timestamp};
 
@@ -85,6 +88,8 @@ struct World {
     version: u32,
     /// What the senders have not had acknowledged yet.
     unsent: Vec<Stored>,
+    /// What the archive alone has.
+    archived: Vec<Stored>,
     /// Durable and acknowledged.
     spool: BTreeMap<Uid, Stored>,
     ledger: Ledger,
@@ -102,7 +107,8 @@ struct World {
 impl World {
     fn live(seed: u64) -> World {
         let mut rng = Rng::with_seed(seed);
-        let unsent = shuffled_series(&mut rng);
+        let mut unsent = shuffled_series(&mut rng);
+        let archived = archive::archived(&mut unsent, &mut rng);
         let crash = rng.u64(0..60);
         let received = DESTINATIONS.map(|to| (to, BTreeMap::new())).into_iter().collect();
         let mut world = World {
@@ -116,6 +122,7 @@ impl World {
             fetched: 0,
             version: 0,
             unsent,
+            archived,
             spool: BTreeMap::new(),
             ledger: Ledger::default(),
             objects: BTreeMap::new(),
@@ -207,17 +214,7 @@ impl World {
                 Effect::Send { job, to, .. } => self.deliver(job, to),
                 Effect::Verify { job, to, question, .. } => self.verify(job, to, question),
                 Effect::Retrieve(retrieval) => self.retrieve(&retrieval),
-                Effect::Count { series, question, .. } => {
-                    let of = |stored: &&Stored| stored.series == series;
-                    let all = self.spool.values().filter(of).count();
-                    let unsent = self.unsent.iter().filter(of);
-                    let unsent = unsent.filter(|one| !self.spool.contains_key(&one.sop_instance_uid)).count();
-                    let said = match self.rng.u8(0..3) {
-                        0 => Counted::Unknown { reason: "away".to_owned() },
-                        _ => Counted::Instances((all + unsent) as u32),
-                    };
-                    self.answers.push(Event::Counted { series, question, said });
-                }
+                Effect::Count { series, question, .. } => self.count(series, question),
                 Effect::Reply { .. } => {}
                 Effect::Remove(_) | Effect::Check { .. } | Effect::Report { .. } => {
                     unreachable!("nothing expires in these lives, and nobody asks for a commitment")
@@ -227,38 +224,6 @@ impl World {
                 return self.crash();
             }
         }
-    }
-
-    /// The archive has what the scanner has not sent yet of the third series, all of it or nothing.
-    fn retrieve(&mut self, retrieval: &Retrieval) {
-        assert_eq!(self.ledger.retrievals[&retrieval.id], *retrieval, "recorded before it is acted on");
-        assert!(retrieval.attempts <= 6, "seed {}: asked too often", self.seed);
-        let Asked::Slot { slot, of, .. } = &retrieval.what else { panic!("nobody pulls here") };
-        assert_eq!((slot.as_str(), of.series_instance_uid.as_str()), ("third", "1.3.0"), "seed {}", self.seed);
-        let reason = "away".to_owned();
-        let said = match self.rng.u8(0..6) {
-            0 => Retrieved::Again { reason, report: Vec::new() },
-            1 => Retrieved::Never { reason, report: Vec::new() },
-            2 => Retrieved::Done { report: Vec::new(), remark: "0 series were looked at".to_owned() },
-            _ => {
-                let third = |stored: &Stored| stored.series.series_instance_uid.as_str() == "1.3.2";
-                let brought: Vec<Stored> = self.unsent.iter().filter(|stored| third(stored)).cloned().collect();
-                self.unsent.retain(|stored| !third(stored));
-                for mut stored in brought {
-                    (stored.received_at, stored.association) = (self.now, 7);
-                    self.fetched += 1;
-                    if self.spool.insert(stored.sop_instance_uid.clone(), stored.clone()).is_none() {
-                        self.answers.push(Event::Stored(stored));
-                    }
-                }
-                let all: Vec<&Stored> = self.spool.values().filter(|stored| third(stored)).collect();
-                let series = all.first().map(|stored| stored.series.clone());
-                let told = |series| SeriesReport { series, wanted: all.len(), here: all.len(), note: String::new() };
-                Retrieved::Done { report: series.map(told).into_iter().collect(), remark: String::new() }
-            }
-        };
-        self.answers.push(Event::Closed { association: 7, released: true });
-        self.answers.push(Event::Retrieved { id: retrieval.id.clone(), said });
     }
 
     fn assess(&self, instances: &[Uid]) -> Assessment {
@@ -470,16 +435,7 @@ fn pair_rules() -> InputRules {
         picking: Picking::default(),
         frame: Frame::Same,
         drawn_on: None,
-        fetch: (*name == "third").then(|| Fetch {
-            from: "archive".to_owned(),
-            study: FromStudy::Same,
-            modality: None,
-            description: None,
-            instances_min: 1,
-            within_days: None,
-            series_max: 1,
-            after_s: 5.0,
-        }),
+        fetch: (*name == "third").then(archive::rule),
     };
     InputRules { same: Same::Study, slots: SLOTS.iter().map(slot).collect(), settle_s: 30.0 }
 }

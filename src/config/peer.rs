@@ -323,7 +323,7 @@ mod tests {
             ),
             (
                 r#"{"ae_title": "T", "may": ["send"], "aet": 1}"#,
-                r#"aet: found the unknown key "aet", expected only the keys $schema, description, ae_title, from, certificate, associations, host, port, tls, may, dialect, retry, verify, on_warning; did you mean "ae_title"?"#,
+                r#"aet: found the unknown key "aet", expected only the keys $schema, description, ae_title, from, certificate, associations, host, port, tls, may, dialect, retry, verify, on_warning, retrieve; did you mean "ae_title"?"#,
             ),
         ] {
             let told = check(text).expect_err(text);

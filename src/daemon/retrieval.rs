@@ -262,7 +262,7 @@ fn log(from: &str, key: &SeriesKey, fetched: &Fetched) {
     match &fetched.trouble {
         None => tracing::info!(from, series, wanted, here, remarks, "series fetched"),
         Some(trouble) => {
-            tracing::warn!(from, series, wanted, here, remarks, "series not fetched: {}", reason_of(trouble))
+            tracing::warn!(from, series, wanted, here, remarks, "series not fetched: {}", reason_of(trouble));
         }
     }
 }
