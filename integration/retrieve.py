@@ -196,8 +196,9 @@ def pulls(work):
             for by in ("study", "accession"):
                 number += 10
                 accession = f"A{number}"
-                # pynetdicom sends by C-MOVE what it has in the one syntax that it was told to propose.
-                rle = name != "pynetdicom" or way == "get"
+                # By C-MOVE, pynetdicom sends in the one syntax that it was told to propose, and dcmqrscp in the uncompressed
+                # one that is preferred here, into which it converts nothing.
+                rle = name == "orthanc" or way == "get"
                 _, study, plain = make(work / "sent", number, accession=accession)
                 _, _, packed = make(work / "sent", number + 1, study=study, accession=accession, rle=rle, description="packed")
                 archives.give(name, plain + packed)

@@ -133,6 +133,20 @@ pub async fn fetch(
             break;
         }
     }
+    if source.way == Way::Get
+        && !wanted.is_empty()
+        && all_failed(&results)
+        && door.present(series, &wanted).await == before
+    {
+        for batch in offers::for_get_compressed(&listed.classes(), modality) {
+            let ended = converse(source, series, &batch, door, patience, stop).await;
+            let goes_on = all_failed(std::slice::from_ref(&ended));
+            if !goes_on {
+                results.push(ended);
+                break;
+            }
+        }
+    }
     let refused = door.end().await;
     let here = door.present(series, &wanted).await;
     let count = if wanted.is_empty() { here } else { wanted.len() };
@@ -143,6 +157,16 @@ pub async fn fetch(
     }
     let trouble = judge(source, &results, &refused, (count, here), &mut remarks);
     Fetched { wanted: count, here, trouble, remarks }
+}
+
+/// Whether the peer has taken the request and sent nothing, because each of its sub-operations has failed.
+fn all_failed(results: &[Result<Ended, Failure>]) -> bool {
+    let failed = |result: &Result<Ended, Failure>| {
+        let Ok(ended) = result else { return false };
+        let has_failed = ended.counts.failed.is_some_and(|count| count > 0) || !ended.failed.is_empty();
+        ended.cancelled.is_none() && has_failed && ended.counts.completed.unwrap_or(0) == 0
+    };
+    !results.is_empty() && results.iter().all(failed)
 }
 
 /// One association about one series.

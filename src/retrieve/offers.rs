@@ -27,6 +27,15 @@ const OF_MODALITY: &[(&str, &[&str])] = &[
     ("REG", &["1.2.840.10008.5.1.4.1.1.66.1", "1.2.840.10008.5.1.4.1.1.66.3"]),
 ];
 
+/// Compressions that lose nothing, the most usual ones first: JPEG Lossless, JPEG 2000, JPEG-LS, RLE (PS3.5 A.4).
+const LOSSLESS: &[&str] = &[
+    "1.2.840.10008.1.2.4.70",
+    "1.2.840.10008.1.2.4.90",
+    "1.2.840.10008.1.2.4.80",
+    "1.2.840.10008.1.2.5",
+    "1.2.840.10008.1.2.4.57",
+];
+
 /// What one association has besides the contexts of C-GET itself.
 const STORAGE_CONTEXTS_MAX: usize = PRESENTATION_CONTEXTS_MAX - 2;
 
@@ -35,12 +44,7 @@ const _: () = assert!(STORAGE_CONTEXTS_MAX >= 13);
 /// The contexts of as many associations as are needed: those of `classes`, else those of the modality, else of all that
 /// is stored here.
 pub(super) fn for_get(classes: &[String], modality: &str) -> Vec<Vec<Offer>> {
-    let of_modality = OF_MODALITY.iter().find(|(known, _)| *known == modality).map(|(_, classes)| *classes);
-    let classes: Vec<&str> = match (classes, of_modality) {
-        ([], Some(classes)) => classes.to_vec(),
-        ([], None) => STORAGE.iter().map(|(class, _)| *class).collect(),
-        (classes, _) => classes.iter().map(String::as_str).collect(),
-    };
+    let classes = meant(classes, modality);
     let per_association = (STORAGE_CONTEXTS_MAX / DECODABLE.len()).max(1);
     let batch = |classes: &[&str]| {
         let storage =
@@ -48,6 +52,27 @@ pub(super) fn for_get(classes: &[String], modality: &str) -> Vec<Vec<Offer>> {
         own(STUDY_ROOT_GET).into_iter().chain(storage).collect()
     };
     classes.chunks(per_association).map(batch).collect()
+}
+
+/// The same for one lossless compression at a time. DCMTK's dcmqrscp sends everything in the first uncompressed context that
+/// it has accepted, cannot decompress, and fails for what it holds compressed; it has to be left no other context.
+pub(super) fn for_get_compressed(classes: &[String], modality: &str) -> Vec<Vec<Offer>> {
+    let classes = meant(classes, modality);
+    let syntaxes = LOSSLESS.iter().filter(|syntax| DECODABLE.contains(syntax));
+    let one = |syntax: &str| {
+        let storage = classes.iter().take(STORAGE_CONTEXTS_MAX).map(|class| Offer::new(class, syntax).reversed());
+        own(STUDY_ROOT_GET).into_iter().chain(storage).collect()
+    };
+    syntaxes.map(|syntax| one(syntax)).collect()
+}
+
+fn meant<'a>(classes: &'a [String], modality: &str) -> Vec<&'a str> {
+    let of_modality = OF_MODALITY.iter().find(|(known, _)| *known == modality).map(|(_, classes)| *classes);
+    match (classes, of_modality) {
+        ([], Some(classes)) => classes.to_vec(),
+        ([], None) => STORAGE.iter().map(|(class, _)| *class).collect(),
+        (classes, _) => classes.iter().map(String::as_str).collect(),
+    }
 }
 
 /// Those of a C-MOVE.
@@ -73,6 +98,10 @@ mod tests {
         let all: usize = for_get(&[], "XX").iter().map(|batch| batch.len() - 2).sum();
         assert_eq!(all, STORAGE.len() * DECODABLE.len(), "every class in every encoding");
         assert_eq!(for_get(&[], "MR").len(), 1);
+        for batch in for_get_compressed(&[], "XX") {
+            assert!(batch.len() > 2 && batch.len() <= PRESENTATION_CONTEXTS_MAX);
+        }
+        assert_eq!(for_get_compressed(&[], "CT").len(), LOSSLESS.len(), "each can be decoded");
     }
 
     #[test]
