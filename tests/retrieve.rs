@@ -30,6 +30,7 @@ fn play(archive: &Archive) -> Play {
                  "retry": {{"initial_s": 1, "max_s": 1}}}}"#
         );
         std::fs::write(folder.join("ae-config/peers/pacs.json"), text).expect("written");
+        std::fs::create_dir_all(folder.join("pipelines")).expect("a folder");
     })
 }
 
