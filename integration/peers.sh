@@ -3,6 +3,7 @@
 #   peers.py       DCMTK and Orthanc, good and bad input        tls.py         the same by TLS (openssl)
 #   doctor.py      `contourd doctor` at DCMTK and Orthanc       commitment.py  storage commitment and verified delivery
 #   exchange.py    many peers, archives that C-MOVE studies here, and peers that break rules
+#   retrieve.py    archives that are asked and fetched from (C-FIND, C-GET, C-MOVE)
 #   capture.py     all of it as Wireshark sees it               syntaxes.py    each transfer syntax with its pixels
 #   registration.py  two Frames of Reference and a registration object, whose direction SimpleITK checks
 #   ways_in.py     STOW-RS and watched folders: Orthanc's DICOMweb plugin, curl, dicomweb-client
@@ -52,8 +53,8 @@ done
 venv=$root/target/peers-venv
 [ -x "$venv/bin/python" ] || python3 -m venv "$venv"
 pip() { "$venv/bin/pip" install --quiet --disable-pip-version-check "$@"; }
-if pip pynetdicom==3.0.4 pydicom==3.0.2 dicomweb-client==0.61.2; then
-    for script in commitment exchange capture ways_in; do
+if pip pynetdicom==3.0.4 pydicom==3.0.2 numpy==2.4.6 dicomweb-client==0.61.2; then
+    for script in commitment exchange retrieve capture ways_in; do
         "$venv/bin/python" "$root/integration/$script.py" || failed+=("$script")
     done
     if pip --only-binary :all: -r "$root/integration/requirements.txt"; then

@@ -25,6 +25,7 @@ pub mod folder;
 pub mod ledger;
 pub mod onnx;
 pub mod receive;
+pub mod retrieve;
 pub mod spool;
 pub mod tls;
 pub mod wire;

@@ -439,8 +439,70 @@ pub const COMMITMENT_VERDICTS_KEPT: usize = 1_024;
 /// Most pending answers to a C-FIND that asks for one instance. More than one is the peer's confusion.
 pub const FIND_ANSWERS_MAX: usize = 64;
 
-/// Longest answer to a C-FIND for one instance.
+/// Longest answer to a C-FIND.
 pub const FIND_ANSWER_BYTES_MAX: usize = 1 << 20;
+
+/// Most answers to a C-FIND for studies or series; a study has seldom a hundred series.
+pub const FIND_LISTED_MAX: usize = 10_000;
+
+/// Most answers to a C-FIND for the instances of a series: as many as can be a volume, and phases of it.
+pub const FIND_INSTANCES_MAX: usize = SERIES_FRAMES_MAX;
+
+/// One C-FIND in all, however slowly its answers come.
+pub const FIND_S_MAX: u64 = 300;
+
+/// How long the answer to a C-CANCEL is waited for; a peer may send what is under way before it.
+pub const CANCEL_S_MAX: u64 = 20;
+
+/// How long a C-MOVE or C-GET may bring nothing: an archive that reads from tape takes minutes.
+pub const RETRIEVE_STALL_S: u64 = 900;
+
+/// One C-MOVE or C-GET of a series in all, however slowly it goes on.
+pub const RETRIEVE_S_MAX: u64 = 6 * 3_600;
+
+/// Most answers to one C-MOVE or C-GET: one for each instance of the largest series, and some more.
+pub const RETRIEVE_RESPONSES_MAX: usize = 4 * SERIES_FRAMES_MAX;
+
+/// Longest data set of an answer to a C-MOVE or C-GET: a list of UIDs.
+pub const RETRIEVE_ANSWER_BYTES_MAX: usize = 2 << 20;
+
+/// Most instances that are listed as failed.
+pub const RETRIEVE_FAILED_MAX: usize = SERIES_FRAMES_MAX;
+
+/// Retrievals that go on at the same time, and those from one peer: they share its disks and our network.
+pub const RETRIEVALS_MAX: usize = 4;
+/// See [`RETRIEVALS_MAX`].
+pub const RETRIEVALS_EACH_MAX: usize = 1;
+
+/// How often a retrieval is tried, within the age that the peer's `retry` allows.
+pub const RETRIEVAL_ATTEMPTS_MAX: u32 = 6;
+
+/// Most series of one retrieval: a study has seldom a hundred.
+pub const RETRIEVAL_SERIES_MAX: usize = 1_000;
+
+/// Most series that one missing input may bring.
+pub const FETCH_SERIES_MAX: i64 = 64;
+
+/// Most studies that are looked through for a prior series, the latest first.
+pub const FETCH_STUDIES_MAX: usize = 32;
+
+/// How long the instances of a retrieval that has ended are waited for on their way to the node.
+pub const FETCH_SETTLE_S: i64 = 60;
+
+/// How long the record of a retrieval is kept after its end. A missing input is not asked for again meanwhile.
+pub const RETRIEVAL_KEPT_DAYS: i64 = 90;
+
+/// How often the source of a series is asked how many instances it has, for each revision of the series.
+pub const SOURCE_QUESTIONS_MAX: u32 = 4;
+
+/// How long such a question may take in all.
+pub const SOURCE_ANSWER_S_MAX: u64 = 60;
+
+/// How often `contourd pull` looks how far a retrieval is, and how long it takes the gateway for running that has not
+/// taken it.
+pub const PULL_POLL_MS: u64 = 300;
+/// See [`PULL_POLL_MS`].
+pub const PULL_TAKEN_S: u64 = 5;
 
 /// First and longest wait between two looks for instances that the destination does not show yet, in seconds. Archives
 /// file what they have acknowledged within seconds to minutes.

@@ -30,6 +30,7 @@ const MODULES: &[(&str, Layer)] = &[
     ("web", Shell),
     ("config", Shell),
     ("folder", Shell),
+    ("retrieve", Shell),
     ("receive", Shell),
     ("deliver", Shell),
     ("wire", Shell),

@@ -144,6 +144,7 @@ impl World {
             jobs: self.jobs.values().filter(|job| !job.state.is_final()).cloned().collect(),
             known: self.jobs.keys().cloned().collect(),
             commitments: Vec::new(),
+            retrievals: Vec::new(),
         };
         let (node, effects) = Node::restore(settings(), restored, self.now);
         self.node = node;
@@ -198,6 +199,7 @@ impl World {
             frame: if name == "ct" { Frame::Same } else { Frame::Any },
             drawn_on: None,
             structures: false,
+            fetch: None,
         };
         InputRules { same: Same::Study, slots: ["ct", "mr"].map(slot).to_vec(), settle_s: SETTLE_S }
     }
@@ -227,6 +229,8 @@ fn settings() -> Settings {
         retry: BTreeMap::new(),
         retry_default,
         verify: BTreeMap::new(),
+        ask: Vec::new(),
+        ask_default: None,
     }
 }
 

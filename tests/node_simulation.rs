@@ -1,7 +1,10 @@
 //! Whole lives of the gateway from seeds, without a socket or a clock: instances lost, repeated, reordered and
 //! interleaved, workers lost, destinations away, pipelines changed, and a crash after any effect. What must hold in the
 //! end is asserted. A pipeline "alone" takes each series, "pair" the first and second of the study, with the third if
-//! it comes in time.
+//! it comes in time or is fetched from the archive, which is asked how many instances a series has, too.
+
+#[path = "node_simulation/archive.rs"]
+mod archive;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,7 +13,7 @@ use contourd::dimse::commitment::{CommitmentReport, Failed, FailureReason, Refer
 use contourd::job::{Job, JobId, JobState, ProducedObject, RetryPolicy, Run, Verification, VerifyBy};
 use contourd::node::{
     Answer, Assessment, Confirmation, Effect, Event, InputRules, Node, Order, Placed, Question, Record, Restored,
-    SeriesRecord, Settings, SlotRule, Source, Stored,
+    Retrieval, SeriesRecord, Settings, SlotRule, Source, Stored,
 };
 use contourd::pipeline::{Completeness, Frame, OnTimeout, Picking, Same};
 use fastrand::Rng;
@@ -24,6 +27,7 @@ const DESTINATIONS: [&str; 2] = ["tps", "pacs"];
 #[test]
 fn every_complete_series_ends_in_one_result_at_each_destination() {
     let (mut crashes, mut lost_workers, mut revisions, mut pairs, mut stopped) = (0, 0, 0, 0, 0);
+    let (mut retrievals, mut fetched) = (0, 0);
     for seed in 0..LIVES {
         let world = World::live(seed);
         crashes += world.crashes;
@@ -31,11 +35,14 @@ fn every_complete_series_ends_in_one_result_at_each_destination() {
         revisions += world.ledger.series.values().filter(|series| series.revision > 1).count();
         pairs += world.ledger.jobs.values().filter(|job| job.pipeline == "pair").count();
         stopped += world.stopped;
+        retrievals += world.ledger.retrievals.len();
+        fetched += world.fetched;
     }
     println!(
         "{LIVES} lives: {crashes} crashes, {stopped} orderly ends, {lost_workers} workers lost, {revisions} series with \
-         a late instance, {pairs} jobs of several series"
+         a late instance, {pairs} jobs of several series, {retrievals} retrievals, {fetched} instances fetched"
     );
+    assert!(retrievals > 1_000 && fetched > 100, "{retrievals} retrievals, {fetched} instances");
     assert!(
         crashes > LIVES && lost_workers > LIVES / 10 && revisions > 100 && pairs > LIVES as usize / 4 && stopped > 100,
         "the lives are too quiet to show anything"
@@ -48,6 +55,7 @@ struct Ledger {
     instances: BTreeMap<Uid, Stored>,
     series: BTreeMap<SeriesKey, SeriesRecord>,
     jobs: BTreeMap<JobId, Job>,
+    retrievals: BTreeMap<Uid, Retrieval>,
 }
 
 impl Ledger {
@@ -59,6 +67,7 @@ impl Ledger {
             }
             Record::Series(series) => drop(self.series.insert(series.series.clone(), series)),
             Record::Job(job) => drop(self.jobs.insert(job.id.clone(), *job)),
+            Record::Retrieval(retrieval) => drop(self.retrievals.insert(retrieval.id.clone(), *retrieval)),
             Record::Removing(_) | Record::Removed(_) | Record::History { .. } | Record::Commitment(_) => {}
         }
     }
@@ -73,10 +82,14 @@ struct World {
     crashes: u64,
     lost_workers: u64,
     stopped: u64,
+    /// Instances that came from the archive.
+    fetched: u64,
     /// Counts the changes of the pipeline "pair".
     version: u32,
     /// What the senders have not had acknowledged yet.
     unsent: Vec<Stored>,
+    /// What the archive alone has.
+    archived: Vec<Stored>,
     /// Durable and acknowledged.
     spool: BTreeMap<Uid, Stored>,
     ledger: Ledger,
@@ -94,7 +107,8 @@ struct World {
 impl World {
     fn live(seed: u64) -> World {
         let mut rng = Rng::with_seed(seed);
-        let unsent = shuffled_series(&mut rng);
+        let mut unsent = shuffled_series(&mut rng);
+        let archived = archive::archived(&mut unsent, &mut rng);
         let crash = rng.u64(0..60);
         let received = DESTINATIONS.map(|to| (to, BTreeMap::new())).into_iter().collect();
         let mut world = World {
@@ -105,8 +119,10 @@ impl World {
             crashes: 0,
             lost_workers: 0,
             stopped: 0,
+            fetched: 0,
             version: 0,
             unsent,
+            archived,
             spool: BTreeMap::new(),
             ledger: Ledger::default(),
             objects: BTreeMap::new(),
@@ -197,6 +213,8 @@ impl World {
                 Effect::Infer { job } => self.infer(&job),
                 Effect::Send { job, to, .. } => self.deliver(job, to),
                 Effect::Verify { job, to, question, .. } => self.verify(job, to, question),
+                Effect::Retrieve(retrieval) => self.retrieve(&retrieval),
+                Effect::Count { series, question, .. } => self.count(series, question),
                 Effect::Reply { .. } => {}
                 Effect::Remove(_) | Effect::Check { .. } | Effect::Report { .. } => {
                     unreachable!("nothing expires in these lives, and nobody asks for a commitment")
@@ -323,6 +341,7 @@ impl World {
             jobs: self.ledger.jobs.values().filter(|job| !finished(job)).cloned().collect(),
             known: self.ledger.jobs.keys().cloned().collect(),
             commitments: Vec::new(),
+            retrievals: self.ledger.retrievals.values().cloned().collect(),
         };
         let (node, effects) = Node::restore(settings(), restored, self.now);
         self.node = node;
@@ -399,6 +418,8 @@ impl World {
             assert!(self.ledger.series.values().all(|series| series.note == "pair: waits for second"));
         }
         assert!(self.ledger.jobs.values().all(|job| job.state == JobState::Delivered), "seed {seed}: all are verified");
+        let open = |one: &&Retrieval| one.state.ended_at().is_none();
+        assert!(!self.ledger.retrievals.values().any(|one| open(&one)), "seed {seed}: a retrieval does not end");
     }
 }
 
@@ -415,6 +436,7 @@ fn pair_rules() -> InputRules {
         frame: Frame::Same,
         drawn_on: None,
         structures: false,
+        fetch: (*name == "third").then(archive::rule),
     };
     InputRules { same: Same::Study, slots: SLOTS.iter().map(slot).collect(), settle_s: 30.0 }
 }
@@ -438,7 +460,9 @@ fn settings() -> Settings {
         ("tps".to_owned(), Verification { by: VerifyBy::Find, within_s: 10.0 }),
         ("pacs".to_owned(), Verification { by: VerifyBy::Commitment, within_s: 60.0 }),
     ];
-    Settings { waiting, waiting_default, workers: 2, runs_max: 3, retry, retry_default, verify: verify.into() }
+    let (ask, ask_default) = (Vec::new(), Some("archive".to_owned()));
+    let (workers, runs_max, verify) = (2, 3, verify.into());
+    Settings { waiting, waiting_default, ask, ask_default, workers, runs_max, retry, retry_default, verify }
 }
 
 /// Up to three series of four to nine slices, interleaved in any order.

@@ -13,6 +13,7 @@ mod import;
 mod jobs;
 mod model;
 mod names;
+mod pull;
 mod receive;
 mod retry;
 mod segment;
@@ -67,6 +68,7 @@ enum Command {
     Jobs(jobs::JobsArgs),
     Model(model::ModelArgs),
     Names(names::NamesArgs),
+    Pull(pull::PullArgs),
     #[command(hide = true)]
     Receive(receive::ReceiveArgs),
     Retry(retry::RetryArgs),
@@ -105,6 +107,7 @@ fn dispatch(command: Command) -> anyhow::Result<u8> {
         Command::Jobs(args) => args.run(),
         Command::Model(args) => args.run(),
         Command::Names(args) => args.run(),
+        Command::Pull(args) => args.run(),
         Command::Receive(args) => args.run(),
         Command::Retry(args) => args.run(),
         Command::Segment(args) => args.run(),

@@ -11,6 +11,7 @@ use crate::job::VerifyBy;
 use crate::node::{Association, Settings};
 use crate::pipeline::{Completeness, CompletenessOverride, Input, Mode};
 use crate::receive::{Policy, WebPolicy};
+use crate::retrieve::Source;
 use crate::worker::Limits as WorkerLimits;
 
 /// How long open associations may go on after the shutdown began: less than systemd waits (90 s).
@@ -94,6 +95,12 @@ impl Configuration {
         names
     }
 
+    /// A peer from which series are fetched; `None` for one that is not known or has no "retrieve".
+    pub fn source(&self, peer: &str) -> Option<Source> {
+        let peer = self.peers.get(peer)?;
+        Some(Source { destination: self.called(peer)?, way: peer.retrieve? })
+    }
+
     /// Whether a warning of a peer is as good as success.
     pub fn takes_warnings(&self, peer: &str) -> bool {
         self.peers.get(peer).is_none_or(|peer| peer.on_warning == OnWarning::Accept)
@@ -129,10 +136,18 @@ impl Configuration {
             let waiting = Completeness { takes_gaps, ..self.completeness(pipeline) };
             (own || takes_gaps).then_some((Association { called_ae, calling_ae }, waiting))
         });
+        let ask =
+            self.pipelines.values().filter(|pipeline| pipeline.value.mode() != Mode::Off).filter_map(|pipeline| {
+                let pipeline = &pipeline.value;
+                let (called_ae, calling_ae) = (pipeline.when().called_ae.clone(), pipeline.when().calling_ae.clone());
+                Some((Association { called_ae, calling_ae }, pipeline.complete().ask.clone()?))
+            });
         let retry = self.peers.values().map(|peer| (peer.name.clone(), peer.retry)).collect();
         Settings {
             waiting: waiting.collect(),
             waiting_default: self.gateway.complete,
+            ask: ask.collect(),
+            ask_default: self.gateway.complete_ask.clone(),
             workers,
             runs_max: self.gateway.worker.runs_max,
             retry,

@@ -43,6 +43,7 @@ fn table(name: &str) -> String {
         "transfer syntaxes without pixels" => rows("| transfer syntax | UID |", syntaxes(WITHOUT_PIXELS)),
         "answers to storage" => rows("| status | error comment |", answers(Service::Storage)),
         "answers to commitment" => rows("| status | error comment |", answers(Service::Commitment)),
+        "answers to C-GET" => rows("| status | error comment |", answers(Service::Get)),
         "failure reasons of STOW-RS" => {
             let of_storage = answers(Service::Storage).into_iter().filter(|row| !row.starts_with("| 0000"));
             let mut all: Vec<String> = of_storage.chain(answers(Service::Web)).collect();
@@ -100,6 +101,8 @@ enum Service {
     Commitment,
     /// STOW-RS alone, besides what storage answers.
     Web,
+    /// What comes by C-GET, besides what storage answers.
+    Get,
     /// Both, and C-ECHO.
     All,
 }
@@ -122,6 +125,7 @@ fn answered_by(outcome: Outcome) -> Service {
         | Outcome::TooComplex
         | Outcome::SopClassNotSupported
         | Outcome::NotAuthorized => Service::Storage,
+        Outcome::NotAskedFor => Service::Get,
         Outcome::TransferSyntaxNotSupported | Outcome::StudyMismatch => Service::Web,
         Outcome::Accepted
         | Outcome::CommitmentNotAuthorized

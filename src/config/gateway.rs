@@ -32,6 +32,8 @@ pub struct Gateway {
     pub free_floor_mb: u64,
     pub limits: Limits,
     pub complete: Completeness,
+    /// The peer that is asked how many instances a series has, where the pipeline names none.
+    pub complete_ask: Option<String>,
     pub worker: WorkerSettings,
     /// How long received images and results are kept after the last job of their series has ended.
     pub retention_days: f64,
@@ -146,6 +148,7 @@ impl Gateway {
             return None;
         }
         let (storage_folder, free_floor_mb) = storage?;
+        let complete = complete.unwrap_or(Some(CompletenessOverride::default()))?;
         let (retention_days, committed_days) = retention?;
         Some(Gateway {
             ae_titles: ae_titles?,
@@ -157,7 +160,8 @@ impl Gateway {
             storage_folder,
             free_floor_mb,
             limits: limits?,
-            complete: complete.unwrap_or(Some(CompletenessOverride::default()))?.over(&Completeness::default()),
+            complete: complete.over(&Completeness::default()),
+            complete_ask: complete.ask,
             worker: worker?,
             retention_days,
             committed_days,

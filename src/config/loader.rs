@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
-use super::resolve::{check_gateway, check_models, check_peers, check_pipelines};
+use super::resolve::{check_gateway, check_gateway_source, check_models, check_peers, check_pipelines};
 use super::tls::Files;
 use super::{Configuration, Gateway, Loaded, Peer};
 use crate::document::{self, Node, Problem, Problems};
@@ -79,6 +79,7 @@ impl Loader {
         let others = (&self.peers, &self.models, bad.as_slice());
         self.pipelines = check_pipelines(pipelines, our_gateway, others, &mut problems);
         let Some(gateway) = our_gateway else { return Err(problems) };
+        check_gateway_source(gateway, &self.peers, &bad, &mut problems);
         let by_id = |loaded: &Loaded<Pipeline>| (loaded.value.id().to_owned(), loaded.clone());
         let by_model_id = |loaded: &Loaded<Model>| (loaded.value.id().to_owned(), loaded.clone());
         let by_name = |loaded: &Loaded<Peer>| (loaded.value.name.clone(), Peer::clone(&loaded.value));

@@ -6,6 +6,7 @@ use crate::document::{Node, Problems, Value};
 use crate::job::{RetryPolicy, Verification, VerifyBy};
 use crate::limits::{HOST_LENGTH_MAX, SETTING_COUNT_MAX, WAIT_S_MAX};
 use crate::output::rtstruct::Dialect;
+use crate::retrieve::Way;
 
 use super::dialect::parse_dialect;
 use super::gateway::{parse_port, seconds};
@@ -35,6 +36,8 @@ pub struct Peer {
     /// How it is asked whether it has what it was sent; `None` where its success is enough.
     pub verify: Option<Verification>,
     pub on_warning: OnWarning,
+    /// How series are fetched from it; `None` where nothing is.
+    pub retrieve: Option<Way>,
 }
 
 /// What a warning of the destination means (Bxxx: it has changed or left out something, PS3.4 B.2.3).
@@ -103,7 +106,12 @@ impl Peer {
         let retry = fields.optional("retry").map_or(Some(RETRY_DEFAULT), |retry| parse_retry(retry, problems));
         let verify = fields.optional("verify").map_or(Some(None), |verify| parse_verify(verify, problems));
         let on_warning = fields.optional("on_warning").map(|word| word.choice(&OnWarning::ALL, problems));
+        let way = fields.optional("retrieve");
+        let retrieve = way.and_then(|way| way.choice(&Way::ALL, problems));
         fields.finish(problems);
+        if let (Some(way), true) = (way, host.is_none() || port.is_none()) {
+            problems.add(way, "no \"host\" and \"port\" beside it", "both for a peer from which series are fetched");
+        }
         if let Some(tls) = tls
             && host.is_none()
         {
@@ -139,6 +147,7 @@ impl Peer {
             retry: retry?,
             verify: verify?,
             on_warning: on_warning.unwrap_or_else(|| Some(OnWarning::default()))?,
+            retrieve,
         })
     }
 }
@@ -245,6 +254,15 @@ mod tests {
     }
 
     #[test]
+    fn reads_how_series_are_fetched() {
+        let text = r#"{"ae_title": "PACS", "host": "h", "port": 1, "may": ["send"], "retrieve": "move"}"#;
+        assert_eq!(check(text).expect("good").retrieve, Some(Way::Move));
+        let told = check(r#"{"ae_title": "PACS", "may": ["send"], "retrieve": "get"}"#).expect_err("no address");
+        assert!(told[0].contains("no \"host\" and \"port\" beside it"), "{told:?}");
+        assert!(check(&text.replace("move", "push")).is_err());
+    }
+
+    #[test]
     fn reads_how_a_delivery_is_verified() {
         let verify = |text: &str| {
             let peer = r#"{"ae_title": "T", "host": "h", "port": 1, "may": ["receive"]"#;
@@ -310,7 +328,7 @@ mod tests {
             ),
             (
                 r#"{"ae_title": "T", "may": ["send"], "aet": 1}"#,
-                r#"aet: found the unknown key "aet", expected only the keys $schema, description, ae_title, from, certificate, token, associations, host, port, tls, may, dialect, retry, verify, on_warning; did you mean "ae_title"?"#,
+                r#"aet: found the unknown key "aet", expected only the keys $schema, description, ae_title, from, certificate, token, associations, host, port, tls, may, dialect, retry, verify, on_warning, retrieve; did you mean "ae_title"?"#,
             ),
         ] {
             let told = check(text).expect_err(text);

@@ -13,8 +13,8 @@ use crate::contour::Holes;
 use crate::output::derived::As;
 use crate::output::seg::Kind;
 use crate::pipeline::{
-    By, DOCUMENT_DESCRIPTION_LENGTH_MAX, Frame, Group, Mode, OPERATORS, OnFailure, Orientation, Pick, Same, Unit,
-    Volumes,
+    By, DOCUMENT_DESCRIPTION_LENGTH_MAX, FETCH_AFTER_S, FETCH_SERIES, Frame, FromStudy, Group, Mode, OPERATORS,
+    OnFailure, Orientation, Pick, Same, Unit, Volumes,
 };
 use crate::structure::RoiType;
 
@@ -170,6 +170,31 @@ fn pipeline() -> Vec<Object> {
     )]
 }
 
+fn fetch() -> Object {
+    (
+        "fetch",
+        "In an input that is not the primary one: how a missing series is fetched. A peer is asked once for each set of \
+         series (and again after a failure by its `retry`, six times at most), and what came is judged as all that comes. \
+         A series that was fetched so asks for nothing itself.",
+        vec![
+            key("from", "name of a peer", "required", "the peer that is asked; it has `retrieve`"),
+            key(
+                "study",
+                words(&FromStudy::ALL),
+                "`same`",
+                "looked for in the study of the primary input, or in earlier studies of the same patient, of which the latest \
+                 that has a fitting series is taken (the pipeline then has `\"same\": \"patient\"`)",
+            ),
+            key("modality", "text", "any", "Modality of the series"),
+            key("description", "regular expression", "any", "what Series Description has to match"),
+            key("instances_min", "number", 1, "fewest instances of the series, where the peer tells their number"),
+            key("within_days", "number", "any time", "how long before the primary study a prior may be"),
+            key("series_max", "number", FETCH_SERIES, "most series that are fetched, the latest first"),
+            key("after_s", "number", FETCH_AFTER_S, "how long the input is waited for before the peer is asked"),
+        ],
+    )
+}
+
 fn input() -> Vec<Object> {
     vec![
         (
@@ -253,9 +278,17 @@ fn input() -> Vec<Object> {
                          drawn on one does not lie on the other. An object that names none is taken. Of a series that holds \
                          several volumes, the one is taken whose images they refer to",
                     ),
+                    key(
+                        "fetch",
+                        "object",
+                        "none",
+                        "where it is looked for, once, when the series of the other inputs are there and none fits this one; an \
+                         optional input is waited for until the answer",
+                    ),
                 ])
                 .collect(),
         ),
+        fetch(),
         (
             "geometry",
             "In an input.",

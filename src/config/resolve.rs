@@ -143,6 +143,7 @@ pub(super) fn check_pipelines(
         check_id(loaded, loaded.value.id(), stem(&loaded.file), "file", others, told);
         check_titles(loaded, gateway, peers, told);
         check_destinations(&loaded.value, peers, bad, told);
+        check_sources(loaded, peers, bad, told);
         check_steps(&loaded.value, models, bad, told);
         check_images(&loaded.value, models, told);
         check_weights(&loaded.value, models, told);
@@ -205,6 +206,54 @@ fn check_destinations(pipeline: &Pipeline, peers: &Chosen<Peer>, bad: &[String],
             }
             Some(_) => {}
         }
+    }
+}
+
+/// Peers that are asked: for the number of instances, and for inputs that are missing.
+fn check_sources(loaded: &Loaded<Pipeline>, peers: &Chosen<Peer>, bad: &[String], told: &mut Problems) {
+    let pipeline = &loaded.value;
+    let asked = pipeline.complete().ask.iter().map(|name| (at(&loaded.document, &["complete", "ask"]), name, false));
+    let fetched = pipeline.inputs().iter().filter_map(|input| {
+        let from = &input.fetch.as_ref()?.from;
+        Some((at(&loaded.document, &["inputs", &input.name, "fetch", "from"]), from, true))
+    });
+    for (node, name, fetches) in asked.chain(fetched) {
+        if !bad.contains(&format!("ae-config/peers/{name}.json")) {
+            check_source(node, name, fetches, peers, told);
+        }
+    }
+}
+
+/// The peer that the gateway asks where a pipeline names none.
+pub(super) fn check_gateway_source(
+    gateway: &Loaded<Gateway>,
+    peers: &Chosen<Peer>,
+    bad: &[String],
+    problems: &mut Vec<Problem>,
+) {
+    let Some(name) = &gateway.value.complete_ask else { return };
+    if !bad.contains(&format!("ae-config/peers/{name}.json")) {
+        let mut told = Problems::of(gateway.file.as_str());
+        check_source(at(&gateway.document, &["complete", "ask"]), name, false, peers, &mut told);
+        problems.extend(told.into_vec());
+    }
+}
+
+/// A peer that is called: by C-FIND alone, or to fetch from it.
+fn check_source(node: &Node, name: &str, fetches: bool, peers: &Chosen<Peer>, told: &mut Problems) {
+    let names: Vec<&str> = peers.values().map(|peer| peer.value.name.as_str()).collect();
+    match peers.values().find(|peer| peer.value.name == *name) {
+        None => unknown(node, name, &names, "a peer of ae-config/peers", told),
+        Some(peer) if fetches && peer.value.retrieve.is_none() => {
+            let cure = format!("add \"retrieve\": \"get\" or \"move\" to {}", peer.file);
+            let expected = "a peer from which series are fetched";
+            told.add_with_cure(node, format!("{name:?}, which has no \"retrieve\""), expected, cure);
+        }
+        Some(peer) if peer.value.address.is_none() => {
+            let cure = format!("add \"host\" and \"port\" to {}", peer.file);
+            told.add_with_cure(node, format!("{name:?}, which has no address"), "a peer that can be asked", cure);
+        }
+        Some(_) => {}
     }
 }
 

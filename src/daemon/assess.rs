@@ -238,6 +238,7 @@ fn rules(pipeline: &Pipeline, longest_s: f64) -> InputRules {
         frame: input.frame,
         drawn_on: input.drawn_on.clone(),
         structures: !input.is_image(),
+        fetch: input.fetch.clone(),
     };
     let slots = pipeline.inputs().iter().map(slot).collect();
     InputRules { same: pipeline.same(), slots, settle_s: longest_s }

@@ -11,7 +11,9 @@ use tokio::time::timeout;
 use super::clock::Clock;
 use crate::job::{Job, ProducedObject};
 use crate::ledger::Ledger;
-use crate::limits::{COMMITMENT_KEPT_DAYS, EVENT_BATCH_MAX, LEDGER_RETRY_MS, REQUEST_POLL_MS, TICK_MS};
+use crate::limits::{
+    COMMITMENT_KEPT_DAYS, EVENT_BATCH_MAX, LEDGER_RETRY_MS, REQUEST_POLL_MS, RETRIEVAL_KEPT_DAYS, TICK_MS,
+};
 use crate::node::{Effect, Event, Node, Record};
 use crate::spool::Spool;
 
@@ -48,6 +50,7 @@ impl Engine {
             for event in batch {
                 if matches!(event, Event::Expire { .. }) {
                     self.forget_commitments(now);
+                    self.forget_retrievals(now);
                 }
                 let event = self.with_what_is_known(event);
                 effects.extend(self.node.handle(event, now));
@@ -98,6 +101,15 @@ impl Engine {
         }
     }
 
+    /// The same for what was fetched.
+    fn forget_retrievals(&self, now: Timestamp) {
+        let kept = SignedDuration::from_hours(24 * RETRIEVAL_KEPT_DAYS);
+        let Ok(before) = now.checked_sub(kept) else { return };
+        if let Err(error) = self.ledger.forget_retrievals(before) {
+            tracing::warn!("{error}; old retrievals are not forgotten yet");
+        }
+    }
+
     fn requests(&mut self, spool: &Spool, now: Timestamp) -> Vec<Effect> {
         let jobs = self.ledger.take_requests().unwrap_or_else(|error| {
             tracing::error!("{error}");
@@ -110,6 +122,14 @@ impl Engine {
                 |names: Vec<String>| spool.objects_named(&job.id, (!names.is_empty()).then_some(names.as_slice()));
             let objects = names.is_some_and(|names| named(names).is_ok_and(|objects| !objects.is_empty()));
             effects.extend(self.node.handle(Event::Retry { job: Box::new(job), objects }, now));
+        }
+        // A row goes on asking until the node has recorded that it has it.
+        let asked = self.ledger.requested_retrievals().unwrap_or_else(|error| {
+            tracing::error!("{error}");
+            Vec::new()
+        });
+        for retrieval in asked {
+            effects.extend(self.node.handle(Event::RetrievalAsked(Box::new(retrieval)), now));
         }
         effects
     }

@@ -18,6 +18,7 @@ use crate::dicom::{SeriesKey, Uid};
 use crate::job::{Job, JobId, JobInput};
 use crate::limits::{ASSESSMENTS_MAX, DELIVERIES_EACH_MAX, DELIVERIES_MAX, DELIVERY_S_MAX};
 use crate::node::{Answer, Assessment, Effect, Event, Removal};
+use crate::receive::Notice;
 use crate::route::Arrival;
 use crate::spool::Spool;
 use crate::worker::{InputFiles, Outcome, Supervisor, WorkOrder, read_instances};
@@ -34,6 +35,12 @@ pub(super) struct Hands {
     /// Places of each destination, so that one that does not answer holds only its own.
     pub places: Arc<StdMutex<HashMap<String, Arc<Semaphore>>>>,
     pub conversations: Arc<Conversations>,
+    /// Places for what is fetched from peers.
+    pub retrievals: Arc<Semaphore>,
+    /// Where what was fetched is told, as the receiver tells what was sent.
+    pub notices: mpsc::Sender<Notice>,
+    /// Becomes true when the gateway is to end.
+    pub stop: watch::Receiver<bool>,
 }
 
 /// How many deliveries go on at the same time.
@@ -72,6 +79,12 @@ impl Hands {
                 }
                 Effect::Report { commitment } => {
                     tokio::spawn(self.clone().report(*commitment));
+                }
+                Effect::Retrieve(retrieval) => {
+                    tokio::spawn(self.clone().retrieve(*retrieval));
+                }
+                Effect::Count { series, question, from } => {
+                    tokio::spawn(self.clone().count(series, question, from));
                 }
                 Effect::Remove(removal) => {
                     // Before the next order: one of these jobs may be made again, and then its objects are new.
@@ -154,8 +167,12 @@ impl Hands {
 
     /// The places of one destination.
     pub(super) fn places_of(&self, to: &str) -> Arc<Semaphore> {
+        self.places_named(to.to_owned(), DELIVERIES_EACH_MAX)
+    }
+
+    pub(super) fn places_named(&self, name: String, count: usize) -> Arc<Semaphore> {
         let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(places.entry(to.to_owned()).or_insert_with(|| Arc::new(Semaphore::new(DELIVERIES_EACH_MAX))))
+        Arc::clone(places.entry(name).or_insert_with(|| Arc::new(Semaphore::new(count))))
     }
 
     async fn deliver(&self, job: &JobId, to: &str, files: Option<&[String]>) -> Answer {

@@ -11,6 +11,7 @@ mod engine;
 mod hands;
 mod reload;
 mod restore;
+mod retrieval;
 mod source;
 
 use std::io;
@@ -133,6 +134,8 @@ fn start(runtime: &tokio::runtime::Runtime, loader: Loader, configuration: Confi
     })?;
 
     let certificates = current_seen.clone();
+    let (notices, notices_in) = mpsc::channel(NOTICE_QUEUE_MAX);
+    let retrievals = retrieval::places();
     let conversations = Arc::new(Conversations::default());
     let hands = Hands {
         spool: Arc::clone(&spool),
@@ -143,10 +146,12 @@ fn start(runtime: &tokio::runtime::Runtime, loader: Loader, configuration: Confi
         assessments: hands::assessment_places(),
         places: Arc::default(),
         conversations: Arc::clone(&conversations),
+        retrievals: Arc::clone(&retrievals),
+        notices: notices.clone(),
+        stop: listener_stopped.clone(),
     };
     start_hands(runtime, hands, runs_out, effects_out, &configuration)?;
     let watcher = reload::follow_changes(loader, &configuration, current, policy, events.clone());
-    let (notices, notices_in) = mpsc::channel(NOTICE_QUEUE_MAX);
     let bringing = runtime.spawn(forward(notices_in, events.clone(), clock, conversations, current_seen));
     runtime.spawn(must_go_on("the task that brings what was received", bringing));
     runtime.spawn(expire(events, clock, configuration.gateway.retention_days, configuration.gateway.committed_days));
@@ -160,6 +165,7 @@ fn start(runtime: &tokio::runtime::Runtime, loader: Loader, configuration: Confi
         // Without systemd there is nobody to notify.
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
         tokio::join!(serving, must_go_on("the task that watches folders", watching));
+        retrieval::wait_for_end(&retrievals).await;
         signals.abort();
         asked.abort();
         Ok::<(), io::Error>(())

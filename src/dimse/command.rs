@@ -4,7 +4,7 @@ use bytes::{Buf, BufMut, Bytes};
 use thiserror::Error;
 
 use super::status::{Outcome, Status};
-use crate::dicom::{Uid, UidError};
+use crate::dicom::{AeTitle, Uid, UidError};
 use crate::limits::COMMAND_BYTES_MAX;
 
 const GROUP_LENGTH: u16 = 0x0000;
@@ -19,14 +19,19 @@ const REQUESTED_SOP_CLASS_UID: u16 = 0x0003;
 const REQUESTED_SOP_INSTANCE_UID: u16 = 0x1001;
 const EVENT_TYPE_ID: u16 = 0x1002;
 const ACTION_TYPE_ID: u16 = 0x1008;
+const MOVE_DESTINATION: u16 = 0x0600;
 const ERROR_COMMENT: u16 = 0x0902;
+/// Remaining, completed, failed and warning sub-operations.
+const SUB_OPERATIONS: [u16; 4] = [0x1020, 0x1021, 0x1022, 0x1023];
 const AFFECTED_SOP_INSTANCE_UID: u16 = 0x1000;
 
 /// Command Data Set Type "no data set is present" (PS3.7 E.1).
 const NO_DATA_SET: u16 = 0x0101;
 
 const C_STORE_RQ: u16 = 0x0001;
+const C_GET_RQ: u16 = 0x0010;
 const C_FIND_RQ: u16 = 0x0020;
+const C_MOVE_RQ: u16 = 0x0021;
 const C_ECHO_RQ: u16 = 0x0030;
 const N_EVENT_REPORT_RQ: u16 = 0x0100;
 const N_ACTION_RQ: u16 = 0x0130;
@@ -96,6 +101,15 @@ pub struct Response {
     /// Error Comment, printable ASCII alone, at most 64 characters.
     pub comment: String,
     pub has_data_set: bool,
+}
+
+/// How far a C-MOVE or C-GET is, as its responses say (PS3.7 9.3.3.2, 9.3.4.2); all are optional in most of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SubOperations {
+    pub remaining: Option<u16>,
+    pub completed: Option<u16>,
+    pub failed: Option<u16>,
+    pub warning: Option<u16>,
 }
 
 /// Why bytes are not a command.
@@ -180,13 +194,45 @@ impl CommandSet {
 
     /// A C-FIND-RQ of medium priority, with a data set.
     pub fn find_request(message_id: u16, sop_class_uid: &str) -> CommandSet {
+        CommandSet::query_request(C_FIND_RQ, message_id, sop_class_uid, None)
+    }
+
+    /// A C-GET-RQ of medium priority, with a data set.
+    pub fn get_request(message_id: u16, sop_class_uid: &str) -> CommandSet {
+        CommandSet::query_request(C_GET_RQ, message_id, sop_class_uid, None)
+    }
+
+    /// A C-MOVE-RQ of medium priority, with a data set: the instances go to this title.
+    pub fn move_request(message_id: u16, sop_class_uid: &str, destination: &AeTitle) -> CommandSet {
+        CommandSet::query_request(C_MOVE_RQ, message_id, sop_class_uid, Some(destination))
+    }
+
+    fn query_request(field: u16, message_id: u16, sop_class_uid: &str, destination: Option<&AeTitle>) -> CommandSet {
         let mut set = CommandSet::default();
         set.put_text(AFFECTED_SOP_CLASS_UID, sop_class_uid, 0);
-        set.put_u16(COMMAND_FIELD, C_FIND_RQ);
+        set.put_u16(COMMAND_FIELD, field);
         set.put_u16(MESSAGE_ID, message_id);
+        if let Some(title) = destination {
+            set.put_text(MOVE_DESTINATION, title.as_str(), b' ');
+        }
         set.put_u16(PRIORITY, 0);
         set.put_u16(COMMAND_DATA_SET_TYPE, 0);
         set
+    }
+
+    /// A C-CANCEL-RQ for a request of ours that is not answered to its end (PS3.7 9.3.2.3).
+    pub fn cancel_request(message_id: u16) -> CommandSet {
+        let mut set = CommandSet::default();
+        set.put_u16(COMMAND_FIELD, C_CANCEL_RQ);
+        set.put_u16(MESSAGE_ID_BEING_RESPONDED_TO, message_id);
+        set.put_u16(COMMAND_DATA_SET_TYPE, NO_DATA_SET);
+        set
+    }
+
+    /// What a response says of its sub-operations.
+    pub fn sub_operations(&self) -> SubOperations {
+        let [remaining, completed, failed, warning] = SUB_OPERATIONS.map(|element| self.u16(element).ok());
+        SubOperations { remaining, completed, failed, warning }
     }
 
     /// An N-ACTION-RQ on a well-known instance, with a data set.
@@ -353,6 +399,22 @@ mod tests {
         assert_eq!((response.field, response.message_id, response.status.0), (0x8001, 513, 0xA700));
         assert!(response.comment.starts_with("storage is full"));
         assert_eq!(back.uid(AFFECTED_SOP_INSTANCE_UID), Ok(uid("1.2.3.4")));
+    }
+
+    #[test]
+    fn a_move_names_its_destination_and_a_cancel_its_request() {
+        let title = "CONTOURD_".parse().expect("a title");
+        let set = CommandSet::move_request(3, "1.2.840.10008.5.1.4.1.2.2.2", &title);
+        let back = CommandSet::decode(set.encode().into()).expect("in rising order");
+        assert_eq!(back.command(), Ok(Command::Other { field: C_MOVE_RQ, message_id: 3, has_data_set: true }));
+        assert_eq!(back.find(MOVE_DESTINATION).map(|value| &value[..]), Some(&b"CONTOURD_ "[..]));
+        let cancel = CommandSet::decode(CommandSet::cancel_request(3).encode().into()).expect("in rising order");
+        assert_eq!((cancel.command(), cancel.u16(MESSAGE_ID_BEING_RESPONDED_TO)), (Ok(Command::Cancel), Ok(3)));
+        let mut response = CommandSet::default();
+        response.put_u16(SUB_OPERATIONS[1], 7);
+        response.put_u16(SUB_OPERATIONS[2], 2);
+        let told = SubOperations { completed: Some(7), failed: Some(2), ..SubOperations::default() };
+        assert_eq!(response.sub_operations(), told);
     }
 
     #[test]

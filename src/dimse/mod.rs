@@ -16,7 +16,9 @@ mod web_caller;
 
 pub use acceptance::{Acceptance, Context, Negotiated, Refusal, Rejection, negotiate, peer_max_pdu, user_variables};
 pub use caller::{Caller, Certificate, CertificateRule, Fingerprint, FingerprintError, Network, NetworkError, Origin};
-pub use command::{Command, CommandError, CommandSet, EchoRequest, NormalizedRequest, Response, StoreRequest};
+pub use command::{
+    Command, CommandError, CommandSet, EchoRequest, NormalizedRequest, Response, StoreRequest, SubOperations,
+};
 pub use message::{MessageError, Part, Reassembly};
 pub use pdu::{
     AbortReason, Pdu, PduError, Pdv, Pdvs, decode_pdu, encode_abort, encode_data, encode_message, encode_pdu,

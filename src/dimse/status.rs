@@ -42,6 +42,8 @@ pub enum Outcome {
     StudyMismatch,
     /// This caller may not store.
     NotAuthorized,
+    /// An instance that was not asked for came where we retrieve (C-GET).
+    NotAskedFor,
     /// The operation is none of this service.
     UnrecognizedOperation,
     /// The command lacks an argument, or has one of the wrong kind.
@@ -70,7 +72,7 @@ pub enum Outcome {
 
 impl Outcome {
     /// Every outcome, for the tables of tests and documentation.
-    pub const ALL: [Outcome; 28] = [
+    pub const ALL: [Outcome; 29] = [
         Outcome::Verified,
         Outcome::Stored,
         Outcome::Identical,
@@ -87,6 +89,7 @@ impl Outcome {
         Outcome::TransferSyntaxNotSupported,
         Outcome::StudyMismatch,
         Outcome::NotAuthorized,
+        Outcome::NotAskedFor,
         Outcome::UnrecognizedOperation,
         Outcome::MistypedArgument,
         Outcome::Accepted,
@@ -123,6 +126,7 @@ impl Outcome {
             // PS3.18 has no number for it; this is that of dcm4chee.
             Outcome::StudyMismatch => (0xC409, "the instance is of another study than that of the request"),
             Outcome::NotAuthorized => (0x0124, "this AE title may not store here"),
+            Outcome::NotAskedFor => (0x0124, "this instance was not asked for"),
             Outcome::UnrecognizedOperation => (0x0211, "unrecognized operation"),
             Outcome::MistypedArgument => (0x0212, "an argument of the command is missing or no UID"),
             Outcome::CommitmentNotAuthorized => (0x0124, "this AE title may not ask for storage commitment"),

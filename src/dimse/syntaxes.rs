@@ -8,6 +8,10 @@ pub const STORAGE_COMMITMENT: &str = "1.2.840.10008.1.20.1";
 pub const STORAGE_COMMITMENT_INSTANCE: &str = "1.2.840.10008.1.20.1.1";
 /// Study Root Query/Retrieve Information Model - FIND (PS3.4 C.6.2.1).
 pub const STUDY_ROOT_FIND: &str = "1.2.840.10008.5.1.4.1.2.2.1";
+/// The same - MOVE, and - GET.
+pub const STUDY_ROOT_MOVE: &str = "1.2.840.10008.5.1.4.1.2.2.2";
+/// See [`STUDY_ROOT_MOVE`].
+pub const STUDY_ROOT_GET: &str = "1.2.840.10008.5.1.4.1.2.2.3";
 /// The one application context (PS3.7 A.2.1).
 pub const APPLICATION_CONTEXT: &str = "1.2.840.10008.3.1.1.1";
 
@@ -50,7 +54,19 @@ pub const SERVICES: &[Service] = &[
     Service {
         uid: STUDY_ROOT_FIND,
         name: "Study Root Query/Retrieve Information Model - FIND",
-        scu: Some("peers with `\"verify\": \"find\"`"),
+        scu: Some("peers with `\"verify\": \"find\"` or `retrieve`, or named by `complete.ask`"),
+        scp: None,
+    },
+    Service {
+        uid: STUDY_ROOT_GET,
+        name: "Study Root Query/Retrieve Information Model - GET",
+        scu: Some("peers with `\"retrieve\": \"get\"`; then we are SCP of storage"),
+        scp: None,
+    },
+    Service {
+        uid: STUDY_ROOT_MOVE,
+        name: "Study Root Query/Retrieve Information Model - MOVE",
+        scu: Some("peers with `\"retrieve\": \"move\"`"),
         scp: None,
     },
 ];

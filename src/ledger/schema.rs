@@ -89,4 +89,14 @@ UPDATE delivery SET state = 'sent' WHERE state = 'done';
 UPDATE job SET state = 'sent', document = json_set(document, '$.state', 'sent')
     WHERE state = 'delivered' AND id IN (SELECT job FROM delivery);
 ",
+    "
+-- Series that are to be fetched from a peer. Operators write rows in state 'asked'; the gateway takes them.
+CREATE TABLE retrieval (
+    id TEXT NOT NULL PRIMARY KEY,
+    state TEXT NOT NULL,
+    asked_at TEXT NOT NULL,
+    document TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX retrieval_by_time ON retrieval (asked_at);
+",
 ];

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::dicom::Uid;
 use crate::job::DialectOf;
 use crate::output::registration::Relation;
-use crate::pipeline::{Frame, Picking, Same};
+use crate::pipeline::{Fetch, Frame, Picking, Same};
 
 /// What the shell found out about a complete series.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -115,6 +115,9 @@ pub struct SlotRule {
     /// Structures fill it, not images.
     #[serde(default)]
     pub structures: bool,
+    /// Where it is looked for when it is missing.
+    #[serde(default)]
+    pub fetch: Option<Fetch>,
 }
 
 impl InputRules {

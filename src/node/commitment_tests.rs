@@ -36,6 +36,8 @@ fn settings() -> Settings {
     Settings {
         waiting: Vec::new(),
         waiting_default: Completeness::default(),
+        ask: Vec::new(),
+        ask_default: None,
         workers: 1,
         runs_max: 3,
         retry: BTreeMap::new(),

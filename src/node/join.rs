@@ -119,7 +119,7 @@ fn time<'a>(slot: &SlotRule, source: &'a Source) -> &'a str {
 }
 
 /// The candidates that fulfil the conditions of a slot, the preferred one first.
-fn in_order(slot: &SlotRule, candidates: &[Candidate<'_>]) -> Vec<usize> {
+pub(super) fn in_order(slot: &SlotRule, candidates: &[Candidate<'_>]) -> Vec<usize> {
     let fits = |index: &usize| candidates[*index].fills.contains(&slot.name);
     let mut order: Vec<usize> = (0..candidates.len()).filter(fits).collect();
     let key = |index: &usize| {

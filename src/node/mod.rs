@@ -8,10 +8,12 @@
 mod arrival;
 mod assessment;
 mod commitment;
+mod incoming;
 mod jobs;
 mod join;
 mod registration;
 mod retention;
+mod retrieval;
 mod series;
 mod sets;
 mod together;
@@ -35,12 +37,13 @@ pub use commitment::{Commitment, CommitmentAsked, CommitmentKey, CommitmentState
 pub use join::{Candidate, Choice, Chosen, Joined, Lack, join};
 pub use registration::{Registered, reason as registration_reason};
 pub use retention::Removal;
-pub use series::{SeriesRecord, SeriesState};
+pub use retrieval::{Asked, Retrieval, RetrievalState, Retrieved, SeriesReport};
+pub use series::{Counted, SeriesRecord, SeriesState};
 pub use together::{Filled, RegisteredWith, Together, together};
 pub use verify::{Confirmation, Question};
 
-use jobs::{describe, describe_queued, describe_queued_alone, new_job, note};
-use series::{Gathering, Repeated};
+use jobs::{describe, describe_queued, new_job, note};
+use series::Gathering;
 use sets::Group;
 
 /// What the shell tells the node.
@@ -73,6 +76,12 @@ pub enum Event {
     ReportReceived { token: u64, peers: Vec<String>, report: Box<CommitmentReport> },
     /// An operator wants a failed job again. The shell brings the job as recorded, and says whether its objects exist.
     Retry { job: Box<Job>, objects: bool },
+    /// An operator wants series from a peer.
+    RetrievalAsked(Box<Retrieval>),
+    /// The answer to [`Effect::Retrieve`].
+    Retrieved { id: Uid, said: Retrieved },
+    /// The answer to [`Effect::Count`].
+    Counted { series: SeriesKey, question: u32, said: Counted },
     /// A new configuration is active.
     Settings(Box<Settings>),
     /// Series that have been at rest since before this time are to be removed; those of which something was committed
@@ -105,6 +114,10 @@ pub enum Effect {
     Check { key: CommitmentKey, references: Vec<Reference> },
     /// Tell the peer what is committed: on the association that has asked while it is open, else on another.
     Report { commitment: Box<Commitment> },
+    /// Look what the peer has of this, and fetch it. What comes is told as all that is stored.
+    Retrieve(Box<Retrieval>),
+    /// Ask this peer how many instances it has of the series.
+    Count { series: SeriesKey, question: u32, from: String },
     /// Remove the instances of a series and the objects of its jobs: they are older than the site keeps them. What was
     /// stored meanwhile, of which the node was not told yet, stays and is told again.
     Remove(Removal),
@@ -122,6 +135,7 @@ pub enum Record {
     /// Its files are gone.
     Removed(SeriesKey),
     Commitment(Box<Commitment>),
+    Retrieval(Box<Retrieval>),
     /// A line for people, about a series or a job. Holds no patient attribute.
     History {
         at: Timestamp,
@@ -165,6 +179,9 @@ pub struct Settings {
     /// When a series is complete: the most patient of the entries whose titles fit, else `waiting_default`.
     pub waiting: Vec<(Association, Completeness)>,
     pub waiting_default: Completeness,
+    /// Which peer is asked how many instances a series has: the first whose titles fit, else `ask_default`.
+    pub ask: Vec<(Association, String)>,
+    pub ask_default: Option<String>,
     /// How many jobs run at the same time.
     pub workers: usize,
     /// How many workers one job may cost.
@@ -187,6 +204,8 @@ pub struct Restored {
     pub known: Vec<JobId>,
     /// The storage commitments that are not reported.
     pub commitments: Vec<Commitment>,
+    /// Retrievals that are open, and the latest that have ended.
+    pub retrievals: Vec<Retrieval>,
 }
 
 /// The state of the gateway.
@@ -206,6 +225,8 @@ pub struct Node {
     commitments: BTreeMap<CommitmentKey, Commitment>,
     checking: BTreeSet<CommitmentKey>,
     reporting: BTreeSet<CommitmentKey>,
+    /// Retrievals that are open, and those that have ended lately: what was asked once is not asked again.
+    retrievals: BTreeMap<Uid, Retrieval>,
     /// Pipelines of several series that wait, and when to look again; `None` until something happens.
     open: BTreeMap<Group, Option<Timestamp>>,
     /// Since when this life lasts: nothing is taken for late that the gateway was not there to receive.
@@ -226,6 +247,7 @@ impl Node {
             commitments: BTreeMap::new(),
             checking: BTreeSet::new(),
             reporting: BTreeSet::new(),
+            retrievals: BTreeMap::new(),
             open: BTreeMap::new(),
             started_at: Timestamp::UNIX_EPOCH,
         }
@@ -257,6 +279,7 @@ impl Node {
             }
         }
         node.commitments = restored.commitments.into_iter().map(|known| (known.key(), known)).collect();
+        effects.extend(node.restore_retrievals(restored.retrievals, now));
         node.reopen_sets();
         effects.extend(node.proceed(now));
         (node, effects)
@@ -281,11 +304,20 @@ impl Node {
             Event::CommitmentReported { key, answer } => self.commitment_reported(&key, answer, now),
             Event::ReportReceived { token, peers, report } => self.report_received(token, &peers, &report, now),
             Event::Retry { job, objects } => self.retry(*job, objects, now),
+            Event::RetrievalAsked(retrieval) => self.retrieval_asked(*retrieval, now),
+            Event::Retrieved { id, said } => self.retrieved(&id, said, now),
+            Event::Counted { series, question, said } => {
+                let gathering = self.series.get_mut(&series);
+                gathering.map(|gathering| gathering.counted(question, said, now)).unwrap_or_default()
+            }
             Event::Settings(settings) => {
                 self.settings = *settings;
                 Vec::new()
             }
-            Event::Expire { before, committed_before } => self.expire(before, committed_before, now),
+            Event::Expire { before, committed_before } => {
+                self.forget_retrievals(now);
+                self.expire(before, committed_before, now)
+            }
             Event::Removed { series } => vec![Effect::Record(Record::Removed(series))],
             Event::Stopping => return self.stopping(now),
             Event::Tick => Vec::new(),
@@ -302,65 +334,9 @@ impl Node {
     /// Whether nothing is under way: no series arrives or is assessed, no job is unfinished, no pipeline waits for an
     /// optional series.
     pub fn is_idle(&self) -> bool {
-        let waits = self.open.values().any(Option::is_some);
+        let waits = self.open.values().any(Option::is_some)
+            || self.retrievals.values().any(|retrieval| retrieval.state.ended_at().is_none());
         self.jobs.is_empty() && self.commitments.is_empty() && !waits && self.series.values().all(Gathering::is_settled)
-    }
-
-    fn stored(&mut self, stored: Stored, now: Timestamp) -> Vec<Effect> {
-        let key = stored.series.clone();
-        let gathering = self.series.entry(key.clone()).or_insert_with(|| Gathering::new(key, now));
-        if gathering.has(&stored) {
-            let repeated = gathering.repeated(stored.association, now);
-            let record = || Effect::Record(Record::Series(gathering.record()));
-            let text = "sent again: looked at anew".to_owned();
-            return match repeated {
-                Repeated::Reopened => vec![record(), gathering.note(now, text)],
-                Repeated::Younger => vec![record()],
-                Repeated::Known => Vec::new(),
-            };
-        }
-        let reopened = gathering.add(stored.clone(), now);
-        let mut effects = Vec::new();
-        if reopened || gathering.count() == 1 {
-            // Before the instance: after a crash between the two, the spool still brings the instance back.
-            effects.push(Effect::Record(Record::Series(gathering.record())));
-        }
-        effects.push(Effect::Record(Record::Instance(stored)));
-        if reopened {
-            let text = "a late instance reopened the series; earlier results stand".to_owned();
-            effects.push(gathering.note(now, text));
-        }
-        effects
-    }
-
-    fn assessed(&mut self, key: &SeriesKey, revision: u32, assessment: Assessment, now: Timestamp) -> Vec<Effect> {
-        let Some(gathering) = self.series.get_mut(key).filter(|g| g.awaits_assessment(revision)) else {
-            return Vec::new(); // An instance arrived meanwhile: the series will be assessed anew.
-        };
-        let alone: Vec<Order> = assessment.orders.iter().filter(|order| order.inputs.is_alone()).cloned().collect();
-        // An assessment of a ledger that knew no sources is of the whole series.
-        let whole = || vec![Source::default()];
-        let sources = if assessment.sources.is_empty() { whole() } else { assessment.sources.clone() };
-        let renewed = gathering.is_renewing();
-        let text = gathering.conclude(assessment, now);
-        let (instances, last_at) = (gathering.digests(), gathering.last_at());
-        let mut effects = Vec::new();
-        // Only a pipeline of several series asked for a renewed assessment; the others have had theirs.
-        for order in alone.into_iter().filter(|_| !renewed) {
-            for source in sources.iter().enumerate().filter(|(index, _)| order.takes(*index)) {
-                let job = jobs::alone(key, revision, &order, source, (&instances, last_at), now);
-                gathering.made(job.id.clone());
-                if self.known.insert(job.id.clone()) {
-                    effects.push(Effect::Record(Record::Job(Box::new(job.clone()))));
-                    effects.push(note(now, &job, &describe_queued_alone(&job)));
-                    self.jobs.insert(job.id.clone(), job);
-                }
-            }
-        }
-        // After its jobs: after a crash between them the series is assessed again, and finds its jobs by their names.
-        effects.extend([Effect::Record(Record::Series(gathering.record())), gathering.note(now, text)]);
-        self.touch_sets(key, now);
-        effects
     }
 
     /// Applies an event to a job that is not finished. What has no meaning there is late or repeated: dropped.
@@ -427,10 +403,12 @@ impl Node {
         for gathering in self.series.values_mut() {
             if let Some(association) = gathering.association() {
                 let waiting = self.settings.waiting_of(association);
-                effects.extend(gathering.proceed(&waiting, now));
+                let source = self.settings.source_of(association);
+                effects.extend(gathering.proceed(&waiting, source, now));
             }
         }
         effects.extend(self.proceed_sets(now));
+        effects.extend(self.start_retrievals(now));
         effects.extend(self.start_jobs(now));
         effects.extend(self.start_deliveries(now));
         effects.extend(self.start_verifications(now));
@@ -469,6 +447,11 @@ impl Node {
 }
 
 impl Settings {
+    fn source_of(&self, (called, calling): (&AeTitle, &AeTitle)) -> Option<&str> {
+        let fits = self.ask.iter().find(|(association, _)| association.fits(called, calling));
+        fits.map(|(_, peer)| peer.as_str()).or(self.ask_default.as_deref())
+    }
+
     fn waiting_of(&self, (called, calling): (&AeTitle, &AeTitle)) -> Completeness {
         let fits = self.waiting.iter().filter(|(association, _)| association.fits(called, calling));
         // Which pipeline it is for is not known yet: the most patient of them decides.

@@ -1,16 +1,20 @@
 //! One series in the node: what has arrived, where it stands, and what follows when time passes.
 
+mod complete;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::arrival::{Decision, Sender, Stack, could_end, decide, gives_up, judge, kept, missing};
+use super::arrival::Stack;
 use super::{Assessment, Effect, Order, Record, Source, Stored, registration};
 use crate::dicom::{AeTitle, SeriesKey, Uid};
 use crate::job::JobId;
-use crate::pipeline::{Completeness, OnTimeout};
 use crate::route::Arrival;
+
+pub use complete::Counted;
+use complete::Source as Inquiry;
 
 /// Where a series stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -98,6 +102,8 @@ pub(super) struct Gathering {
     stack: Option<Stack>,
     /// The associations that brought instances: `None` while open, else whether they were released.
     associations: BTreeMap<u64, Option<bool>>,
+    /// What was asked of its source. Not recorded: after a crash it is asked again.
+    inquiry: Inquiry,
 }
 
 impl Gathering {
@@ -120,7 +126,15 @@ impl Gathering {
 
     pub(super) fn restored(record: SeriesRecord) -> Gathering {
         let (instances, associations) = (BTreeMap::new(), BTreeMap::new());
-        Gathering { record, assessing: false, renewing: BTreeSet::new(), instances, stack: None, associations }
+        Gathering {
+            record,
+            assessing: false,
+            renewing: BTreeSet::new(),
+            instances,
+            stack: None,
+            associations,
+            inquiry: Inquiry::default(),
+        }
     }
 
     /// Puts back an instance of an earlier life. Its association is gone and was not released, so an unfinished series
@@ -177,6 +191,7 @@ impl Gathering {
         self.record.first_at = now;
         self.assessing = false;
         self.renewing.clear();
+        self.inquiry = Inquiry::default();
     }
 
     /// Adds a new instance; whether it reopened a series that had been assessed or was being assessed.
@@ -388,70 +403,6 @@ impl Gathering {
         if asked { Vec::new() } else { self.assess() }
     }
 
-    /// What time demands of an arriving series.
-    pub(super) fn proceed(&mut self, waiting: &Completeness, now: Timestamp) -> Vec<Effect> {
-        if self.record.state == SeriesState::Held && !self.assessing {
-            return self.give_up(waiting, now);
-        }
-        if self.record.state != SeriesState::Arriving || self.assessing {
-            return Vec::new();
-        }
-        let (times, sender) = ((self.record.first_at, self.record.last_at), self.sender());
-        if !could_end(waiting, sender, times, now) {
-            return Vec::new(); // Spares the look at every slice each time that one arrives.
-        }
-        let stack = self.stack();
-        match decide(waiting, stack, sender, times, now) {
-            Decision::Wait => Vec::new(),
-            Decision::Assess => self.assess(),
-            Decision::TimedOut(stack) => {
-                let note = missing(stack, self.instances.len());
-                match waiting.on_timeout {
-                    OnTimeout::Run => self.assess(),
-                    OnTimeout::Hold => self.set_aside(SeriesState::Held, note, now),
-                    OnTimeout::Discard => self.set_aside(SeriesState::Discarded, note, now),
-                }
-            }
-        }
-    }
-
-    /// A series without a gap is not held for good because an archive tells a number that is too high.
-    fn give_up(&mut self, waiting: &Completeness, now: Timestamp) -> Vec<Effect> {
-        let is_over = gives_up(waiting, self.record.last_at, now);
-        let Some(stack @ Stack::Short { .. }) = is_over.then(|| self.stack()) else { return Vec::new() };
-        let text = format!("{}; not waited for any longer", missing(stack, self.instances.len()));
-        self.reopen(now);
-        let mut effects = vec![Effect::Record(Record::Series(self.record.clone())), self.note(now, text)];
-        effects.extend(self.assess());
-        effects
-    }
-
-    /// What the last association that brought something says of its sender. Numbers ascend in the life of the process.
-    fn sender(&self) -> Sender {
-        let open = self.associations.values().any(Option::is_none);
-        match self.associations.values().next_back() {
-            _ if open => Sender::Sending,
-            Some(Some(true)) => Sender::Done,
-            Some(Some(false)) => Sender::Aborted,
-            Some(None) | None => Sender::Unknown,
-        }
-    }
-
-    /// What the slices say, looked at once for each set of them.
-    fn stack(&mut self) -> Stack {
-        if let Some(stack) = self.stack {
-            return stack;
-        }
-        let placed = || self.instances.values().map(|instance| instance.placed.as_ref());
-        let promised = placed().filter_map(|place| Some(&place?.promised));
-        let found = match (judge(placed()), kept(self.instances.len(), promised)) {
-            (Stack::Whole | Stack::Unknown, short @ (Stack::Short { .. } | Stack::Fewer)) => short,
-            (found, _) => found,
-        };
-        self.stack = Some(found);
-        found
-    }
-
     fn assess(&mut self) -> Vec<Effect> {
         self.assessing = true;
         let instances = self.instances.keys().cloned().collect();
@@ -475,6 +426,7 @@ impl Gathering {
 
 #[cfg(test)]
 mod tests {
+    use super::super::arrival::Sender;
     use super::*;
 
     #[test]

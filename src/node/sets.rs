@@ -4,6 +4,8 @@
 //! loses nothing; what is asked again after it finds the same job by its name. Slots are judged when no other series
 //! of the study is arriving any more, or after `settle_s`; an optional slot is waited for up to its own time.
 
+mod fetch;
+
 use std::collections::{BTreeSet, HashSet};
 
 use jiff::{SignedDuration, Timestamp};
@@ -11,11 +13,12 @@ use jiff::{SignedDuration, Timestamp};
 use super::join::{Candidate, Choice, Joined, join};
 use super::registration::{reaches, reason, relates_only, uid_of};
 use super::series::Gathering;
-use super::{Effect, InputRules, Node, Order, Record, Source, describe_queued, new_job, note};
+use super::{Effect, InputRules, Node, Order, Record, Retrieval, Source, describe_queued, new_job, note};
 use crate::dicom::{SeriesKey, Uid};
 use crate::job::{Job, JobId, JobInput, RegisteredBy};
 use crate::limits::SETTLE_POLL_S;
 use crate::pipeline::Same;
+use fetch::Fetching;
 
 /// A pipeline and the study or patient whose series it brings together.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -68,6 +71,8 @@ enum Look {
     Later(Option<Timestamp>, String),
     /// These were assessed by another definition of the pipeline than the latest of them.
     Stale(Vec<SeriesKey>),
+    /// A peer is to be asked for what is missing.
+    Ask(Box<Retrieval>),
     Ready(Box<Job>),
 }
 
@@ -103,6 +108,10 @@ impl Node {
                         let gathering = self.series.get_mut(&key);
                         effects.extend(gathering.map(|g| g.ask_again(&group.pipeline)).unwrap_or_default());
                     }
+                    self.open.insert(group, None);
+                }
+                Look::Ask(retrieval) => {
+                    effects.extend(self.ask_for(&group, *retrieval, now));
                     self.open.insert(group, None);
                 }
                 Look::Ready(job) => {
@@ -162,7 +171,8 @@ impl Node {
             }
         }
         let (choice, is_whole) = match join(rules, &candidates) {
-            Joined::Missing(what) | Joined::Refused(what) => return Look::Later(None, what),
+            Joined::Missing(what) => return self.look_for_missing(&rules.slots, &members, &candidates, what, now),
+            Joined::Refused(what) => return Look::Later(None, what),
             Joined::Unregistered(choice) => (choice, false),
             Joined::Chosen(choice) => (choice, true),
         };
@@ -180,8 +190,18 @@ impl Node {
             return look;
         }
         let absent = rules.slots.iter().filter(|slot| !filled.iter().any(|one| one.slot == slot.name));
-        let absent = absent.filter_map(|slot| Some((later(slot.wait_s)?, slot.name.as_str())));
-        if let Some((until, name)) = absent.max() {
+        let mut waiting = Vec::new();
+        for slot in absent {
+            let nothing_fits = !candidates.iter().any(|one| one.fills.contains(&slot.name));
+            // It is waited for until the peer has answered, and not longer.
+            match self.fetching(slot, &filled[0].member, &members, now).filter(|_| nothing_fits) {
+                Some(Fetching::Ask(retrieval)) => return Look::Ask(retrieval),
+                Some(Fetching::Waits(until, what)) => return Look::Later(until, what),
+                Some(Fetching::Over(_)) => {}
+                None => waiting.extend(later(slot.wait_s).map(|until| (until, slot.name.as_str()))),
+            }
+        }
+        if let Some((until, name)) = waiting.into_iter().max() {
             return Look::Later(Some(until), format!("waits a while for {name}, which is optional"));
         }
         if let Some(until) = later(rules.settle_s).filter(|_| self.is_arriving_beside(&members)) {

@@ -1,5 +1,6 @@
 //! When a series counts as complete: the times of the gateway and what a pipeline says otherwise; it keeps no time.
 
+use super::definition::parse_id;
 use crate::document::{Node, Problems};
 use crate::limits::WAIT_S_MAX;
 
@@ -69,13 +70,15 @@ impl OnTimeout {
 }
 
 /// What a pipeline says of completeness; the rest is the gateway's default.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct CompletenessOverride {
     pub quiet_s: Option<f64>,
     pub released_quiet_s: Option<f64>,
     pub gap_quiet_s: Option<f64>,
     pub max_wait_s: Option<f64>,
     pub on_timeout: Option<OnTimeout>,
+    /// The peer that is asked how many instances a series has before it is taken as complete.
+    pub ask: Option<String>,
 }
 
 impl CompletenessOverride {
@@ -90,8 +93,9 @@ impl CompletenessOverride {
         let gap_quiet_s = seconds("gap_quiet_s", problems);
         let max_wait_s = seconds("max_wait_s", problems);
         let on_timeout = fields.optional("on_timeout").and_then(|node| node.choice(&OnTimeout::ALL, problems));
+        let ask = fields.optional("ask").and_then(|node| parse_id(node, problems));
         fields.finish(problems);
-        Some(CompletenessOverride { quiet_s, released_quiet_s, gap_quiet_s, max_wait_s, on_timeout })
+        Some(CompletenessOverride { quiet_s, released_quiet_s, gap_quiet_s, max_wait_s, on_timeout, ask })
     }
 
     /// The whole, with what is missing taken from a default.

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::completeness::CompletenessOverride;
-use super::inputs::{Input, Same, parse_inputs};
+use super::inputs::{Input, Same, check_fetch, parse_inputs};
 use super::outputs::{
     DerivedOutput, DocumentOutput, OUTPUT_KINDS, RegistrationOutput, SegOutput, parse_derived, parse_document,
     parse_registration, parse_seg,
@@ -149,6 +149,7 @@ impl Pipeline {
         let same = fields.optional("same").map_or(Some(Same::Study), |same| same.choice(&Same::ALL, problems));
         let inputs = fields.required("inputs", problems).map(|inputs| parse_inputs(inputs, problems));
         let inputs = inputs.unwrap_or_default();
+        check_fetch(&inputs, same, node, problems);
         let complete = fields.optional("complete").and_then(|node| CompletenessOverride::parse(node, problems));
         let steps = fields.required("steps", problems).and_then(|steps| parse_steps(steps, &inputs, problems));
         let listed = fields.optional("structures");

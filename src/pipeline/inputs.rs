@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::definition::parse_id;
+use super::fetch::{Fetch, FromStudy};
 use super::predicate::Predicate;
 use crate::document::{Fields, Node, Problems, Value};
 use crate::limits::{PIPELINE_INPUTS_MAX, ROI_NAME_LENGTH_MAX, SLICES_MAX, STRUCTURE_ALIASES_MAX, WAIT_S_MAX};
@@ -41,6 +42,8 @@ pub struct Input {
     pub volumes: Volumes,
     /// Structures only: the input on whose images they must have been drawn; none for any.
     pub drawn_on: Option<String>,
+    /// Where it is looked for when it is missing.
+    pub fetch: Option<Fetch>,
 }
 
 /// What fills a slot.
@@ -232,6 +235,21 @@ impl Input {
     }
 }
 
+/// Only another input than the primary one is fetched, and a prior only where studies may differ.
+pub(super) fn check_fetch(inputs: &[Input], same: Option<Same>, node: &Node, problems: &mut Problems) {
+    for (input, fetch) in inputs.iter().filter_map(|input| Some((input, input.fetch.as_ref()?))) {
+        let name = &input.name;
+        if input.primary {
+            let found = format!("\"fetch\" of the primary input {name:?}");
+            problems.add(node, found, "it for another input: the primary series is what a study is known by here");
+        }
+        if fetch.study == FromStudy::Prior && same == Some(Same::Study) {
+            let found = format!("\"fetch\" of a prior study for {name:?}, with inputs of the same study");
+            problems.add_with_cure(node, found, "inputs of the same patient", "add \"same\": \"patient\"");
+        }
+    }
+}
+
 pub(super) fn parse_inputs(node: &Node, problems: &mut Problems) -> Vec<Input> {
     if node.object(problems).is_none() {
         return Vec::new();
@@ -315,6 +333,7 @@ fn parse_input(name: &str, node: &Node, problems: &mut Problems) -> Option<Input
     let picking = parse_picking(&mut fields, problems);
     let frame = fields.optional("frame").and_then(|frame| frame.choice(&Frame::ALL, problems)).unwrap_or_default();
     let drawn_on = fields.optional("drawn_on");
+    let fetch = fields.optional("fetch").and_then(|fetch| Fetch::parse(fetch, problems));
     fields.finish(problems);
     if let (Some(wait), false) = (wait, optional) {
         let cure = "add \"optional\": true, or remove it";
@@ -357,6 +376,7 @@ fn parse_input(name: &str, node: &Node, problems: &mut Problems) -> Option<Input
         frame,
         volumes: choice,
         drawn_on,
+        fetch,
     })
 }
 

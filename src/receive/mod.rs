@@ -38,6 +38,7 @@ pub use web::{Multipart, MultipartError, PartHead, Piece, WebPolicy};
 
 use connections::{Pending, Slots};
 use quiet::Quiet;
+pub(crate) use store::Sink;
 
 /// What the site has decided. A change holds for associations that begin after it.
 #[derive(Clone, Debug, PartialEq)]
@@ -113,6 +114,11 @@ pub struct StoredInstance {
     /// Whether it was not there before. One that was is told too: its sender is at work, and an earlier notice may have
     /// been lost with an error of the disk.
     pub new: bool,
+}
+
+/// The number of an association that brings instances, also of one that we have opened.
+pub fn next_association() -> u64 {
+    intake::next_number()
 }
 
 /// How long the A-ABORT of open associations may take when the grace is over.

@@ -22,7 +22,7 @@ use crate::spool::{Commit, Incoming, Meta, Spool, SpoolError};
 static CHECK_ROOM: Semaphore = Semaphore::const_new(CHECKED_MIB_MAX);
 
 /// The way of a data set to its thread. Dropped before [`Sink::finish`], it leaves nothing behind.
-pub(super) struct Sink {
+pub(crate) struct Sink {
     chunks: mpsc::Sender<Chunk>,
     thread: JoinHandle<Finished>,
     /// Small fragments on their way; the smallest have one byte.
@@ -54,7 +54,7 @@ pub struct Received {
 
 impl Sink {
     /// Begins an instance.
-    pub(super) fn open(spool: Arc<Spool>, meta: Meta) -> Sink {
+    pub(crate) fn open(spool: Arc<Spool>, meta: Meta) -> Sink {
         Sink::open_in(spool, meta, None)
     }
 
@@ -68,7 +68,7 @@ impl Sink {
 
     /// Appends bytes of the data set; waits while the disk is slower than the network. That the thread has given up
     /// shows in [`Sink::finish`].
-    pub(super) async fn write(&mut self, bytes: Bytes) {
+    pub(crate) async fn write(&mut self, bytes: Bytes) {
         self.size_bytes += bytes.len() as u64;
         if bytes.len() < FRAGMENTS_COLLECTED_BYTES / 4 {
             self.collected.extend_from_slice(&bytes);
@@ -89,7 +89,7 @@ impl Sink {
     }
 
     /// Ends the data set and waits until the instance is durable or refused.
-    pub(super) async fn finish(mut self) -> Finished {
+    pub(crate) async fn finish(mut self) -> Finished {
         self.flush().await;
         // It is never closed.
         let _room = CHECK_ROOM.acquire_many(check_mib(self.size_bytes, self.is_deflated)).await;

@@ -1,5 +1,6 @@
 //! The receiver and the sender against scripted peers on raw sockets: each fault of the catalogue with the answer that it gets.
 
+mod archive;
 #[path = "../certificates/mod.rs"]
 mod certificates;
 mod commitment;
@@ -7,5 +8,6 @@ mod faults;
 mod limits;
 mod ordinary;
 mod peer;
+mod retrieving;
 mod sending;
 mod tls;

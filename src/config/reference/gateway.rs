@@ -265,5 +265,12 @@ fn complete() -> Vec<Key> {
             "`hold`",
             "what happens then to a series with a gap: keep and show it, run with what is there, or leave it",
         ),
+        key(
+            "ask",
+            "name of a peer",
+            "none",
+            "the peer that is asked by C-FIND how many instances a series has, before it is taken as complete: while it has \
+             more, they are waited for as those that images promise. A peer that does not say so changes nothing",
+        ),
     ]
 }

@@ -3,6 +3,7 @@
 use super::{Object, key, words};
 use crate::config::{OnWarning, RETRY_DEFAULT, VERIFY_WORDS, dialect};
 use crate::job::{Verification, VerifyBy};
+use crate::retrieve::Way;
 
 pub(super) fn peer() -> Vec<Object> {
     let hours = RETRY_DEFAULT.max_age_s / 3_600.0;
@@ -28,8 +29,8 @@ pub(super) fn peer() -> Vec<Object> {
                     "`associations_per_peer`",
                     "how many it may have open at the same time, counted for this peer",
                 ),
-                key("host", "name or IP address", "required to receive or commit", "where it listens"),
-                key("port", "1 to 65535", "required to receive or commit", "where it listens"),
+                key("host", "name or IP address", "required to receive, commit or retrieve", "where it listens"),
+                key("port", "1 to 65535", "required to receive, commit or retrieve", "where it listens"),
                 key("tls", "object", "none", "how it is called by TLS; without it, it is called without"),
                 key(
                     "may",
@@ -49,6 +50,12 @@ pub(super) fn peer() -> Vec<Object> {
                     format!("{}, or an object", words(&VERIFY_WORDS)),
                     "`none`",
                     "how it is asked whether it has what it was sent, before a delivery counts as delivered",
+                ),
+                key(
+                    "retrieve",
+                    words(&Way::ALL),
+                    "none",
+                    "how series are fetched from it, by `contourd pull` and for inputs with `fetch`: by C-GET on the association that asks, or by C-MOVE to our first AE title, which it has to know with address and port (and then it has to be a peer that may `send`)",
                 ),
                 key(
                     "on_warning",

@@ -28,7 +28,7 @@ fn the_keys_are_those_that_the_parsers_know() {
     let gateway = |node: &Node, problems: &mut Problems| drop(Gateway::parse(node, problems));
     let peer = |node: &Node, problems: &mut Problems| drop(Peer::parse("p", node, problems));
     let pipeline = |node: &Node, problems: &mut Problems| drop(Pipeline::parse(node, problems));
-    let cases: [(&str, &str, &dyn Fn(&Node, &mut Problems)); 28] = [
+    let cases: [(&str, &str, &dyn Fn(&Node, &mut Problems)); 29] = [
         ("ae-config/gateway.json", r#"{"?": 1}"#, &gateway),
         ("storage", r#"{"storage": {"?": 1}}"#, &gateway),
         ("limits", r#"{"limits": {"?": 1}}"#, &gateway),
@@ -47,6 +47,7 @@ fn the_keys_are_those_that_the_parsers_know() {
         ("dialect", r#"{"dialect": {"?": 1}}"#, &peer),
         ("pipelines/ID.json", r#"{"?": 1}"#, &pipeline),
         ("input", r#"{"inputs": {"ct": {"?": 1}}}"#, &pipeline),
+        ("fetch", r#"{"inputs": {"ct": {}, "mr": {"fetch": {"?": 1}}}}"#, &pipeline),
         ("geometry", r#"{"inputs": {"ct": {"geometry": {"?": 1}}}}"#, &pipeline),
         ("step", r#"{"steps": [{"model": "m", "in": {"ct": "ct"}, "?": 1}]}"#, &pipeline),
         ("structure", r#"{"structures": {"a:b": {"name": "Zzz", "?": 1}}}"#, &pipeline),

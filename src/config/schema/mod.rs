@@ -62,6 +62,7 @@ fn pipeline() -> (Value, Map<String, Value>) {
             "complete",
             "input",
             "geometry",
+            "fetch",
             "structure",
             "rtstruct",
             "seg",

@@ -8,17 +8,18 @@ use crate::contour::Holes;
 use crate::document::{Key, Shape, Table};
 use crate::folder::After;
 use crate::limits::{
-    COLOR_COMPONENT_MAX, CONTOUR_POINTS_LEAST, CONTOUR_POINTS_MAX, COORDINATE_DECIMALS_MAX, FOLDERS_MAX,
-    HOST_LENGTH_MAX, ID_LENGTH_MAX, LABEL_LENGTH_MAX, PDU_BYTES_MAX, PDU_BYTES_MIN, PIPELINE_INPUTS_MAX,
-    PIPELINE_OUTPUTS_MAX, PIPELINE_STEPS_MAX, ROI_NAME_LENGTH_MAX, SETTING_COUNT_MAX, SETTING_MB_MAX, SLICES_MAX,
-    STRUCTURE_ALIASES_MAX, STRUCTURE_NAME_LENGTH_MAX, TOLERANCE_PIXELS_MAX, WAIT_S_MAX,
+    COLOR_COMPONENT_MAX, CONTOUR_POINTS_LEAST, CONTOUR_POINTS_MAX, COORDINATE_DECIMALS_MAX, FETCH_SERIES_MAX,
+    FOLDERS_MAX, HOST_LENGTH_MAX, ID_LENGTH_MAX, LABEL_LENGTH_MAX, PATTERN_LENGTH_MAX, PDU_BYTES_MAX, PDU_BYTES_MIN,
+    PIPELINE_INPUTS_MAX, PIPELINE_OUTPUTS_MAX, PIPELINE_STEPS_MAX, ROI_NAME_LENGTH_MAX, SETTING_COUNT_MAX,
+    SETTING_MB_MAX, SLICES_MAX, STRUCTURE_ALIASES_MAX, STRUCTURE_NAME_LENGTH_MAX, TOLERANCE_PIXELS_MAX, WAIT_S_MAX,
 };
 use crate::output::derived::As;
 use crate::output::seg::Kind;
 use crate::pipeline::{
-    By, DOCUMENT_DESCRIPTION_LENGTH_MAX, Frame, Mode, OUTPUT_KINDS, OnFailure, OnTimeout, Orientation, Pick, Same,
-    Unit, Volumes,
+    By, DOCUMENT_DESCRIPTION_LENGTH_MAX, Frame, FromStudy, Mode, OUTPUT_KINDS, OnFailure, OnTimeout, Orientation, Pick,
+    Same, Unit, Volumes,
 };
+use crate::retrieve::Way;
 use crate::structure::RoiType;
 use crate::tls::Clients;
 
@@ -64,7 +65,7 @@ fn rules(title: &str) -> Value {
         }),
         "certificate" => json!({"anyOf": [{"required": ["sha256"]}, {"required": ["names"]}]}),
         "ae-config/peers/NAME.json" => json!({
-            "dependentRequired": {"tls": ["host"]},
+            "dependentRequired": {"tls": ["host"], "retrieve": ["host", "port"]},
             "if": {"properties": {"may": {"type": "array", "contains": {"const": "receive"}}}, "required": ["may"]},
             "then": {"required": ["host", "port"]},
         }),
@@ -95,6 +96,7 @@ pub(super) fn shape(title: &str, key: &str) -> Option<Shape> {
         "dialect" => dialect_of(key),
         "pipelines/ID.json" => pipeline(key),
         "input" | "geometry" => input(key),
+        "fetch" => fetch(key),
         _ => step_or_result(title, key),
     }
 }
@@ -122,6 +124,7 @@ fn gateway(title: &str, key: &str) -> Option<Shape> {
         "storage" => Shape::Object("storage"),
         "limits" => Shape::Object("limits"),
         "complete" => Shape::Object("complete"),
+        "ask" => name(),
         "worker" => Shape::Object("worker"),
         "retention" => Shape::Object("retention"),
         "free_floor_mb" => whole(0, SETTING_MB_MAX),
@@ -215,6 +218,7 @@ fn peer(title: &str, key: &str) -> Option<Shape> {
         ("verify", "by") => Shape::words(&VERIFY_WORDS[1..]),
         ("verify", "within_s") => seconds(),
         (_, "verify") => Shape::Either(vec![Shape::words(&VERIFY_WORDS), Shape::Object("verify")]),
+        (_, "retrieve") => Shape::words(&Way::ALL),
         (_, "on_warning") => Shape::words(&OnWarning::ALL),
         _ => return None,
     })
@@ -332,6 +336,21 @@ fn input(key: &str) -> Option<Shape> {
         "volumes" => Shape::words(&Volumes::ALL),
         "orientation" => Shape::words(&Orientation::ALL),
         "max_gap" => whole(0, SLICES_MAX as u64),
+        "fetch" => Shape::Object("fetch"),
+        _ => return None,
+    })
+}
+
+fn fetch(key: &str) -> Option<Shape> {
+    Some(match key {
+        "from" => name(),
+        "study" => Shape::words(&FromStudy::ALL),
+        "modality" => Shape::Text { least: 1, most: 16, pattern: Some("^[A-Z0-9_]+$".to_owned()) },
+        "description" => Shape::text_of(0, PATTERN_LENGTH_MAX),
+        "instances_min" => whole(1, u64::from(u16::MAX)),
+        "within_days" => whole(1, 36_525_u64),
+        "series_max" => whole(1, FETCH_SERIES_MAX as u64),
+        "after_s" => Shape::Number { low: 0.0, high: WAIT_S_MAX },
         _ => return None,
     })
 }

@@ -12,8 +12,8 @@ use super::connect::{connect, explained};
 use super::object::Object;
 use super::{Destination, Outcome, Warning};
 use crate::dimse::{
-    Command, CommandSet, Part, Pdu, Reassembly, Response, encode_data, encode_pdu, fragment_bytes, peer_max_pdu,
-    syntaxes, user_variables,
+    AbortReason, Command, CommandSet, Part, Pdu, Reassembly, Response, encode_data, encode_pdu, fragment_bytes,
+    peer_max_pdu, syntaxes, user_variables,
 };
 use crate::limits::SEND_PDU_BYTES_MAX;
 use crate::tls::Stream;
@@ -21,7 +21,7 @@ use crate::wire::{Wire, WireError};
 
 /// A presentation context as we propose it: one abstract and one transfer syntax.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Offer {
+pub(crate) struct Offer {
     abstract_syntax: String,
     transfer_syntax: String,
     /// Whether we propose to be its SCP (PS3.7 D.3.3.4); by default a requestor is SCU.
@@ -29,7 +29,7 @@ pub(super) struct Offer {
 }
 
 /// A message of the peer.
-pub(super) struct Message {
+pub(crate) struct Message {
     pub context_id: u8,
     pub set: CommandSet,
     pub command: Command,
@@ -37,7 +37,7 @@ pub(super) struct Message {
 }
 
 /// An open association.
-pub(super) struct Association<'a> {
+pub(crate) struct Association<'a> {
     wire: Wire<Stream>,
     destination: &'a Destination,
     /// What was accepted, with its number.
@@ -49,7 +49,7 @@ pub(super) struct Association<'a> {
 
 /// Why an association did not come about, or is over.
 #[derive(Debug, Error)]
-pub(super) enum Failure {
+pub(crate) enum Failure {
     #[error("{0} could not be reached: {1}")]
     Connect(String, String),
     #[error("no TLS connection with {0}: {1}")]
@@ -68,7 +68,7 @@ pub(super) enum Failure {
 
 impl Failure {
     /// Only a permanent rejection is for good. An abort may come from the content, but as well from a restart.
-    pub(super) fn outcome(&self) -> Outcome {
+    pub(crate) fn outcome(&self) -> Outcome {
         let reason = self.to_string();
         match self {
             Failure::Rejected { permanent: true, .. } | Failure::Request(_) => {
@@ -80,20 +80,20 @@ impl Failure {
 }
 
 impl Offer {
-    pub(super) fn new(abstract_syntax: &str, transfer_syntax: &str) -> Offer {
+    pub(crate) fn new(abstract_syntax: &str, transfer_syntax: &str) -> Offer {
         let as_scp = false;
         Offer { abstract_syntax: abstract_syntax.to_owned(), transfer_syntax: transfer_syntax.to_owned(), as_scp }
     }
 
     /// The same with the roles exchanged.
-    pub(super) fn reversed(self) -> Offer {
+    pub(crate) fn reversed(self) -> Offer {
         Offer { as_scp: true, ..self }
     }
 }
 
 impl<'a> Association<'a> {
     /// Connects and proposes the contexts: their numbers are 1, 3, 5, ...
-    pub(super) async fn open(destination: &'a Destination, offers: &[Offer]) -> Result<Association<'a>, Failure> {
+    pub(crate) async fn open(destination: &'a Destination, offers: &[Offer]) -> Result<Association<'a>, Failure> {
         let limit = destination.connect_timeout;
         let mut wire = Wire::new(connect(destination).await?, SEND_PDU_BYTES_MAX);
         let numbered: Vec<(u8, Offer)> = (0_u8..128).map(|index| index * 2 + 1).zip(offers.iter().cloned()).collect();
@@ -149,7 +149,7 @@ impl<'a> Association<'a> {
     }
 
     /// Releases and closes; what the peer makes of it changes nothing any more.
-    pub(super) async fn release(mut self) {
+    pub(crate) async fn release(mut self) {
         let limit = self.destination.connect_timeout;
         if let Ok(bytes) = encode_pdu(&Pdu::ReleaseRequest)
             && self.wire.write(&bytes, limit).await.is_ok()
@@ -189,24 +189,24 @@ impl<'a> Association<'a> {
     }
 
     /// The first context that was accepted for a service, with its transfer syntax.
-    pub(super) fn context_of(&self, abstract_syntax: &str) -> Option<(u8, String)> {
+    pub(crate) fn context_of(&self, abstract_syntax: &str) -> Option<(u8, String)> {
         let found = self.contexts.iter().find(|(_, offer)| offer.abstract_syntax == abstract_syntax);
         found.map(|(id, offer)| (*id, offer.transfer_syntax.clone()))
     }
 
     /// Sends a request with its data set.
-    pub(super) async fn request(&mut self, context_id: u8, command: &CommandSet, data: &[u8]) -> Result<(), Failure> {
+    pub(crate) async fn request(&mut self, context_id: u8, command: &CommandSet, data: &[u8]) -> Result<(), Failure> {
         self.send(context_id, true, &command.encode()).await?;
         self.send(context_id, false, data).await
     }
 
     /// Sends a response.
-    pub(super) async fn respond(&mut self, context_id: u8, response: &CommandSet) -> Result<(), Failure> {
+    pub(crate) async fn respond(&mut self, context_id: u8, response: &CommandSet) -> Result<(), Failure> {
         self.send(context_id, true, &response.encode()).await
     }
 
     /// The next message, whole, within a time; its data set has at most `bytes_max` bytes.
-    pub(super) async fn message(&mut self, limit: Duration, bytes_max: usize) -> Result<Message, Failure> {
+    pub(crate) async fn message(&mut self, limit: Duration, bytes_max: usize) -> Result<Message, Failure> {
         let mut reassembly = Reassembly::default();
         let mut message: Option<Message> = None;
         loop {
@@ -240,6 +240,30 @@ impl<'a> Association<'a> {
         }
     }
 
+    /// The next PDU of a conversation within a time. Nothing is lost when it is not waited for to its end.
+    pub(crate) async fn pdu(&mut self, limit: Duration) -> Result<Pdu, Failure> {
+        match self.wire.read(limit).await? {
+            Pdu::Abort { source, reason } => Err(Failure::Aborted { source_: source, reason }),
+            pdu => Ok(pdu),
+        }
+    }
+
+    /// The syntaxes of an accepted context: abstract, transfer.
+    pub(crate) fn context(&self, context_id: u8) -> Option<(&str, &str)> {
+        let found = self.contexts.iter().find(|(id, _)| *id == context_id);
+        found.map(|(_, offer)| (offer.abstract_syntax.as_str(), offer.transfer_syntax.as_str()))
+    }
+
+    /// Tells the peer that the answers to a request are not wanted any more.
+    pub(crate) async fn cancel(&mut self, context_id: u8, message_id: u16) -> Result<(), Failure> {
+        self.send(context_id, true, &CommandSet::cancel_request(message_id).encode()).await
+    }
+
+    /// Ends what cannot be released.
+    pub(crate) async fn abort(self) {
+        self.wire.abort(AbortReason::NotSpecified, self.destination.connect_timeout).await;
+    }
+
     async fn response(&mut self, field: u16, message_id: u16) -> Result<Response, Failure> {
         let mut reassembly = Reassembly::default();
         loop {
@@ -264,11 +288,11 @@ impl<'a> Association<'a> {
         }
     }
 
-    pub(super) fn response_timeout(&self) -> Duration {
+    pub(crate) fn response_timeout(&self) -> Duration {
         self.destination.response_timeout
     }
 
-    pub(super) fn message_id(&mut self) -> u16 {
+    pub(crate) fn message_id(&mut self) -> u16 {
         let id = self.next_message_id;
         self.next_message_id = id.checked_add(1).unwrap_or(1);
         id
@@ -315,10 +339,16 @@ fn request(destination: &Destination, offers: &[(u8, Offer)]) -> AssociationRQ {
     }
 }
 
-fn roles(offers: &[(u8, Offer)]) -> Option<UserVariableItem> {
-    let reversed = offers.iter().map(|(_, offer)| offer).find(|offer| offer.as_scp)?;
+/// One item for each class of which we propose to be SCP.
+fn roles(offers: &[(u8, Offer)]) -> Vec<UserVariableItem> {
+    let mut classes: Vec<&str> = Vec::new();
+    for (_, offer) in offers.iter().filter(|(_, offer)| offer.as_scp) {
+        if !classes.contains(&offer.abstract_syntax.as_str()) {
+            classes.push(&offer.abstract_syntax);
+        }
+    }
     let roles = RequestorRoles { scu: false, scp: true };
-    Some(UserVariableItem::ScuScpRoleSelectionSubItem(reversed.abstract_syntax.clone(), roles))
+    classes.into_iter().map(|class| UserVariableItem::ScuScpRoleSelectionSubItem(class.to_owned(), roles)).collect()
 }
 
 /// The contexts that were accepted in the one syntax that we had offered.

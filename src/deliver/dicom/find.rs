@@ -2,14 +2,13 @@
 
 use std::path::PathBuf;
 
-use super::association::{Association, Failure, Offer};
+use super::association::{Association, Failure};
 use super::object::Object;
+use super::query::offers;
 use super::{Destination, Outcome};
 use crate::dicom::{SeriesKey, Uid};
-use crate::dimse::find::{encode_identifier, found_instance};
-use crate::dimse::syntaxes::{EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN, STUDY_ROOT_FIND};
-use crate::dimse::{Command, CommandSet, Status};
-use crate::limits::{FIND_ANSWER_BYTES_MAX, FIND_ANSWERS_MAX};
+use crate::dimse::find::Query;
+use crate::limits::FIND_ANSWERS_MAX;
 
 /// What a destination shows of what was asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,10 +32,8 @@ pub async fn find(destination: &Destination, paths: &[PathBuf]) -> Shown {
             }
         }
     }
-    let syntaxes = [EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN];
-    let offers = syntaxes.map(|syntax| Offer::new(STUDY_ROOT_FIND, syntax));
     let asked: Result<Shown, Failure> = async {
-        let mut association = Association::open(destination, &offers).await?;
+        let mut association = Association::open(destination, &offers()).await?;
         let mut shown = Shown::All;
         for object in &objects {
             let Some(series) = &object.series else {
@@ -58,47 +55,16 @@ pub async fn find(destination: &Destination, paths: &[PathBuf]) -> Shown {
 
 impl Association<'_> {
     async fn find(&mut self, series: &SeriesKey, sop_instance_uid: &Uid) -> Result<Shown, Failure> {
-        let Some((context_id, syntax)) = self.context_of(STUDY_ROOT_FIND) else {
-            let reason = "the destination does not offer C-FIND (Study Root)".to_owned();
-            return Ok(Shown::Unknown(Outcome::Refused { reason, status: Some(0x0122) }));
+        let query = Query::instances(series, Some(sop_instance_uid));
+        let found = match self.query(&query, FIND_ANSWERS_MAX).await? {
+            Ok(answers) => answers.found,
+            Err(outcome) => return Ok(Shown::Unknown(outcome)),
         };
-        let failed = |error: crate::dimse::commitment::CommitmentError| Failure::Request(error.to_string());
-        let identifier = encode_identifier(series, sop_instance_uid, &syntax).map_err(failed)?;
-        let syntax: Uid = syntax.parse().map_err(|_| Failure::Request("no transfer syntax".to_owned()))?;
-        let message_id = self.message_id();
-        self.request(context_id, &CommandSet::find_request(message_id, STUDY_ROOT_FIND), &identifier).await?;
-        let mut found = false;
-        for _ in 0..FIND_ANSWERS_MAX {
-            let message = self.message(self.response_timeout(), FIND_ANSWER_BYTES_MAX).await?;
-            let Command::Response(response) = message.command else {
-                return Err(Failure::Protocol("found a request where an answer to the C-FIND was due".to_owned()));
-            };
-            if response.field != 0x8020 || response.message_id != message_id {
-                return Err(Failure::Protocol("found another answer than that to the C-FIND".to_owned()));
-            }
-            match response.status {
-                // FF00, FF01: an answer, and more to come (PS3.4 C.4.1.1.4).
-                Status(0xFF00 | 0xFF01) => {
-                    let uid = found_instance(&message.data, &syntax);
-                    found |= uid.is_ok_and(|uid| uid.as_ref() == Some(sop_instance_uid));
-                }
-                status if status.is_success() && found => return Ok(Shown::All),
-                status if status.is_success() => {
-                    return Ok(Shown::Missing { reason: format!("it does not show {sop_instance_uid}") });
-                }
-                status => {
-                    let comment = &response.comment;
-                    let reason =
-                        format!("the C-FIND was answered with status {status} {comment}").trim_end().to_owned();
-                    let status_code = Some(status.0);
-                    return Ok(Shown::Unknown(if status.is_transient() {
-                        Outcome::Retry { reason, status: status_code }
-                    } else {
-                        Outcome::Refused { reason, status: status_code }
-                    }));
-                }
-            }
-        }
-        Err(Failure::Protocol(format!("found more than {FIND_ANSWERS_MAX} answers to a C-FIND for one instance")))
+        let is_shown = found.iter().any(|found| found.sop_instance_uid.as_ref() == Some(sop_instance_uid));
+        Ok(if is_shown {
+            Shown::All
+        } else {
+            Shown::Missing { reason: format!("it does not show {sop_instance_uid}") }
+        })
     }
 }

@@ -6,6 +6,7 @@ mod commitment;
 mod connect;
 mod find;
 mod object;
+mod query;
 mod survey;
 
 use std::path::PathBuf;
@@ -17,10 +18,11 @@ use crate::limits::PRESENTATION_CONTEXTS_MAX;
 use crate::tls::ClientTls;
 
 use super::{Outcome, Warning};
-use association::{Association, Failure, Offer};
+pub(crate) use association::{Association, Failure, Offer};
 pub use commitment::{Committed, commit, report};
 pub use find::{Shown, find};
 use object::Object;
+pub use query::{Answers, ask};
 pub use survey::{Survey, presented, reach, resolve, shake, survey};
 
 /// A Storage SCP.

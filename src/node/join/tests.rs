@@ -59,6 +59,7 @@ fn slot(text: &str) -> SlotRule {
         frame: if words.contains(&"any") { Frame::Any } else { Frame::Same },
         drawn_on: words.iter().find_map(|word| word.strip_prefix("on:")).map(str::to_owned),
         structures: words[0] == "rs",
+        fetch: None,
     }
 }
 

@@ -68,7 +68,7 @@ fn tells_what_is_wrong_and_what_to_do() {
         ),
         (
             r#"{"ct": {}, "pet": {"optionl": true}}"#,
-            r#"p.json:1: pet.optionl: found the unknown key "optionl", expected only the keys all, any, none, slices, geometry, unit, volumes, structures, primary, optional, wait_s, pick, by, frame, drawn_on; did you mean "optional"?"#,
+            r#"p.json:1: pet.optionl: found the unknown key "optionl", expected only the keys all, any, none, slices, geometry, unit, volumes, structures, primary, optional, wait_s, pick, by, frame, drawn_on, fetch; did you mean "optional"?"#,
         ),
         (
             r#"{"ct": {}, "pet": {}, "rs": {"structures": {"A": ["a"]}, "drawn_on": "pett"}}"#,
