@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Real associations between contourd and foreign programs: DCMTK and Orthanc, good and bad input (peers.py); the same by TLS
-# (tls.py, which needs openssl); DCMTK, Orthanc and pynetdicom, storage commitment and verified delivery (commitment.py).
+# (tls.py, which needs openssl); Orthanc's DICOMweb, a folder, standbys and senders as destinations (dicomweb.py); DCMTK,
+# Orthanc and pynetdicom, storage commitment and verified delivery (commitment.py).
 #
 #   integration/peers.sh [FOLDER...]     folders with CT series of your own, besides the synthetic one
 #
@@ -14,6 +15,7 @@ command -v dciodvfy >/dev/null || missing+=(dicom3tools)
 command -v openssl >/dev/null || missing+=(openssl)
 python3 -c 'import ensurepip' 2>/dev/null || missing+=(python3-venv)
 command -v Orthanc >/dev/null || [ -x /usr/sbin/Orthanc ] || missing+=(orthanc)
+[ -e /usr/share/orthanc/plugins/libOrthancDicomWeb.so ] || missing+=(orthanc-dicomweb)
 if [ ${#missing[@]} -gt 0 ]; then
     as_root=()
     [ "$(id -u)" = 0 ] || as_root=(sudo)
@@ -28,6 +30,7 @@ export PATH="$PATH:/usr/sbin"
 export PYTHONDONTWRITEBYTECODE=1
 python3 "$root/integration/peers.py" "$@"
 python3 "$root/integration/tls.py"
+python3 "$root/integration/dicomweb.py"
 # Storage commitment and C-FIND: DCMTK has only a part of them, so that pynetdicom stands beside it.
 venv=$root/target/peers-venv
 [ -x "$venv/bin/python" ] || python3 -m venv "$venv"

@@ -426,3 +426,21 @@ pub const FIND_AGAIN_S: (f64, f64) = (2.0, 60.0);
 
 /// After a restart, for reports that the destination could not bring while the gateway was away, in seconds.
 pub const REPORT_GRACE_S: i64 = 300;
+
+/// Most destinations of which one gets the results: a planning system, its standby, and archives behind them.
+pub const FAIL_OVER_PEERS_MAX: usize = 8;
+
+/// Most attempts before the next destination has its turn; with waits of seconds that is a day.
+pub const FAIL_OVER_ATTEMPTS_MAX: u32 = 1_000;
+
+/// Longest answer of a DICOMweb server that is read: what it says of one instance has kilobytes.
+pub const WEB_ANSWER_BYTES_MAX: usize = 1 << 20;
+
+/// Most characters of a web server's own words in our reasons; a page of HTML helps nobody.
+pub const WEB_REASON_LENGTH_MAX: usize = 200;
+
+/// What is read of a file at once while it is sent to a web server; two of them wait at most.
+pub const WEB_CHUNK_BYTES: usize = 256 << 10;
+
+/// Longest file of a password or token.
+pub const LOGIN_BYTES_MAX: u64 = 16 << 10;

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::dicom::Uid;
-use crate::job::DialectOf;
-use crate::pipeline::{Frame, Picking, Same};
+use crate::job::{DialectOf, Sender};
+use crate::pipeline::{After, Frame, Picking, Same};
 
 /// What the shell found out about a complete series.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -48,8 +48,14 @@ pub struct Order {
     pub models: BTreeMap<String, String>,
     /// Why it matched, one finding a line.
     pub reasons: Vec<String>,
-    /// Names of the peers that get the result.
+    /// Names of the peers that get the result, those that may take the place of others among them.
     pub destinations: Vec<String>,
+    /// Which of them are tried one after the other.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<DeliveryGroup>,
+    /// Whom the word `sender` stands for; none where the pipeline does not name it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sender: Option<Sender>,
     /// How those peers want structure sets.
     #[serde(default)]
     pub dialects: Vec<DialectOf>,
@@ -61,6 +67,14 @@ pub struct Order {
     pub offers: Vec<Offer>,
     #[serde(default)]
     pub inputs: InputRules,
+}
+
+/// Peers of which one gets the result, in the order in which they are tried.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DeliveryGroup {
+    pub to: Vec<String>,
+    /// When the next one is tried.
+    pub after: After,
 }
 
 /// What one volume of a series, or one object, is good for in a pipeline.

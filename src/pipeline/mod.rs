@@ -6,6 +6,7 @@
 mod comparison;
 mod completeness;
 mod definition;
+mod deliver;
 pub mod import;
 mod inputs;
 mod model;
@@ -20,7 +21,8 @@ mod tests;
 
 pub use comparison::{Comparison, OPERATORS, Operand, Operator, ValueKind};
 pub use completeness::{Completeness, CompletenessOverride, OnTimeout};
-pub use definition::{Deliver, Mode, Output, Pipeline, Reference, StructureRule, When, parse_id};
+pub use definition::{Mode, Output, Pipeline, Reference, StructureRule, When, parse_id};
+pub use deliver::{After, Deliver, SENDER};
 pub use inputs::{
     AliasRule, By, Frame, GeometryCondition, Input, Orientation, Pick, Picking, Same, SliceCount, Unit, Volumes, Wants,
 };

@@ -25,7 +25,7 @@ pub(super) fn write_structure_sets(
     // A run for nobody has no dialect: its set is for whoever comes.
     let nobody = [DialectOf { dialect: Dialect::default(), to: Vec::new() }];
     let wanted = if dialects.is_empty() { nobody.as_slice() } else { dialects.as_slice() };
-    let peers = job.pipeline.peers_for("rtstruct");
+    let peers = job.pipeline.peers_for("rtstruct", job.order.sender.as_deref());
     for DialectOf { dialect, to } in wanted {
         let to: Vec<String> = to.iter().filter(|peer| peers.contains(peer)).cloned().collect();
         if to.is_empty() && !dialects.is_empty() {

@@ -20,7 +20,7 @@ pub fn schema(name: &str) -> Option<String> {
         "gateway" => gateway(),
         "peer" => (
             table("ae-config/peers/NAME.json").schema(),
-            definitions(["retry", "verify", "dialect", "tls of a peer", "certificate"].map(table)),
+            definitions(["dicomweb", "retry", "verify", "dialect", "tls of a peer", "certificate"].map(table)),
         ),
         "pipeline" => pipeline(),
         "model" => model(),
@@ -68,6 +68,8 @@ fn pipeline() -> (Value, Map<String, Value>) {
             "sr",
             "pdf",
             "secondary_capture",
+            "destination",
+            "after",
         ]
         .map(table),
     );

@@ -3,9 +3,7 @@
 
 mod association;
 mod commitment;
-mod connect;
 mod find;
-mod object;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -15,11 +13,12 @@ use crate::dimse::syntaxes::{EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIA
 use crate::limits::PRESENTATION_CONTEXTS_MAX;
 use crate::tls::ClientTls;
 
-use super::{Outcome, Warning};
+use super::Outcome;
+pub use super::Shown;
+use super::object::Object;
 use association::{Association, Failure, Offer};
 pub use commitment::{Committed, commit, report};
-pub use find::{Shown, find};
-use object::Object;
+pub use find::find;
 
 /// A Storage SCP.
 #[derive(Clone, Debug, PartialEq, Eq)]
