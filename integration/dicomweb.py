@@ -4,13 +4,14 @@ of a dead one; results that go back to who sent the images; a folder. Begun by p
 
 import base64
 import json
+import os
 import pathlib
 import re
+import socket
 import ssl
-import sys
 import tempfile
+import threading
 import time
-import urllib.error
 import urllib.request
 
 import peers
@@ -24,8 +25,51 @@ USER, PASSWORD = "contourd", "a secret: word"
 RETRY = {"initial_s": 1, "multiplier": 1, "max_s": 1, "max_age_h": 1}
 
 
+class Front:
+    """Ends TLS in front of a server, as a reverse proxy does."""
+
+    def __init__(self, port, behind, certificate):
+        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.context.load_cert_chain(certificate)
+        self.behind, self.listener = behind, socket.create_server(("127.0.0.1", port))
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self):
+        while True:
+            try:
+                stream, _ = self.listener.accept()
+            except OSError:
+                return  # It was closed.
+            threading.Thread(target=self.serve, args=(stream,), daemon=True).start()
+
+    def serve(self, stream):
+        try:
+            with self.context.wrap_socket(stream, server_side=True) as outside, \
+                    socket.create_connection(("127.0.0.1", self.behind)) as inside:
+                back = threading.Thread(target=pump, args=(inside, outside), daemon=True)
+                back.start()
+                pump(outside, inside)
+                back.join()
+        except OSError:
+            pass  # A client that does not believe us, or is gone.
+
+    def close(self):
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.listener.close()
+
+
+def pump(source, target):
+    try:
+        while data := source.recv(1 << 16):
+            target.sendall(data)
+        target.shutdown(socket.SHUT_WR)
+    except OSError:
+        pass
+
+
 class Orthanc:
-    """An Orthanc with DICOMweb, a password and, where it has a certificate, https."""
+    """An Orthanc with DICOMweb, a password and, where it has a certificate, https by OpenSSL in front of it: that of Debian 12
+    (1.10.1) ends at the first handshake when it speaks TLS itself."""
 
     def __init__(self, folder, gateway_port, certificate=None):
         self.folder, self.http, self.dicom, self.certificate = folder, free_port(), free_port(), certificate
@@ -37,17 +81,20 @@ class Orthanc:
             "Plugins": [str(PLUGIN)], "DicomWeb": {"Enable": True, "Root": "/dicom-web/"},
             "DicomModalities": {"contourd": ["CONTOURD", "127.0.0.1", gateway_port]},
         }
-        if certificate:
-            config |= {"SslEnabled": True, "SslCertificate": str(certificate)}
         (folder / "orthanc.json").write_text(json.dumps(config))
-        self.url = f"{'https' if certificate else 'http'}://127.0.0.1:{self.http}"
+        self.port = free_port() if certificate else self.http
+        self.url = f"{'https' if certificate else 'http'}://127.0.0.1:{self.port}"
 
     def start(self):
         log = self.folder / "log"
         self.process = start("Orthanc", ["Orthanc", self.folder / "orthanc.json"], log)
         wait_port(self.http, self.process, log)
+        if self.certificate:
+            self.front = Front(self.port, self.http, self.certificate)
 
     def stop(self):
+        if self.certificate:
+            self.front.close()
         stop(self.process)
 
     def rest(self, path, data=None):
@@ -119,7 +166,8 @@ def gateway_with(work, files, plain, secure, standby):
     gateway.peer("dead", dead)
     gateway.peer("export", {"folder": str(gateway.folder / "export"), "may": ["receive"], "verify": "find", "retry": RETRY})
     gateway.peer("orthanc-in", {"ae_title": "ORTHANC", "host": "127.0.0.1", "port": plain.dicom,
-                                "may": ["send", "receive"], "retry": RETRY})
+                                "may": ["send", "receive"], "retry": RETRY,
+                                "dialect": {"like": "generic", "decimals": 2}})
     return gateway
 
 
@@ -133,7 +181,8 @@ def first_job(gateway, plain, secure, standby, work):
     export.mkdir()
     check(wait_for(lambda: is_over(gateway, series)), "the job ends")
     job = job_of(gateway, series)
-    print(gateway.command("show", job["id"])[1])
+    page = gateway.command("show", job["id"])[1]
+    print("\n".join(line for line in page.splitlines() if "next attempt" not in line))
     state = lambda to: delivery(job, to)["state"]
     proof = {to: state(to)["done"]["proof"] if "done" in state(to) else None
              for to in ("plain", "secure", "standby", "export", "orthanc-in")}
@@ -148,7 +197,9 @@ def first_job(gateway, plain, secure, standby, work):
     uid, made = made_for(gateway, job, "export")
     check([path.read_bytes() for path in export.iterdir()] == [made], f"the folder holds it and nothing else: {[p.name for p in export.iterdir()]}")
     uids = {name: made_for(gateway, job, name)[0] for name in ("plain", "secure", "standby", "dead")}
-    check(uids["standby"] != uids["dead"] == uids["plain"] == made_for(gateway, job, "orthanc-in")[0], "each has its own dialect")
+    uids["sender"] = made_for(gateway, job, "orthanc-in")[0]
+    check(uids["dead"] == uids["plain"] and len(set(uids.values())) >= 3, "each has its own dialect")
+    check(uids["sender"] in plain.structure_sets(), "the sender has its own by C-STORE")
     code, history = gateway.command("show", job["id"])
     for line in ("not delivered to dead: ", "standby is tried in its place", "the results go back to orthanc-in"):
         check(line in history, f"the history says: {line}")
@@ -176,6 +227,30 @@ def stopped(gateway, secure, work):
     check(secure.structure_sets().get(uid) == made, "bit by bit")
     told = lambda: "no TLS connection" in delivery(job_of(gateway, series), "stranger")["last_reason"]
     check(wait_for(told), f"one whose authority is not believed: {delivery(job_of(gateway, series), 'stranger')['last_reason']}")
+
+
+def full_folder(gateway, work):
+    small = work / "small"
+    small.mkdir()
+    if os.geteuid() != 0 or peers.run("mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", small)[0]:
+        return print("\nfull folder: skipped, no small file system can be mounted here")
+    print("\na folder that is full", flush=True)
+    try:
+        gateway.peer("small", {"folder": str(small), "may": ["receive"], "verify": "find", "retry": RETRY})
+        deliver(gateway, [{"to": "small"}], 3)
+        time.sleep(2)
+        series = f"{UID}.3"
+        folder = synthetic.series(work / "third", series)
+        peers.run("storescu", "-aet", "STORESCU", "-aec", "CONTOURD", "127.0.0.1", gateway.port, *sorted(folder.iterdir()))
+        told = lambda: job_of(gateway, series) and "No space left" in delivery(job_of(gateway, series), "small")["last_reason"]
+        check(wait_for(told), "it is told, and tried again")
+        check(not list(small.glob("*.dcm")), "nothing half appears there under its name")
+        peers.run("mount", "-o", "remount,size=8m", small)
+        check(wait_for(lambda: is_over(gateway, series)), "the job ends when there is room")
+        _, made = made_for(gateway, job_of(gateway, series), "small")
+        check([path.read_bytes() for path in small.iterdir()] == [made], "bit by bit, and nothing else lies there")
+    finally:
+        peers.run("umount", small)
 
 
 def main():
@@ -206,6 +281,7 @@ def main():
         gateway.serve()
         first_job(gateway, plain, secure, standby, work)
         stopped(gateway, secure, work)
+        full_folder(gateway, work)
         log = gateway.log.read_text()
         check("PHANTOM" not in log and PASSWORD not in log, "neither a patient nor a password in the log")
     finally:

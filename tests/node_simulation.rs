@@ -385,13 +385,12 @@ impl World {
     /// Which of the group has a result, as recorded.
     fn holder(&self, job: &Job) -> &str {
         let seed = self.seed;
-        let of_group = |d: &&Delivery| GROUP.contains(&d.to.as_str());
-        let done: Vec<&Delivery> =
-            job.deliveries.iter().filter(of_group).filter(|d| d.state.name() == "delivered").collect();
+        let of_group = job.deliveries.iter().filter(|d| GROUP.contains(&d.to.as_str()));
+        let (done, others): (Vec<&Delivery>, _) = of_group.partition(|d| d.state.name() == "delivered");
         assert_eq!(done.len(), 1, "seed {seed}: one of the group has the result: {:?}", job.deliveries);
         let holder = GROUP.iter().find(|name| **name == done[0].to).expect("one of the group");
         assert!(self.received[holder].contains_key(&job.id), "seed {seed}: it holds it");
-        for other in job.deliveries.iter().filter(of_group).filter(|d| d.to != done[0].to) {
+        for other in others {
             assert_eq!(other.state.name(), "not needed", "seed {seed}");
             // It can have taken it when its answer was lost with the gateway; the record tells that it was tried.
             let holds = self.received[other.to.as_str()].contains_key(&job.id);
