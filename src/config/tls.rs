@@ -198,11 +198,12 @@ impl Files {
             let node = at(&loaded.document, &["certificate"]);
             check_rule(rule, gateway, node, told);
         }
-        if let Place::Web(WebPlace { login: Some(login), .. }) = &peer.place
-            && let Err(error) = login.under(&self.folder).check()
-        {
-            let expected = "a file that holds who we are";
-            told.add(at(&loaded.document, &["dicomweb"]), error.to_string(), expected);
+        if let Place::Web(WebPlace { login: Some(login), .. }) = &peer.place {
+            let login = login.under(&self.folder);
+            self.asked.insert(login.path().to_owned());
+            if let Err(error) = login.check() {
+                told.add(at(&loaded.document, &["dicomweb"]), error.to_string(), "a file that holds who we are");
+            }
         }
         let Some(tls) = &peer.tls else { return };
         let keys: &[&str] = if matches!(peer.place, Place::Web(_)) { &["dicomweb", "tls"] } else { &["tls"] };

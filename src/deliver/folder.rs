@@ -3,9 +3,11 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use thiserror::Error;
+use tokio::sync::oneshot;
 
 use super::object::{Object, ObjectError};
 use super::{Outcome, Shown};
@@ -80,8 +82,8 @@ pub async fn find(destination: &Destination, objects: &[PathBuf]) -> Shown {
     Shown::All
 }
 
-/// Does the work for one file beside the network's threads. The file is looked at first, so that half a file, or one
-/// that is no DICOM file, never appears there.
+/// Does the work for one file on a thread of its own: one that waits for a mount that hangs must take none of those that
+/// the receiver needs. The file is looked at first, so that half a file, or one that is no DICOM file, never appears there.
 async fn each<T: Send + 'static>(
     destination: &Destination,
     path: &Path,
@@ -91,8 +93,12 @@ async fn each<T: Send + 'static>(
     let name = plain_name(path)?;
     let (destination, path) = (destination.clone(), path.to_owned());
     let folder = destination.folder.clone();
-    let done = tokio::task::spawn_blocking(move || work(&destination, &path, &name)).await;
-    done.map_err(|_| FolderError::Interrupted(folder))?
+    let (told, done) = oneshot::channel();
+    // Nobody listens any more when the time of the delivery is over.
+    let work = move || drop(told.send(work(&destination, &path, &name)));
+    let begun = std::thread::Builder::new().name("folder".to_owned()).spawn(work);
+    begun.map_err(|source| FolderError::Io { folder: folder.clone(), source })?;
+    done.await.map_err(|_| FolderError::Interrupted(folder))?
 }
 
 /// The name of an object in the spool, made of its kind and its SOP Instance UID: a name that leads nowhere else, and
@@ -134,6 +140,10 @@ fn put(destination: &Destination, source: &Path, name: &str) -> Result<(), Folde
 fn copy(source: &Path, hidden: &Path) -> io::Result<()> {
     let mut from = File::open(source)?;
     let mut to = File::create(hidden)?;
+    // Who may look into the folder may read what is in it, whatever our own files are closed to. Some file systems have no
+    // such rights.
+    let readers = fs::metadata(hidden.parent().unwrap_or(hidden))?.permissions().mode() & 0o044;
+    let _ = to.set_permissions(fs::Permissions::from_mode(0o600 | readers));
     io::copy(&mut from, &mut to)?;
     to.flush()?;
     to.sync_all()
@@ -234,8 +244,11 @@ mod tests {
         // What a crash has left of an earlier attempt.
         fs::write(play.to.folder.join(".RS.1.2.dcm.export.part"), "half").expect("written");
         assert!(matches!(play.find(&path), Shown::Missing { .. }));
+        fs::set_permissions(&play.to.folder, fs::Permissions::from_mode(0o2750)).expect("a right");
         assert_eq!(play.store(&path), "delivered");
         assert_eq!(play.listed(), ["RS.1.2.dcm"]);
+        let mode = fs::metadata(play.to.folder.join("RS.1.2.dcm")).expect("there").permissions().mode();
+        assert_eq!(mode & 0o777, 0o640, "who may look into the folder may read it");
         assert_eq!(play.store(&path), "delivered", "the same bytes again");
         assert_eq!(play.find(&path), Shown::All);
         let target = play.to.folder.join("RS.1.2.dcm");
