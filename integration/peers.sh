@@ -6,6 +6,7 @@
 #   retrieve.py    archives that are asked and fetched from (C-FIND, C-GET, C-MOVE)
 #   capture.py     all of it as Wireshark sees it               syntaxes.py    each transfer syntax with its pixels
 #   registration.py  two Frames of Reference and a registration object, whose direction SimpleITK checks
+#   dicomweb.py    results by STOW-RS to Orthanc, to folders, to a standby, back to the sender
 #   ways_in.py     STOW-RS and watched folders: Orthanc's DICOMweb plugin, curl, dicomweb-client
 #
 #   integration/peers.sh [--all] [FOLDER...]     folders with CT series of your own, besides the synthetic one
@@ -46,7 +47,7 @@ fi
 # Every script runs, whatever became of those before it.
 failed=()
 python3 "$root/integration/peers.py" "$@" || failed+=(peers)
-for script in tls doctor; do
+for script in tls doctor dicomweb; do
     python3 "$root/integration/$script.py" || failed+=("$script")
 done
 # DCMTK has only a part of storage commitment, and knows no DICOMweb: programs of Python stand beside it.

@@ -9,6 +9,8 @@
 mod delivery;
 mod input;
 mod name;
+mod sender;
+mod turns;
 
 use std::collections::BTreeMap;
 
@@ -17,11 +19,12 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::dicom::{SeriesKey, Uid};
-use crate::limits::{LOST_WORKER_WAIT_S, REPORT_GRACE_S};
+use crate::limits::LOST_WORKER_WAIT_S;
 pub use crate::output::run::{DialectOf, ProducedObject, RegisteredInput, Run, Stage, StructureResult};
-pub use delivery::{Delivery, DeliveryState, Proof, RetryPolicy, Unverified, Verification, VerifyBy};
+pub use delivery::{Delivery, DeliveryState, Proof, RetryPolicy, Turn, Unverified, Verification, VerifyBy};
 pub use input::{JobInput, RegisteredBy};
 pub use name::JobId;
+pub use sender::Sender;
 
 /// Where a job stands.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -89,6 +92,9 @@ pub struct Job {
     /// How its destinations want structure sets, as configured when the series matched.
     #[serde(default)]
     pub dialects: Vec<DialectOf>,
+    /// Whom `sender` stands for in the pipeline; none where it does not stand there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sender: Option<Sender>,
     /// The objects of the job that this one replaces; looked up in the ledger when the job is run.
     #[serde(default)]
     pub predecessors: Vec<ProducedObject>,
@@ -137,6 +143,8 @@ pub enum JobEvent {
     SendFailed { to: String, reason: String, not_before: Timestamp },
     /// A destination refused for good, or the delivery is too old.
     SendRefused { to: String, reason: String },
+    /// A destination could not be sent to, and the next of its group is tried in its place.
+    PassedOn { to: String, reason: String, next: String, not_before: Timestamp },
     /// An operator wants it again. `objects` tells whether its objects are still there.
     Retried { objects: bool },
 }
@@ -150,7 +158,8 @@ impl JobEvent {
             | JobEvent::Asked { to, .. }
             | JobEvent::Verified { to, .. }
             | JobEvent::SendFailed { to, .. }
-            | JobEvent::SendRefused { to, .. } => Some(to),
+            | JobEvent::SendRefused { to, .. }
+            | JobEvent::PassedOn { to, .. } => Some(to),
             _ => None,
         }
     }
@@ -169,6 +178,7 @@ impl JobEvent {
             JobEvent::Verified { .. } => "verified",
             JobEvent::SendFailed { .. } => "send failed",
             JobEvent::SendRefused { .. } => "send refused",
+            JobEvent::PassedOn { .. } => "passed on",
             JobEvent::Retried { .. } => "retried",
         }
     }
@@ -197,10 +207,7 @@ impl Job {
             }
             (JobState::Running, JobEvent::Produced { run }) => {
                 self.run = Some(run.clone());
-                for delivery in &mut self.deliveries {
-                    delivery.state = DeliveryState::Pending { not_before: now };
-                    delivery.since = now;
-                }
+                self.begin_deliveries(|_| true, now);
                 JobState::Delivering
             }
             (JobState::Running, JobEvent::RunFailed { cause }) => JobState::Failed { cause: cause.clone() },
@@ -217,7 +224,7 @@ impl Job {
                 self.runs = 0;
                 self.not_before = now;
                 if *objects {
-                    self.reopen_refused(now);
+                    self.begin_deliveries(|delivery| !matches!(delivery.state, DeliveryState::Done { .. }), now);
                     JobState::Delivering
                 } else {
                     JobState::Queued
@@ -250,40 +257,6 @@ impl Job {
         vec![JobInput::of_primary(&self.series, &self.instances)]
     }
 
-    /// Applies the event of a delivery; whether it meant anything there.
-    fn answer(&mut self, event: &JobEvent, now: Timestamp) -> bool {
-        let Some(to) = event.to() else { return false };
-        let Some(delivery) = self.deliveries.iter_mut().find(|delivery| delivery.to == to) else { return false };
-        let Some(after) = delivery.after(event, now) else { return false };
-        *delivery = after;
-        true
-    }
-
-    /// Counts the age of open deliveries from now: the gateway's own absence is not the destination's.
-    pub fn forgive_downtime(&mut self, now: Timestamp) {
-        for delivery in &mut self.deliveries {
-            match &mut delivery.state {
-                DeliveryState::Pending { not_before } => *not_before = (*not_before).min(now),
-                DeliveryState::Sent(sent) if sent.awaits_report => {
-                    let grace = SignedDuration::from_secs(REPORT_GRACE_S);
-                    sent.ask_at = sent.ask_at.max(now.checked_add(grace).unwrap_or(Timestamp::MAX));
-                }
-                DeliveryState::Sent(sent) => sent.ask_at = sent.ask_at.min(now),
-                DeliveryState::Done { .. } | DeliveryState::Refused { .. } => continue,
-            }
-            delivery.since = now;
-        }
-    }
-
-    fn reopen_refused(&mut self, now: Timestamp) {
-        for delivery in &mut self.deliveries {
-            if !matches!(delivery.state, DeliveryState::Done { .. }) {
-                delivery.state = DeliveryState::Pending { not_before: now };
-                delivery.since = now;
-            }
-        }
-    }
-
     /// A delivering job is settled when no delivery is open.
     fn settled(&self, state: JobState) -> JobState {
         if state != JobState::Delivering || self.deliveries.iter().any(|d| d.state.is_open()) {
@@ -309,19 +282,13 @@ impl Job {
 mod tests {
     use super::*;
 
-    fn job(state: JobState, runs: u32) -> Job {
+    pub(super) fn job(state: JobState, runs: u32) -> Job {
         let series = SeriesKey {
             study_instance_uid: "1.2".parse().expect("a UID"),
             series_instance_uid: "1.3".parse().expect("a UID"),
         };
         let now = Timestamp::UNIX_EPOCH;
-        let delivery = |to: &str| Delivery {
-            to: to.to_owned(),
-            state: DeliveryState::Pending { not_before: now },
-            attempts: 0,
-            last_reason: String::new(),
-            since: now,
-        };
+        let delivery = |to: &str| Delivery::new(to.to_owned(), None, now);
         Job {
             id: JobId::derived(&series, "p", []),
             series,
@@ -333,6 +300,7 @@ mod tests {
             pipeline_source: String::new(),
             models: BTreeMap::new(),
             dialects: Vec::new(),
+            sender: None,
             predecessors: Vec::new(),
             reasons: Vec::new(),
             created_at: now,

@@ -567,3 +567,20 @@ pub const FOLDER_TRIES_MAX: u32 = 3;
 pub const FOLDER_NOTICE_MS: u64 = 500;
 
 const _: () = assert!(HTTP_PENDING_MAX * HTTP_BUFFER_BYTES_MAX <= 32 << 20);
+/// Most destinations of which one gets the results: a planning system, its standby, and archives behind them.
+pub const FAIL_OVER_PEERS_MAX: usize = 8;
+
+/// Most attempts before the next destination has its turn; with waits of seconds that is a day.
+pub const FAIL_OVER_ATTEMPTS_MAX: u32 = 1_000;
+
+/// Longest answer of a DICOMweb server that is read: what it says of one instance has kilobytes.
+pub const WEB_ANSWER_BYTES_MAX: usize = 1 << 20;
+
+/// Most characters of a web server's own words in our reasons; a page of HTML helps nobody.
+pub const WEB_REASON_LENGTH_MAX: usize = 200;
+
+/// What is read of a file at once while it is sent to a web server; two of them wait at most.
+pub const WEB_CHUNK_BYTES: usize = 256 << 10;
+
+/// Longest file of a password or token.
+pub const LOGIN_BYTES_MAX: u64 = 16 << 10;

@@ -6,6 +6,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use contourd::config::{self, Configuration, Loader, Watcher};
+use contourd::deliver;
 use contourd::document::Problem;
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
@@ -108,7 +109,8 @@ fn a_good_configuration_is_whole() {
     );
     let pipeline = &configuration.pipelines["thorax"];
     assert_eq!(configuration.digest(pipeline).len(), 64);
-    assert_eq!(configuration.destination("tps").expect("a destination").port, 104);
+    let tps = configuration.destination("tps");
+    assert!(matches!(tps, Some(deliver::Destination::Dicom(tps)) if tps.port == 104));
     assert!(configuration.destination("scanner").is_none() && configuration.destination("nobody").is_none());
     let acceptance = configuration.receive_policy().acceptance;
     let may_send = |title: &str| acceptance.callers[&title.parse().expect("a title")][0].may_send;

@@ -10,23 +10,25 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use contourd::dicom::{SeriesKey, Uid};
 use contourd::dimse::commitment::{CommitmentReport, Failed, FailureReason, Reference};
-use contourd::job::{Job, JobId, JobState, ProducedObject, RetryPolicy, Run, Verification, VerifyBy};
+use contourd::job::{Delivery, Job, JobId, JobState, ProducedObject, RetryPolicy, Run, Verification, VerifyBy};
 use contourd::node::{
-    Answer, Assessment, Confirmation, Effect, Event, InputRules, Node, Order, Placed, Question, Record, Restored,
-    Retrieval, SeriesRecord, Settings, SlotRule, Source, Stored,
+    Answer, Assessment, Confirmation, DeliveryGroup, Effect, Event, InputRules, Node, Order, Placed, Question, Record,
+    Restored, Retrieval, SeriesRecord, Settings, SlotRule, Source, Stored,
 };
-use contourd::pipeline::{Completeness, Frame, OnTimeout, Picking, Same};
+use contourd::pipeline::{After, Completeness, Frame, OnTimeout, Picking, Same};
 use fastrand::Rng;
 use jiff::{SignedDuration, Timestamp};
 
 const LIVES: u64 = 10_000;
 /// The SOP Instance UID of what a job makes; destinations know it by the job.
 const OBJECT: &str = "1.7";
-const DESTINATIONS: [&str; 2] = ["tps", "pacs"];
+const DESTINATIONS: [&str; 4] = ["tps", "pacs", "main", "standby"];
+/// Those of which one gets a result.
+const GROUP: [&str; 2] = ["main", "standby"];
 
 #[test]
 fn every_complete_series_ends_in_one_result_at_each_destination() {
-    let (mut crashes, mut lost_workers, mut revisions, mut pairs, mut stopped) = (0, 0, 0, 0, 0);
+    let (mut crashes, mut lost_workers, mut revisions, mut pairs, mut stopped, mut stood_in) = (0, 0, 0, 0, 0, 0);
     let (mut retrievals, mut fetched) = (0, 0);
     for seed in 0..LIVES {
         let world = World::live(seed);
@@ -37,14 +39,21 @@ fn every_complete_series_ends_in_one_result_at_each_destination() {
         stopped += world.stopped;
         retrievals += world.ledger.retrievals.len();
         fetched += world.fetched;
+        stood_in += world.ledger.jobs.values().filter(|job| world.holder(seed, job) == "standby").count();
     }
     println!(
         "{LIVES} lives: {crashes} crashes, {stopped} orderly ends, {lost_workers} workers lost, {revisions} series with \
-         a late instance, {pairs} jobs of several series, {retrievals} retrievals, {fetched} instances fetched"
+         a late instance, {pairs} jobs of several series, {stood_in} results at a standby, {retrievals} retrievals, \
+         {fetched} instances fetched"
     );
     assert!(retrievals > 1_000 && fetched > 100, "{retrievals} retrievals, {fetched} instances");
     assert!(
-        crashes > LIVES && lost_workers > LIVES / 10 && revisions > 100 && pairs > LIVES as usize / 4 && stopped > 100,
+        crashes > LIVES
+            && lost_workers > LIVES / 10
+            && revisions > 100
+            && pairs > LIVES as usize / 4
+            && stopped > 100
+            && stood_in > 100,
         "the lives are too quiet to show anything"
     );
 }
@@ -237,6 +246,10 @@ impl World {
             pipeline_revision: 1,
             digest,
             destinations: DESTINATIONS.map(str::to_owned).to_vec(),
+            groups: vec![DeliveryGroup {
+                to: GROUP.map(str::to_owned).to_vec(),
+                after: After { attempts: 2, wait_s: None },
+            }],
             ..Order::default()
         };
         let series = self.spool[&instances[0]].series.series_instance_uid.as_str().to_owned();
@@ -273,8 +286,12 @@ impl World {
 
     fn deliver(&mut self, job: JobId, to: String) {
         let to = *DESTINATIONS.iter().find(|name| **name == to).expect("a known destination");
+        let of_group = self.ledger.jobs[&job].deliveries.iter().filter(|d| GROUP.contains(&d.to.as_str()));
+        assert!(of_group.filter(|d| d.state.is_open()).count() <= 1, "seed {}: two have their turn", self.seed);
+        // The first is away more often, so that the other stands in for it.
+        let away = if to == GROUP[0] { 3 } else { 1 };
         let answer = match self.rng.u8(0..6) {
-            0 => Answer::Again { reason: "away".to_owned() },
+            found if found < away => Answer::Again { reason: "away".to_owned() },
             _ => {
                 let objects = self.objects[&job].clone();
                 let before = self.received.get_mut(to).expect("a destination").insert(job.clone(), objects.clone());
@@ -385,9 +402,25 @@ impl World {
         panic!("seed {}: the gateway does not come to rest: {series:?} {jobs:?}", self.seed);
     }
 
+    /// Which of the group has a result, as recorded.
+    fn holder(&self, seed: u64, job: &Job) -> &str {
+        let of_group = job.deliveries.iter().filter(|d| GROUP.contains(&d.to.as_str()));
+        let (done, others): (Vec<&Delivery>, _) = of_group.partition(|d| d.state.name() == "delivered");
+        assert_eq!(done.len(), 1, "seed {seed}: one of the group has the result: {:?}", job.deliveries);
+        let holder = GROUP.iter().find(|name| **name == done[0].to).expect("one of the group");
+        assert!(self.received[holder].contains_key(&job.id), "seed {seed}: it holds it");
+        for other in others {
+            assert_eq!(other.state.name(), "not needed", "seed {seed}");
+            // It can have taken it when its answer was lost with the gateway; the record tells that it was tried.
+            let holds = self.received[other.to.as_str()].contains_key(&job.id);
+            assert!(!holds || (self.crashes > 0 && other.attempts > 0), "seed {seed}: two results without telling");
+        }
+        holder
+    }
+
     /// One result of all instances at each destination; results of fewer, before a late instance came, may be there.
     fn check_results(&self, pipeline: &str, series: &SeriesKey, full: &[Uid]) {
-        for (to, objects) in &self.received {
+        for (to, objects) in self.received.iter().filter(|(to, _)| !GROUP.contains(to)) {
             let of = |id: &JobId| &self.ledger.jobs[id];
             let wanted = |(id, used): &(&JobId, &Vec<Uid>)| {
                 of(id).pipeline == pipeline && of(id).series == *series && used.as_slice() == full
@@ -420,6 +453,7 @@ impl World {
         assert!(self.ledger.jobs.values().all(|job| job.state == JobState::Delivered), "seed {seed}: all are verified");
         let open = |one: &&Retrieval| one.state.ended_at().is_none();
         assert!(!self.ledger.retrievals.values().any(|one| open(&one)), "seed {seed}: a retrieval does not end");
+        self.ledger.jobs.values().for_each(|job| assert!(!self.holder(seed, job).is_empty()));
     }
 }
 
@@ -456,10 +490,10 @@ fn settings() -> Settings {
     };
     let retry_default = RetryPolicy { initial_s: 1.0, multiplier: 2.0, max_s: 30.0, max_age_s: 1e9 };
     let (waiting, retry) = (Vec::new(), BTreeMap::new());
-    let verify = [
-        ("tps".to_owned(), Verification { by: VerifyBy::Find, within_s: 10.0 }),
-        ("pacs".to_owned(), Verification { by: VerifyBy::Commitment, within_s: 60.0 }),
-    ];
+    let verify = DESTINATIONS.map(|name| match name {
+        "pacs" => (name.to_owned(), Verification { by: VerifyBy::Commitment, within_s: 60.0 }),
+        _ => (name.to_owned(), Verification { by: VerifyBy::Find, within_s: 10.0 }),
+    });
     let (ask, ask_default) = (Vec::new(), Some("archive".to_owned()));
     let (workers, runs_max, verify) = (2, 3, verify.into());
     Settings { waiting, waiting_default, ask, ask_default, workers, runs_max, retry, retry_default, verify }

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::{EXIT_CONFIGURATION, EXIT_OK};
-use crate::config::{self, Configuration, Peer};
+use crate::config::{self, Configuration, Peer, Place};
 use crate::document::Problem;
-use crate::pipeline::Mode;
+use crate::pipeline::{Deliver, Mode};
 use crate::tls::Clients;
 
 /// Check the configuration: all that is wrong in all files, or a summary.
@@ -102,7 +102,11 @@ fn summary(configuration: &Configuration) -> String {
             .map(|step| step.action.model().map_or(step.id.as_str(), |model| model.name.as_str()))
             .collect();
         let structures: Vec<&str> = pipeline.structures().iter().map(|rule| rule.style.name.as_str()).collect();
-        let to: Vec<&str> = pipeline.deliver().iter().map(|deliver| deliver.to.name.as_str()).collect();
+        let one_of = |deliver: &Deliver| {
+            let names: Vec<&str> = deliver.to.iter().map(|to| to.name.as_str()).collect();
+            names.join(" or else ")
+        };
+        let to: Vec<String> = pipeline.deliver().iter().map(one_of).collect();
         let to = if to.is_empty() { "nobody".to_owned() } else { to.join(", ") };
         let (id, revision) = (pipeline.id(), pipeline.revision());
         let (steps, structures) = (steps.join(" -> "), structures.join(", "));
@@ -116,12 +120,15 @@ fn summary(configuration: &Configuration) -> String {
 fn peer(peer: &Peer) -> String {
     let words = [(peer.may.send, "send"), (peer.may.receive, "receive"), (peer.may.query, "query")];
     let may: Vec<&str> = words.iter().filter(|(may, _)| *may).map(|(_, word)| *word).collect();
-    let address = match &peer.address {
-        Some(address) => {
+    let title = peer.ae_title.as_ref().map(ToString::to_string).unwrap_or_default();
+    let place = match (&peer.place, &peer.address) {
+        (Place::Folder(folder), _) => format!("folder {}", folder.display()),
+        (Place::Web(web), _) => web.url.to_string(),
+        (Place::Node, Some(address)) => {
             let tls = if peer.tls.is_some() { " with TLS" } else { "" };
-            format!(" at {}:{}{tls}", address.host, address.port)
+            format!("{title} at {}:{}{tls}", address.host, address.port)
         }
-        None => String::new(),
+        (Place::Node, None) => title,
     };
-    format!("peer       {}: {}{address}, may {}", peer.name, peer.ae_title, may.join(", "))
+    format!("peer       {}: {place}, may {}", peer.name, may.join(", "))
 }

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::check::ConfigArgs;
 use super::{EXIT_OK, open_ledger};
-use crate::job::{Job, JobState};
+use crate::job::{Delivery, DeliveryState, Job, JobState};
 use crate::node::{SeriesRecord, SeriesState};
 
 /// List jobs, and series that became none.
@@ -69,8 +69,21 @@ fn note(job: &Job) -> String {
         }
         JobState::Sent => {
             let only_sent = job.deliveries.iter().filter(|d| d.state.name() == "sent").map(|d| d.to.as_str());
-            format!("not verified at {}", only_sent.collect::<Vec<_>>().join(", "))
+            let only_sent = format!("not verified at {}", only_sent.collect::<Vec<_>>().join(", "));
+            in_place_of(job).into_iter().chain([only_sent]).collect::<Vec<_>>().join("; ")
         }
+        JobState::Delivered => in_place_of(job).join("; "),
         _ => String::new(),
     }
+}
+
+/// Where the results are instead of at a destination that did not take them.
+fn in_place_of(job: &Job) -> Vec<String> {
+    let line = |delivery: &Delivery| match &delivery.state {
+        DeliveryState::NotNeeded { by } if delivery.attempts > 0 => {
+            Some(format!("at {by} in the place of {}: {}", delivery.to, delivery.last_reason))
+        }
+        _ => None,
+    };
+    job.deliveries.iter().filter_map(line).collect()
 }

@@ -82,12 +82,18 @@ fn page(job: &Job, series: Option<&SeriesRecord>, history: &[HistoryLine]) -> St
             DeliveryState::Done { at, proof } => {
                 let proof = match proof {
                     Proof::Answered => "sent, not verified (its file asks for no verification)",
-                    Proof::Found => "delivered, it shows everything (C-FIND)",
+                    Proof::Found => "delivered, it was asked and shows everything",
                     Proof::Committed => "delivered, it has committed to keep everything",
                 };
                 writeln!(text, "  {}: {proof} {at:.0} {}", delivery.to, delivery.last_reason)
             }
             DeliveryState::Refused { reason } => writeln!(text, "  {}: ended: {reason}", delivery.to),
+            DeliveryState::Standby => {
+                writeln!(text, "  {}: stands by for another {}", delivery.to, delivery.last_reason)
+            }
+            DeliveryState::NotNeeded { by } => {
+                writeln!(text, "  {}: not needed, {by} has everything {}", delivery.to, delivery.last_reason)
+            }
         };
     }
     text += "history\n";

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::{Configuration, OnWarning, Peer, WatchedFolder};
-use crate::deliver::dicom::Destination;
+use super::{Configuration, OnWarning, Peer, Place, WatchedFolder};
+use crate::deliver::{self, dicom::Destination};
 use crate::dicom::AeTitle;
 use crate::dimse::{Acceptance, Caller};
 use crate::folder::Folder;
@@ -12,6 +12,7 @@ use crate::node::{Association, Settings};
 use crate::pipeline::{Completeness, CompletenessOverride, Input, Mode};
 use crate::receive::{Policy, WebPolicy};
 use crate::retrieve::Source;
+use crate::tls::ClientTls;
 use crate::worker::Limits as WorkerLimits;
 
 /// How long open associations may go on after the shutdown began: less than systemd waits (90 s).
@@ -32,7 +33,8 @@ impl Configuration {
         for peer in self.peers.values() {
             let may_report = !self.reporting(vec![peer.name.clone()]).is_empty();
             // Several peers may call with one title (a scanner and its console).
-            acceptance.callers.entry(peer.ae_title.clone()).or_default().push(Caller {
+            let Some(ae_title) = peer.ae_title.clone() else { continue };
+            acceptance.callers.entry(ae_title).or_default().push(Caller {
                 name: peer.name.clone(),
                 from: peer.from.clone(),
                 certificate: peer.certificate.clone(),
@@ -77,15 +79,33 @@ impl Configuration {
     }
 
     /// Where results for a peer go; `None` for a peer that is not known or may not receive.
-    pub fn destination(&self, peer: &str) -> Option<Destination> {
-        self.called(self.peers.get(peer).filter(|peer| peer.may.receive)?)
+    pub fn destination(&self, peer: &str) -> Option<deliver::Destination> {
+        let peer = self.peers.get(peer).filter(|peer| peer.may.receive)?;
+        Some(match &peer.place {
+            Place::Node => deliver::Destination::Dicom(Box::new(self.called(peer)?)),
+            Place::Folder(folder) => {
+                let (folder, peer) = (self.folder.join(folder), peer.name.clone());
+                deliver::Destination::Folder(deliver::folder::Destination { folder, peer })
+            }
+            Place::Web(web) => deliver::Destination::Web(Box::new(deliver::dicomweb::Destination {
+                url: web.url.clone(),
+                tls: self.tls_of(peer)?,
+                login: web.login.as_ref().map(|login| login.under(&self.folder)),
+                connect_timeout: CONNECT_TIMEOUT,
+                response_timeout: RESPONSE_TIMEOUT,
+            })),
+        })
     }
 
     /// Where reports of storage commitment for a peer go; `None` when it may not ask for commitment any more. Several
     /// peers can have one title: only transactions of earlier versions, which hold no name, are resolved by it.
     pub fn committing(&self, name: &str, ae_title: &AeTitle) -> Option<Destination> {
         let mut may = self.peers.values().filter(|peer| peer.may.commit);
-        self.called(may.find(|peer| if name.is_empty() { peer.ae_title == *ae_title } else { peer.name == name })?)
+        self.called(
+            may.find(
+                |peer| if name.is_empty() { peer.ae_title.as_ref() == Some(ae_title) } else { peer.name == name },
+            )?,
+        )
     }
 
     /// Of these peers, those that are asked for storage commitment, so that their reports count.
@@ -106,23 +126,27 @@ impl Configuration {
         self.peers.get(peer).is_none_or(|peer| peer.on_warning == OnWarning::Accept)
     }
 
-    /// How a peer is called; `None` for one without an address.
+    /// How a peer is called by DICOM; `None` for one without a title or an address.
     pub fn called(&self, peer: &Peer) -> Option<Destination> {
-        let address = peer.address.as_ref()?;
-        // A peer with TLS is never called without it.
-        let tls = match &peer.tls {
-            Some(_) => Some(self.tls.clients.get(&peer.name)?.clone()),
-            None => None,
-        };
+        let (ae_title, address) = (peer.ae_title.clone()?, peer.address.as_ref()?);
         Some(Destination {
-            ae_title: peer.ae_title.clone(),
+            ae_title,
             host: address.host.clone(),
             port: address.port,
-            tls,
+            tls: self.tls_of(peer)?,
             calling_ae: self.gateway.ae_titles.first()?.clone(),
             connect_timeout: CONNECT_TIMEOUT,
             response_timeout: RESPONSE_TIMEOUT,
         })
+    }
+
+    /// How a peer is called by TLS, or that it is called without; `None` when that cannot be said: a peer with TLS is
+    /// never called without it.
+    fn tls_of(&self, peer: &Peer) -> Option<Option<ClientTls>> {
+        match &peer.tls {
+            Some(_) => self.tls.clients.get(&peer.name).cloned().map(Some),
+            None => Some(None),
+        }
     }
 
     /// What the node must know.

@@ -10,6 +10,7 @@ mod gateway;
 mod loader;
 mod models_reference;
 mod peer;
+mod place;
 mod reference;
 mod resolve;
 mod schema;
@@ -23,13 +24,14 @@ use std::sync::Arc;
 
 use crate::document::{Node, Problem};
 use crate::job::DialectOf;
-use crate::pipeline::{Completeness, Mode, Model, Pipeline};
+use crate::pipeline::{Completeness, Mode, Model, Pipeline, SENDER};
 
 pub use conformance::conformance;
 pub use gateway::{Gateway, Limits, WorkerSettings};
 pub use loader::Loader;
 pub use models_reference::{EXAMPLES, models_reference};
 pub use peer::{Address, May, OnWarning, Peer, RETRY_DEFAULT, VERIFY_WORDS};
+pub use place::{Place, WebPlace};
 pub use reference::reference;
 pub use schema::{SCHEMAS, schema};
 pub use tls::{GatewayTls, PeerTls, Tls};
@@ -96,18 +98,25 @@ impl Configuration {
         models.map(|model| (model.value.id().to_owned(), model.source.to_string())).collect()
     }
 
-    /// How the destinations of a pipeline want structure sets; nothing for one that delivers nothing.
-    pub fn dialects(&self, pipeline: &Pipeline) -> Vec<DialectOf> {
-        let live = pipeline.deliver().iter().filter(|_| pipeline.mode() == Mode::Live);
-        let wanted = live.filter_map(|deliver| self.peers.get(&deliver.to.name));
-        DialectOf::grouped(wanted.map(|peer| (peer.name.clone(), peer.dialect.clone())))
+    /// How the destinations of a pipeline want structure sets, those that may take the place of others among them;
+    /// nothing for one that delivers nothing. `sender` is the peer that the word stands for.
+    pub fn dialects(&self, pipeline: &Pipeline, sender: Option<&str>) -> Vec<DialectOf> {
+        let live = pipeline.deliver().iter().filter(|_| pipeline.mode() == Mode::Live).flat_map(|deliver| &deliver.to);
+        let named = live.filter_map(|to| if to.name == SENDER { sender } else { Some(to.name.as_str()) });
+        let mut wanted: Vec<&Peer> = Vec::new();
+        for peer in named.filter_map(|name| self.peers.get(name)) {
+            if !wanted.iter().any(|other| other.name == peer.name) {
+                wanted.push(peer);
+            }
+        }
+        DialectOf::grouped(wanted.into_iter().map(|peer| (peer.name.clone(), peer.dialect.clone())))
     }
 
-    /// SHA-256 of the pipeline, of the models that it runs, of their networks, and of the dialects of its destinations:
-    /// the same digest on the same instances gives the same result.
+    /// SHA-256 of the pipeline, of the models that it runs, of their networks, and of the dialects of its destinations
+    /// that it names: the same digest on the same instances gives the same result.
     pub fn digest(&self, pipeline: &Loaded<Pipeline>) -> String {
         let mut parts = vec![pipeline.digest.clone()];
-        parts.extend(self.dialects(&pipeline.value).iter().map(|group| group.dialect.text()));
+        parts.extend(self.dialects(&pipeline.value, None).iter().map(|group| group.dialect.text()));
         for step in pipeline.value.steps() {
             if let Some(model) = step.action.model().and_then(|model| self.models.get(&model.name)) {
                 parts.extend([model.digest.clone(), model.value.digests()]);

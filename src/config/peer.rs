@@ -10,6 +10,7 @@ use crate::retrieve::Way;
 
 use super::dialect::parse_dialect;
 use super::gateway::{parse_port, seconds};
+use super::place::{self, Place};
 use super::tls::{PeerTls, parse_rule};
 use super::ways_in::parse_tokens;
 
@@ -17,7 +18,8 @@ use super::ways_in::parse_tokens;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Peer {
     pub name: String,
-    pub ae_title: AeTitle,
+    /// The title that it calls with and is called by; none for a place that DICOM associations do not reach.
+    pub ae_title: Option<AeTitle>,
     /// Where it may call from; empty for any address. A title alone proves nothing.
     pub from: Vec<Network>,
     /// The certificates that it may present when it calls; without it, any or none.
@@ -26,8 +28,10 @@ pub struct Peer {
     pub tokens: Vec<Fingerprint>,
     /// Most associations that it may have open at the same time, if not as many as each peer.
     pub associations: Option<usize>,
-    /// Host and port to call it at; required where it may receive.
+    /// Host and port to call it at; required where it may receive, unless it is a folder.
     pub address: Option<Address>,
+    /// What results are brought to.
+    pub place: Place,
     /// How it is called by TLS; without it, it is called without.
     pub tls: Option<PeerTls>,
     pub may: May,
@@ -93,7 +97,10 @@ impl Peer {
         let mut fields = node.object(problems)?;
         fields.optional("$schema").and_then(|schema| schema.text(problems));
         fields.optional("description").and_then(|description| description.text(problems));
-        let ae_title = fields.required("ae_title", problems).and_then(|title| title.parsed("an AE title", problems));
+        let (folder, dicomweb) = (fields.optional("folder"), fields.optional("dicomweb"));
+        let is_node = folder.is_none() && dicomweb.is_none();
+        let title = if is_node { fields.required("ae_title", problems) } else { fields.optional("ae_title") };
+        let ae_title = title.map(|title| title.parsed("an AE title", problems));
         let from = fields.optional("from").map(|list| parse_networks(list, problems)).unwrap_or_default();
         let certificate = fields.optional("certificate").and_then(|rule| parse_rule(rule, problems));
         let tokens = fields.optional("token").map(|token| parse_tokens(token, problems)).unwrap_or_default();
@@ -101,16 +108,45 @@ impl Peer {
         let host = fields.optional("host").and_then(|host| parse_host(host, problems));
         let port = fields.optional("port").and_then(|port| parse_port(port, problems));
         let tls = fields.optional("tls");
-        let may = fields.required("may", problems).and_then(|may| parse_may(may, problems));
+        let rights = fields.required("may", problems);
+        let may = rights.and_then(|may| parse_may(may, problems));
         let dialect = fields.optional("dialect").map(|dialect| parse_dialect(dialect, problems));
         let retry = fields.optional("retry").map_or(Some(RETRY_DEFAULT), |retry| parse_retry(retry, problems));
-        let verify = fields.optional("verify").map_or(Some(None), |verify| parse_verify(verify, problems));
+        let asked = fields.optional("verify");
+        let verify = asked.map_or(Some(None), |verify| parse_verify(verify, problems));
         let on_warning = fields.optional("on_warning").map(|word| word.choice(&OnWarning::ALL, problems));
         let way = fields.optional("retrieve");
         let retrieve = way.and_then(|way| way.choice(&Way::ALL, problems));
         fields.finish(problems);
-        if let (Some(way), true) = (way, host.is_none() || port.is_none()) {
+        if let (Some(way), true) = (way, is_node && (host.is_none() || port.is_none())) {
             problems.add(way, "no \"host\" and \"port\" beside it", "both for a peer from which series are fetched");
+        }
+        if !is_node {
+            place::refuse_other_keys(node, folder.is_some(), problems);
+            place::refuse_other_rights(rights.unwrap_or(node), may, problems);
+            place::refuse_commitment(asked.unwrap_or(node), verify.flatten(), problems);
+            let place = place::parse(folder, dicomweb, problems);
+            if problems.count() > before {
+                return None;
+            }
+            let (place, address, tls) = place?;
+            return Some(Peer {
+                name: name.to_owned(),
+                ae_title: None,
+                from,
+                certificate,
+                tokens,
+                associations,
+                address,
+                place,
+                tls,
+                may: may?,
+                dialect: dialect.unwrap_or_else(|| Some(Dialect::default()))?,
+                retry: retry?,
+                verify: verify?,
+                on_warning: on_warning.unwrap_or_else(|| Some(OnWarning::default()))?,
+                retrieve: None,
+            });
         }
         if let Some(tls) = tls
             && host.is_none()
@@ -135,12 +171,13 @@ impl Peer {
         let dialect = dialect.unwrap_or_else(|| Some(Dialect::default()))?;
         Some(Peer {
             name: name.to_owned(),
-            ae_title: ae_title?,
+            ae_title: Some(ae_title.flatten()?),
             from,
             certificate,
             tokens,
             associations,
             address,
+            place: Place::Node,
             tls,
             may: may?,
             dialect,
@@ -276,6 +313,22 @@ mod tests {
     }
 
     #[test]
+    fn reads_folders_and_web_servers() {
+        let folder = check(r#"{"folder": "/srv/export", "may": ["receive"], "dialect": "mim", "verify": "find"}"#);
+        let folder = folder.expect("good");
+        assert_eq!((folder.ae_title, folder.address), (None, None));
+        assert_eq!(folder.place, Place::Folder("/srv/export".into()));
+        let web = check(
+            r#"{"dicomweb": {"url": "https://pacs:8042/dicom-web", "tls": {"authorities": "ca.pem"}, "token_file": "t"},
+                "may": ["receive"]}"#,
+        )
+        .expect("good");
+        assert_eq!(web.address, Some(Address { host: "pacs".to_owned(), port: 8042 }));
+        let Place::Web(place) = &web.place else { panic!("{web:?}") };
+        assert_eq!((place.url.prefix.as_str(), web.tls.is_some()), ("/dicom-web", true));
+    }
+
+    #[test]
     fn refuses_each_bad_value() {
         for (text, expected) in [
             (
@@ -327,8 +380,52 @@ mod tests {
                 "retry.multiplier: found the number 0.5, expected a number from 1 to 100",
             ),
             (
+                r#"{"folder": "/srv", "ae_title": "T", "may": ["receive"]}"#,
+                r#"ae_title: found "ae_title" beside "folder", expected no such key: a folder is not called; take it out, or take "folder" out"#,
+            ),
+            (
+                r#"{"folder": "/srv", "dicomweb": {"url": "http://h"}, "may": ["receive"]}"#,
+                r#"dicomweb: found "dicomweb" beside "folder", expected no such key: a folder is not called; take it out, or take "folder" out"#,
+            ),
+            (
+                r#"{"dicomweb": {"url": "http://h"}, "tls": {"sha256": []}, "may": ["receive"]}"#,
+                r#"tls: found "tls" beside "dicomweb", expected no such key: the address and its TLS stand in "dicomweb"; take it out, or take "dicomweb" out"#,
+            ),
+            (
+                r#"{"folder": "/srv", "may": ["receive", "send"]}"#,
+                r#"may: found more than "receive", expected ["receive"]: nothing comes from there"#,
+            ),
+            (
+                r#"{"folder": "", "may": ["receive"]}"#,
+                r#"folder: found the text "", expected a folder, absolute or relative to the configuration folder"#,
+            ),
+            (
+                r#"{"dicomweb": {"url": "http://h"}, "may": ["receive"], "verify": "commitment"}"#,
+                r#"verify: found storage commitment, expected "find" or "none": only a node that is called by DICOM can be asked to commit"#,
+            ),
+            (
+                r#"{"dicomweb": {"url": "https://h"}, "may": ["receive"]}"#,
+                r#"dicomweb: found https, and no "tls", expected "tls": whom to believe"#,
+            ),
+            (
+                r#"{"dicomweb": {"url": "http://h", "tls": {"authorities": "c"}}, "may": ["receive"]}"#,
+                r#"dicomweb.tls: found "tls" beside http, expected https in "url", or no such key"#,
+            ),
+            (
+                r#"{"dicomweb": {"url": "http://h", "token_file": "t"}, "may": ["receive"]}"#,
+                r#"dicomweb: found a password or token for an http address of another machine, expected https: everybody on the way could read it"#,
+            ),
+            (
+                r#"{"dicomweb": {"url": "http://127.0.0.1", "token_file": "t", "password_file": "p"}, "may": ["receive"]}"#,
+                r#"dicomweb: found "password_file" and "token_file", expected one of them"#,
+            ),
+            (
+                r#"{"dicomweb": {"url": "pacs:8042"}, "may": ["receive"]}"#,
+                r#"dicomweb.url: found the text "pacs:8042" (it begins neither with https:// nor with http://), expected an address such as https://pacs:8042/dicom-web"#,
+            ),
+            (
                 r#"{"ae_title": "T", "may": ["send"], "aet": 1}"#,
-                r#"aet: found the unknown key "aet", expected only the keys $schema, description, ae_title, from, certificate, token, associations, host, port, tls, may, dialect, retry, verify, on_warning, retrieve; did you mean "ae_title"?"#,
+                r#"aet: found the unknown key "aet", expected only the keys $schema, description, folder, dicomweb, ae_title, from, certificate, token, associations, host, port, tls, may, dialect, retry, verify, on_warning, retrieve; did you mean "ae_title"?"#,
             ),
         ] {
             let told = check(text).expect_err(text);

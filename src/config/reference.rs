@@ -10,10 +10,11 @@ mod peer;
 use std::fmt::Write;
 
 use crate::contour::Holes;
+use crate::limits::FAIL_OVER_ATTEMPTS_MAX;
 use crate::output::derived::As;
 use crate::output::seg::Kind;
 use crate::pipeline::{
-    By, DOCUMENT_DESCRIPTION_LENGTH_MAX, FETCH_AFTER_S, FETCH_SERIES, Frame, FromStudy, Group, Mode, OPERATORS,
+    After, By, DOCUMENT_DESCRIPTION_LENGTH_MAX, FETCH_AFTER_S, FETCH_SERIES, Frame, FromStudy, Group, Mode, OPERATORS,
     OnFailure, Orientation, Pick, Same, Unit, Volumes,
 };
 use crate::structure::RoiType;
@@ -112,62 +113,91 @@ pub(super) fn objects() -> Vec<Object> {
 }
 
 fn pipeline() -> Vec<Object> {
-    vec![(
-        "pipelines/ID.json",
-        "Which series are segmented, by which models, and where the results go.",
-        vec![
-            key("$schema", "text", "none", "for editors; not read"),
-            key("description", "text", "none", "for people; not read"),
-            key("id", "name", "required", "the name of the file"),
-            key(
-                "revision",
-                "number from 1",
-                "required",
-                "counts up with each change: results of another revision are other objects",
-            ),
-            key("mode", words(&Mode::ALL), "required", "deliver; run without delivery; rest"),
-            key(
-                "when",
-                "object",
-                "any",
-                "`called_ae`, `calling_ae`: lists of AE titles, one of which the association must have",
-            ),
-            key("inputs", "object of inputs", "required", "named slots, each filled by one series"),
-            key(
-                "same",
-                words(&Same::ALL),
-                "`study`",
-                "what the series that fill the slots have in common; the patient always",
-            ),
-            key("complete", "object", "that of the gateway", "when a series counts as complete"),
-            key("steps", "list of steps", "required", "the models to run"),
-            key(
-                "structures",
-                "object of structures",
-                "none; required for `rtstruct`, `seg` and `sr`",
-                "what the result holds: `\"step:label\"` of a model, and how it is called",
-            ),
-            key(
-                "outputs",
-                "list",
-                "required",
-                "the objects to make: `{\"rtstruct\": {...}}`, `seg`, `registration`, `derived_image`, `sr`, `pdf`, \
+    vec![
+        (
+            "pipelines/ID.json",
+            "Which series are segmented, by which models, and where the results go.",
+            vec![
+                key("$schema", "text", "none", "for editors; not read"),
+                key("description", "text", "none", "for people; not read"),
+                key("id", "name", "required", "the name of the file"),
+                key(
+                    "revision",
+                    "number from 1",
+                    "required",
+                    "counts up with each change: results of another revision are other objects",
+                ),
+                key("mode", words(&Mode::ALL), "required", "deliver; run without delivery; rest"),
+                key(
+                    "when",
+                    "object",
+                    "any",
+                    "`called_ae`, `calling_ae`: lists of AE titles, one of which the association must have",
+                ),
+                key("inputs", "object of inputs", "required", "named slots, each filled by one series"),
+                key(
+                    "same",
+                    words(&Same::ALL),
+                    "`study`",
+                    "what the series that fill the slots have in common; the patient always",
+                ),
+                key("complete", "object", "that of the gateway", "when a series counts as complete"),
+                key("steps", "list of steps", "required", "the models to run"),
+                key(
+                    "structures",
+                    "object of structures",
+                    "none; required for `rtstruct`, `seg` and `sr`",
+                    "what the result holds: `\"step:label\"` of a model, and how it is called",
+                ),
+                key(
+                    "outputs",
+                    "list",
+                    "required",
+                    "the objects to make: `{\"rtstruct\": {...}}`, `seg`, `registration`, `derived_image`, `sr`, `pdf`, \
                  `secondary_capture`",
-            ),
-            key(
-                "cpu_instead",
-                "`true`, `false`",
-                "`false`",
-                "its models may run on the processor where the device of the gateway is not there",
-            ),
-            key(
-                "deliver",
-                "list of `{\"to\": peer, \"outputs\": [kinds]}`",
-                "none; required in `live`",
-                "the peers that receive the results: all outputs, or those of the kinds that are named",
-            ),
-        ],
-    )]
+                ),
+                key(
+                    "cpu_instead",
+                    "`true`, `false`",
+                    "`false`",
+                    "its models may run on the processor where the device of the gateway is not there",
+                ),
+                key(
+                    "deliver",
+                    "list of `{\"to\": peer, \"outputs\": [kinds]}`",
+                    "none; required in `live`",
+                    "the peers that receive the results: all outputs, or those of the kinds that are named",
+                ),
+            ],
+        ),
+        (
+            "destination",
+            "In `deliver`. Of several peers in one `to` one gets the results: the first, and the next where that cannot be sent to.",
+            vec![
+                key(
+                    "to",
+                    "peer, or list of peers",
+                    "required",
+                    "names of files in `ae-config/peers`; `sender` stands for the peer that sent the primary series",
+                ),
+                key("after", "object", "see there", "with a list: when the next of them is tried"),
+                key("outputs", "list of kinds", "all", "the kinds of outputs that it gets"),
+            ],
+        ),
+        (
+            "after",
+            "In a destination: what comes first. A refusal goes on to nobody.",
+            vec![
+                key(
+                    "attempts",
+                    format!("1 to {FAIL_OVER_ATTEMPTS_MAX}"),
+                    format!("{}; as many as fit in with `wait_s`", After::default().attempts),
+                    "attempts in a row that fail for now",
+                ),
+                key("wait_s", "number", "none", "the first attempt that fails so long after its turn began"),
+            ],
+        ),
+    ]
 }
 
 fn fetch() -> Object {

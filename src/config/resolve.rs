@@ -5,9 +5,9 @@ use std::path::Path;
 
 use super::loader::{Digests, Kind, stem};
 use super::tls::Files;
-use super::{Gateway, Loaded, Peer};
+use super::{Gateway, Loaded, Peer, Place};
 use crate::document::{Node, Problem, Problems, Value, nearest};
-use crate::pipeline::{Action, Mode, Model, OnFailure, Output, Pipeline, Reference, Step};
+use crate::pipeline::{Action, Mode, Model, OnFailure, Output, Pipeline, Reference, SENDER, Step};
 
 type Chosen<T> = BTreeMap<String, Loaded<T>>;
 
@@ -57,11 +57,19 @@ pub(super) fn check_peers(
         }
         tls.check_peer(loaded, gateway.map(|gateway| &*gateway.value), told);
         let Some(gateway) = gateway else { return };
-        let ours = gateway.value.ae_titles.contains(&peer.ae_title);
+        if let Place::Folder(folder) = &peer.place {
+            let (own, storage) = (tls.path(folder), tls.path(&gateway.value.storage_folder));
+            if own.starts_with(&storage) || storage.starts_with(&own) {
+                let found = format!("{}, which is or holds the storage folder, or lies in it", folder.display());
+                told.add(at(&loaded.document, &["folder"]), found, "another folder");
+            }
+        }
+        let Some(ae_title) = &peer.ae_title else { return };
+        let ours = gateway.value.ae_titles.contains(ae_title);
         let ports = [gateway.value.port, gateway.value.tls.as_ref().map(|tls| tls.port)];
         let own = peer.address.as_ref().map(|address| address.port).filter(|port| ports.contains(&Some(*port)));
         if let (true, Some(port)) = (ours, own) {
-            let found = format!("{} at our port {port}: this gateway itself", peer.ae_title);
+            let found = format!("{ae_title} at our port {port}: this gateway itself");
             told.add(at(&loaded.document, &["ae_title"]), found, "another node");
         }
     })
@@ -177,8 +185,8 @@ fn check_titles(
     let when = loaded.value.when();
     let ours: Vec<&str> =
         gateway.iter().flat_map(|gateway| &gateway.value.ae_titles).map(|title| title.as_str()).collect();
-    let senders: Vec<&str> =
-        peers.values().filter(|peer| peer.value.may.send).map(|peer| peer.value.ae_title.as_str()).collect();
+    let senders = peers.values().filter(|peer| peer.value.may.send).filter_map(|peer| peer.value.ae_title.as_ref());
+    let senders: Vec<&str> = senders.map(|title| title.as_str()).collect();
     let mut check = |key: &str, titles: &[crate::dicom::AeTitle], known: &[&str], expected: &str| {
         for (index, title) in titles.iter().enumerate().filter(|(_, title)| !known.contains(&title.as_str())) {
             let node = item(at(&loaded.document, &["when", key]), index);
@@ -194,13 +202,18 @@ fn check_titles(
 /// `bad` are the files of peers and models that cannot be used, which say themselves why.
 fn check_destinations(pipeline: &Pipeline, peers: &Chosen<Peer>, bad: &[String], told: &mut Problems) {
     let names: Vec<&str> = peers.values().map(|peer| peer.value.name.as_str()).collect();
-    for deliver in pipeline.deliver() {
-        let node = node_of(&deliver.to);
-        match peers.values().find(|peer| peer.value.name == deliver.to.name) {
-            None if in_bad(&deliver.to, "peer", &format!("ae-config/peers/{}.json", deliver.to.name), bad, told) => {}
-            None => unknown(&node, &deliver.to.name, &names, "a peer of ae-config/peers", told),
+    for to in pipeline.deliver().iter().flat_map(|deliver| &deliver.to) {
+        let node = node_of(to);
+        match peers.values().find(|peer| peer.value.name == to.name) {
+            None if to.name == SENDER => {}
+            None if in_bad(to, "peer", &format!("ae-config/peers/{}.json", to.name), bad, told) => {}
+            None => unknown(&node, &to.name, &names, "a peer of ae-config/peers", told),
+            Some(peer) if to.name == SENDER => {
+                let found = format!("{SENDER:?}, the word for whoever sent the series, beside {}", peer.file);
+                told.add_with_cure(&node, found, "no peer of that name", "give the peer another name");
+            }
             Some(peer) if !peer.value.may.receive => {
-                let found = format!("{:?}, which may not receive", deliver.to.name);
+                let found = format!("{:?}, which may not receive", to.name);
                 let cure = format!("add \"receive\" to \"may\" of {}", peer.file);
                 told.add_with_cure(&node, found, "a peer that may receive", cure);
             }

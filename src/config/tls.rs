@@ -9,6 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::gateway::parse_port;
 use super::peer::parse_host;
+use super::place::{Place, WebPlace};
 use super::resolve::at;
 use super::{Gateway, Loaded, Peer};
 use crate::dimse::{CertificateRule, Fingerprint};
@@ -129,7 +130,7 @@ fn filled<'a>(node: &'a Node, problems: &mut Problems) -> Option<&'a [Node]> {
     Some(items)
 }
 
-fn parse_file(node: &Node, problems: &mut Problems) -> Option<PathBuf> {
+pub(super) fn parse_file(node: &Node, problems: &mut Problems) -> Option<PathBuf> {
     let text = node.text(problems)?;
     if text.is_empty() || text.contains('\0') {
         problems.add(node, node.describe(), "a file, absolute or relative to the configuration folder");
@@ -188,6 +189,11 @@ impl Files {
         self.problems.clear();
     }
 
+    /// A path of the configuration.
+    pub fn path(&self, path: &Path) -> PathBuf {
+        self.folder.join(path)
+    }
+
     /// Reads the files of the gateway.
     pub fn check_gateway(&mut self, loaded: &Loaded<Gateway>, told: &mut Problems) {
         for (tls, place) in ports(&loaded.value) {
@@ -208,8 +214,16 @@ impl Files {
             let node = at(&loaded.document, &["certificate"]);
             check_rule(rule, gateway, node, told);
         }
+        if let Place::Web(WebPlace { login: Some(login), .. }) = &peer.place {
+            let login = login.under(&self.folder);
+            self.asked.insert(login.path().to_owned());
+            if let Err(error) = login.check() {
+                told.add(at(&loaded.document, &["dicomweb"]), error.to_string(), "a file that holds who we are");
+            }
+        }
         let Some(tls) = &peer.tls else { return };
-        let place = |key: &'static str| at(&loaded.document, &["tls", key]);
+        let keys: &[&str] = if matches!(peer.place, Place::Web(_)) { &["dicomweb", "tls"] } else { &["tls"] };
+        let place = |key: &'static str| at(at(&loaded.document, keys), &[key]);
         if let Some(Err(problem)) = tls.authorities.as_ref().map(|file| self.authorities(file)) {
             self.tell(&problem, place("authorities"), told);
         }

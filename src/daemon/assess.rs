@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 
 use dicom_dictionary_std::tags;
 
+use super::destinations::{destinations, sender};
 use super::source::sources;
 use crate::assemble::{self, SeriesPlan};
 use crate::config::{Configuration, Loaded};
 use crate::dicom::Instance;
+use crate::job::Sender;
 use crate::node::{Assessment, InputRules, Offer, Order, SlotRule, Verdict};
 use crate::output::registration::{self, Relation};
 use crate::pipeline::{Frame, Input, Mode, Pipeline, Volumes};
@@ -38,7 +40,8 @@ pub fn assess(instances: &[Instance], arrivals: Option<&[Arrival]>, configuratio
             trace(&seen, &offers, matched)
         };
         if matched {
-            assessment.orders.push(order(pipeline, offers, configuration));
+            let sender = sender(&pipeline.value, arrivals, &configuration.peers);
+            assessment.orders.push(order(pipeline, offers, sender, configuration));
         }
         assessment.verdicts.push(Verdict { pipeline: pipeline.value.id().to_owned(), matched, trace });
     }
@@ -198,7 +201,12 @@ fn size(plan: &SeriesPlan) -> String {
     )
 }
 
-fn order(pipeline: &Loaded<Pipeline>, offers: Vec<Offer>, configuration: &Configuration) -> Order {
+fn order(
+    pipeline: &Loaded<Pipeline>,
+    offers: Vec<Offer>,
+    sender: Option<Sender>,
+    configuration: &Configuration,
+) -> Order {
     let mut fills: Vec<String> = Vec::new();
     for input in pipeline.value.inputs() {
         if offers.iter().any(|offer| offer.fills.contains(&input.name)) {
@@ -212,6 +220,7 @@ fn order(pipeline: &Loaded<Pipeline>, offers: Vec<Offer>, configuration: &Config
         Mode::Live => pipeline.value.deliver(),
         Mode::Shadow | Mode::Off => &[],
     };
+    let (destinations, groups) = destinations(deliver, sender.as_ref());
     Order {
         pipeline: pipeline.value.id().to_owned(),
         pipeline_revision: pipeline.value.revision(),
@@ -219,8 +228,10 @@ fn order(pipeline: &Loaded<Pipeline>, offers: Vec<Offer>, configuration: &Config
         source: pipeline.source.to_string(),
         models: configuration.model_sources(&pipeline.value),
         reasons: reasons.unwrap_or_default(),
-        dialects: configuration.dialects(&pipeline.value),
-        destinations: deliver.iter().map(|deliver| deliver.to.name.clone()).collect(),
+        dialects: configuration.dialects(&pipeline.value, sender.as_ref().and_then(|sender| sender.peer.as_deref())),
+        destinations,
+        groups,
+        sender,
         fills,
         offers,
         inputs: rules(&pipeline.value, configuration.completeness(&pipeline.value).max_wait_s),

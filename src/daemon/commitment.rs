@@ -13,8 +13,8 @@ use tokio::time::{sleep, timeout};
 use super::LEDGER_FILE;
 use super::hands::Hands;
 use crate::config::Configuration;
-use crate::deliver::Outcome as Delivered;
-use crate::deliver::dicom::{Committed, Shown, commit, find, report};
+use crate::deliver::dicom::{Committed, commit, report};
+use crate::deliver::{Destination, Outcome as Delivered, Shown};
 use crate::dicom::SeriesKey;
 use crate::dimse::Outcome;
 use crate::dimse::commitment::{FailureReason, Reference};
@@ -193,22 +193,29 @@ impl Hands {
             Delivered::Delivered { .. } => Confirmation::Again { reason: "no answer".to_owned() },
         };
         match question {
-            Question::Find => match find(&destination, &objects).await {
+            Question::Find => match destination.find(&objects).await {
                 Shown::All => Confirmation::Has,
                 Shown::Missing { reason } => Confirmation::HasNot { reason },
                 Shown::Unknown(outcome) => not(outcome),
             },
-            Question::Commit { transaction } => match commit(&destination, &objects, transaction).await {
-                // One way for reports, however they come.
-                Committed::Reported(report) => {
-                    let (reply, _nobody) = oneshot::channel();
-                    let (token, peers) = (self.conversations.waits(reply), vec![to.to_owned()]);
-                    self.tell(Event::ReportReceived { token, peers, report: Box::new(report) }).await;
-                    Confirmation::Owes
+            Question::Commit { transaction } => {
+                let Destination::Dicom(destination) = &destination else {
+                    let reason =
+                        format!("{to:?} is not called by DICOM any more, so that it cannot be asked to commit");
+                    return Confirmation::Never { reason };
+                };
+                match commit(destination, &objects, transaction).await {
+                    // One way for reports, however they come.
+                    Committed::Reported(report) => {
+                        let (reply, _nobody) = oneshot::channel();
+                        let (token, peers) = (self.conversations.waits(reply), vec![to.to_owned()]);
+                        self.tell(Event::ReportReceived { token, peers, report: Box::new(report) }).await;
+                        Confirmation::Owes
+                    }
+                    Committed::Owes => Confirmation::Owes,
+                    Committed::Not(outcome) => not(outcome),
                 }
-                Committed::Owes => Confirmation::Owes,
-                Committed::Not(outcome) => not(outcome),
-            },
+            }
         }
     }
 }

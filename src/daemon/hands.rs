@@ -13,7 +13,7 @@ use super::assess::assess;
 use super::commitment::Conversations;
 use super::restore;
 use crate::config::Configuration;
-use crate::deliver::{self, Outcome as Delivered, Warning};
+use crate::deliver::{Outcome as Delivered, Warning};
 use crate::dicom::{SeriesKey, Uid};
 use crate::job::{Job, JobId, JobInput};
 use crate::limits::{ASSESSMENTS_MAX, DELIVERIES_EACH_MAX, DELIVERIES_MAX, DELIVERY_S_MAX};
@@ -178,6 +178,11 @@ impl Hands {
     async fn deliver(&self, job: &JobId, to: &str, files: Option<&[String]>) -> Answer {
         let configuration = self.configuration.borrow().clone();
         let Some(destination) = configuration.destination(to) else {
+            // A peer that shall not receive is no peer that is away: the sender of a series, which no pipeline names.
+            if configuration.peers.get(to).is_some_and(|peer| !peer.may.receive) {
+                let cure = format!("add \"receive\" to \"may\" in ae-config/peers/{to}.json, and retry");
+                return Answer::Refused { reason: format!("the peer {to:?} may not receive; {cure}") };
+            }
             let reason =
                 format!("no peer {to:?} with an address in ae-config/peers; add it or retry after naming another");
             return Answer::Again { reason };
@@ -191,7 +196,7 @@ impl Hands {
             Ok(_) => return Answer::Refused { reason: "its objects are gone; retry runs the job again".to_owned() },
             Err(error) => return Answer::Again { reason: error.to_string() },
         };
-        match deliver::dicom::store(&destination, &objects, configuration.takes_warnings(to)).await {
+        match destination.store(&objects, configuration.takes_warnings(to)).await {
             Delivered::Delivered { warnings } => {
                 for warning in &warnings {
                     tracing::warn!(job = job.as_str(), to, "{warning}");
@@ -237,6 +242,7 @@ impl Hands {
             models: configuration.folder.join("models"),
             folder,
             dialects: job.dialects.clone(),
+            sender: job.sender.as_ref().and_then(|sender| sender.peer.clone()),
             predecessors: job.predecessors.clone(),
             reasons: job.reasons.clone(),
             write: Vec::new(),

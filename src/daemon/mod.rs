@@ -7,6 +7,7 @@
 mod assess;
 mod clock;
 mod commitment;
+mod destinations;
 mod engine;
 mod hands;
 mod reload;

@@ -9,6 +9,9 @@
 //!   +---------+                                   it has not: everything is sent again, by the retry policy
 //!
 //! Pending, Sent -> Refused                        for good; an operator has to act
+//!
+//! Pending -> Standby -> Pending                   of several of which one gets everything (src/job/turns.rs)
+//!               `-----> NotNeeded
 //! ```
 
 use jiff::{SignedDuration, Timestamp};
@@ -16,6 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use super::JobEvent;
 use crate::dicom::Uid;
+use crate::pipeline::After;
 
 /// Where the delivery to one destination stands.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,6 +37,10 @@ pub enum DeliveryState {
     },
     /// Refused for good, or too old; the reason is for the operator.
     Refused { reason: String },
+    /// Another of its group has its turn.
+    Standby,
+    /// Another of its group has everything.
+    NotNeeded { by: String },
 }
 
 impl DeliveryState {
@@ -44,6 +52,8 @@ impl DeliveryState {
             DeliveryState::Done { proof: Proof::Answered, .. } => "sent",
             DeliveryState::Done { .. } => "delivered",
             DeliveryState::Refused { .. } => "refused",
+            DeliveryState::Standby => "standby",
+            DeliveryState::NotNeeded { .. } => "not needed",
         }
     }
 
@@ -121,7 +131,7 @@ impl VerifyBy {
 }
 
 /// One destination of a job.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Delivery {
     /// Name of the peer.
     pub to: String,
@@ -132,9 +142,34 @@ pub struct Delivery {
     pub last_reason: String,
     /// When the objects were first due; the age of a delivery counts from here.
     pub since: Timestamp,
+    /// Its place among several of which one gets the objects; none for one that stands alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub turn: Option<Turn>,
+    /// Whether it has ever answered with success for every object. No other takes its place from then on: it may have
+    /// them, whatever it shows.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub answered: bool,
+}
+
+/// The place of a destination in a group, of which one gets the objects.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Turn {
+    /// The number of the group in its job.
+    pub group: u32,
+    /// When the next one is tried.
+    pub after: After,
+    /// Attempts since the turn began.
+    pub attempts: u32,
+    pub began: Timestamp,
 }
 
 impl Delivery {
+    /// One that was never tried.
+    pub fn new(to: String, turn: Option<Turn>, now: Timestamp) -> Delivery {
+        let state = DeliveryState::Pending { not_before: now };
+        Delivery { to, state, attempts: 0, last_reason: String::new(), since: now, turn, answered: false }
+    }
+
     /// What it is after an event; `None` when the event means nothing in its state.
     pub(super) fn after(&self, event: &JobEvent, now: Timestamp) -> Option<Delivery> {
         let pending = matches!(self.state, DeliveryState::Pending { .. });
@@ -170,11 +205,17 @@ impl Delivery {
             JobEvent::SendRefused { reason, .. } if self.state.is_open() => {
                 (DeliveryState::Refused { reason: reason.clone() }, reason.clone())
             }
+            JobEvent::PassedOn { reason, .. } if pending && self.turn.is_some() && !self.answered => {
+                (DeliveryState::Standby, reason.clone())
+            }
             _ => return None,
         };
         // An attempt is counted when it was sent or could not be, not again when it turns out not to have arrived.
-        let attempts = self.attempts + u32::from(pending);
-        Some(Delivery { state, attempts, last_reason: reason, ..self.clone() })
+        let counted = u32::from(pending);
+        let attempts = self.attempts + counted;
+        let turn = self.turn.clone().map(|turn| Turn { attempts: turn.attempts + counted, ..turn });
+        let answered = self.answered || matches!(event, JobEvent::Sent { .. } | JobEvent::Unverified { .. });
+        Some(Delivery { state, attempts, last_reason: reason, turn, answered, ..self.clone() })
     }
 }
 
@@ -226,6 +267,8 @@ mod tests {
             DeliveryState::Done { at: now, proof: Proof::Answered },
             DeliveryState::Done { at: now, proof: Proof::Committed },
             DeliveryState::Refused { reason: text() },
+            DeliveryState::Standby,
+            DeliveryState::NotNeeded { by: text() },
         ];
         let events = [
             JobEvent::Sent { to: text(), remark: text() },
@@ -234,12 +277,14 @@ mod tests {
             JobEvent::Verified { to: text(), proof: Proof::Found },
             JobEvent::SendFailed { to: text(), reason: text(), not_before: now },
             JobEvent::SendRefused { to: text(), reason: text() },
+            JobEvent::PassedOn { to: text(), reason: text(), next: text(), not_before: now },
         ];
         let mut table = String::new();
         for state in &states {
             for event in &events {
-                let delivery =
-                    Delivery { to: text(), state: state.clone(), attempts: 3, last_reason: String::new(), since: now };
+                let turn = Turn { group: 0, after: After::default(), attempts: 0, began: now };
+                let new = Delivery::new(text(), Some(turn), now);
+                let delivery = Delivery { state: state.clone(), attempts: 3, ..new };
                 let after = delivery.after(event, now).map(|d| format!("{} {}", d.state.name(), d.attempts));
                 let after = after.unwrap_or_else(|| "-".to_owned());
                 table += &format!("{:10} + {:12} -> {after}\n", state.name(), event.name());
@@ -253,30 +298,49 @@ pending    + asked        -> -
 pending    + verified     -> -
 pending    + send failed  -> pending 4
 pending    + send refused -> refused 4
+pending    + passed on    -> standby 4
 unverified + sent         -> -
 unverified + unverified   -> -
 unverified + asked        -> unverified 3
 unverified + verified     -> delivered 3
 unverified + send failed  -> pending 3
 unverified + send refused -> refused 3
+unverified + passed on    -> -
 sent       + sent         -> -
 sent       + unverified   -> -
 sent       + asked        -> -
 sent       + verified     -> -
 sent       + send failed  -> -
 sent       + send refused -> -
+sent       + passed on    -> -
 delivered  + sent         -> -
 delivered  + unverified   -> -
 delivered  + asked        -> -
 delivered  + verified     -> -
 delivered  + send failed  -> -
 delivered  + send refused -> -
+delivered  + passed on    -> -
 refused    + sent         -> -
 refused    + unverified   -> -
 refused    + asked        -> -
 refused    + verified     -> -
 refused    + send failed  -> -
 refused    + send refused -> -
+refused    + passed on    -> -
+standby    + sent         -> -
+standby    + unverified   -> -
+standby    + asked        -> -
+standby    + verified     -> -
+standby    + send failed  -> -
+standby    + send refused -> -
+standby    + passed on    -> -
+not needed + sent         -> -
+not needed + unverified   -> -
+not needed + asked        -> -
+not needed + verified     -> -
+not needed + send failed  -> -
+not needed + send refused -> -
+not needed + passed on    -> -
 ";
         assert_eq!(table, expected);
     }

@@ -336,7 +336,7 @@ fn write_job(transaction: &Transaction<'_>, job: &Job) -> rusqlite::Result<()> {
 mod tests {
     use super::*;
     use crate::dicom::Uid;
-    use crate::job::{Delivery, DeliveryState};
+    use crate::job::Delivery;
     use crate::node::{Placed, SeriesState, Stored};
 
     fn key() -> SeriesKey {
@@ -380,13 +380,8 @@ mod tests {
     fn job(state: JobState) -> Job {
         let uids: Vec<Uid> = vec!["1.4".parse().expect("a UID")];
         let at = Timestamp::UNIX_EPOCH;
-        let delivery = Delivery {
-            to: "tps".to_owned(),
-            state: DeliveryState::Pending { not_before: at },
-            attempts: 1,
-            last_reason: "away".to_owned(),
-            since: at,
-        };
+        let delivery =
+            Delivery { attempts: 1, last_reason: "away".to_owned(), ..Delivery::new("tps".to_owned(), None, at) };
         Job {
             id: JobId::derived(&key(), state.name(), []),
             series: key(),
@@ -398,6 +393,7 @@ mod tests {
             pipeline_source: "{}".to_owned(),
             models: std::collections::BTreeMap::new(),
             dialects: Vec::new(),
+            sender: None,
             predecessors: Vec::new(),
             reasons: Vec::new(),
             created_at: at,

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::dicom::Uid;
-use crate::job::DialectOf;
+use crate::job::{DialectOf, Sender};
 use crate::output::registration::Relation;
-use crate::pipeline::{Fetch, Frame, Picking, Same};
+use crate::pipeline::{After, Fetch, Frame, Picking, Same};
 
 /// What the shell found out about a complete series.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -49,8 +49,14 @@ pub struct Order {
     pub models: BTreeMap<String, String>,
     /// Why it matched, one finding a line.
     pub reasons: Vec<String>,
-    /// Names of the peers that get the result.
+    /// Names of the peers that get the result, those that may take the place of others among them.
     pub destinations: Vec<String>,
+    /// Which of them are tried one after the other.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<DeliveryGroup>,
+    /// Whom the word `sender` stands for; none where the pipeline does not name it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sender: Option<Sender>,
     /// How those peers want structure sets.
     #[serde(default)]
     pub dialects: Vec<DialectOf>,
@@ -62,6 +68,14 @@ pub struct Order {
     pub offers: Vec<Offer>,
     #[serde(default)]
     pub inputs: InputRules,
+}
+
+/// Peers of which one gets the result, in the order in which they are tried.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DeliveryGroup {
+    pub to: Vec<String>,
+    /// When the next one is tried.
+    pub after: After,
 }
 
 /// What one volume of a series, or one object, is good for in a pipeline.

@@ -264,13 +264,7 @@ fn sending(to: &str) -> (Node, JobId) {
         dialect: None,
         to: None,
     };
-    let delivery = Delivery {
-        to: to.to_owned(),
-        state: DeliveryState::Pending { not_before: at(0) },
-        attempts: 0,
-        last_reason: String::new(),
-        since: at(0),
-    };
+    let delivery = Delivery::new(to.to_owned(), None, at(0));
     let job = Job {
         id: id.clone(),
         series: series(),
@@ -282,6 +276,7 @@ fn sending(to: &str) -> (Node, JobId) {
         pipeline_source: String::new(),
         models: BTreeMap::new(),
         dialects: Vec::new(),
+        sender: None,
         predecessors: Vec::new(),
         reasons: Vec::new(),
         created_at: at(0),

@@ -6,13 +6,18 @@ use jiff::Timestamp;
 
 use super::{Effect, Order, Record, Source};
 use crate::dicom::{SeriesKey, Uid};
-use crate::job::{Delivery, DeliveryState, Job, JobEvent, JobId, JobInput, JobState, Proof};
+use crate::job::{Delivery, Job, JobEvent, JobId, JobInput, JobState, Proof, Sender, Turn};
 
 /// A job of an order, queued.
 pub(super) fn new_job(id: JobId, series: &SeriesKey, series_revision: u32, order: Order, now: Timestamp) -> Job {
+    let groups = order.groups;
+    let turn = |to: &String| {
+        let (group, found) = (0_u32..).zip(&groups).find(|(_, group)| group.to.contains(to))?;
+        Some(Turn { group, after: found.after, attempts: 0, began: now })
+    };
     let delivery = |to: String| {
-        let state = DeliveryState::Pending { not_before: now };
-        Delivery { to, state, attempts: 0, last_reason: String::new(), since: now }
+        let turn = turn(&to);
+        Delivery::new(to, turn, now)
     };
     Job {
         id,
@@ -25,6 +30,7 @@ pub(super) fn new_job(id: JobId, series: &SeriesKey, series_revision: u32, order
         pipeline_source: order.source,
         models: order.models,
         dialects: order.dialects,
+        sender: order.sender,
         predecessors: Vec::new(),
         reasons: order.reasons,
         created_at: now,
@@ -61,6 +67,9 @@ pub(super) fn describe(job: &Job, event: &JobEvent) -> String {
             format!("not delivered to {to}: {reason}; next attempt not before {not_before:.0}")
         }
         JobEvent::SendRefused { to, reason } => format!("delivery to {to} ended: {reason}"),
+        JobEvent::PassedOn { to, reason, next, not_before } => {
+            format!("not delivered to {to}: {reason}; {next} is tried in its place, not before {not_before:.0}")
+        }
         JobEvent::Retried { .. } => "an operator asked for it again".to_owned(),
     };
     match &job.state {
@@ -97,9 +106,19 @@ pub(super) fn alone(
 
 /// What the history says of a queued job.
 pub(super) fn describe_queued_alone(job: &Job) -> String {
-    match job.inputs.first().map_or("", |input| input.volume.as_str()) {
+    let queued = match job.inputs.first().map_or("", |input| input.volume.as_str()) {
         "" => "queued".to_owned(),
         volume => format!("queued: {volume}"),
+    };
+    with(queued, &back(job))
+}
+
+/// Whom the results go back to, or why to nobody; empty where the pipeline does not ask for it.
+fn back(job: &Job) -> String {
+    match &job.sender {
+        None => String::new(),
+        Some(Sender { peer: Some(peer), note }) if note.is_empty() => format!("the results go back to {peer}"),
+        Some(Sender { note, .. }) => format!("nothing can go back to the sender: {note}"),
     }
 }
 
@@ -113,5 +132,5 @@ pub(super) fn describe_queued(job: &Job) -> String {
         let by = input.registration.as_ref().map(|by| format!(" registered by object {}", by.sop_instance_uid));
         format!("{} is series {}{}", input.slot, input.series.series_instance_uid, by.unwrap_or_default())
     });
-    format!("queued: {}", slots.collect::<Vec<_>>().join(", "))
+    with(format!("queued: {}", slots.collect::<Vec<_>>().join(", ")), &back(job))
 }

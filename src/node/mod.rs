@@ -8,6 +8,7 @@
 mod arrival;
 mod assessment;
 mod commitment;
+mod deliveries;
 mod incoming;
 mod jobs;
 mod join;
@@ -27,12 +28,12 @@ use serde::{Deserialize, Serialize};
 use crate::dicom::{AeTitle, SeriesKey, Uid};
 use crate::dimse::Outcome;
 use crate::dimse::commitment::{CommitmentReport, Reference};
-use crate::job::{Delivery, DeliveryState, Job, JobEvent, JobId, JobState, RetryPolicy, Run, Verification};
+use crate::job::{Job, JobEvent, JobId, JobState, RetryPolicy, Run, Verification};
 use crate::pipeline::Completeness;
 use crate::route::Arrival;
 
 pub use arrival::{Association, Placed};
-pub use assessment::{Assessment, InputRules, Offer, Order, SlotRule, Source, Verdict};
+pub use assessment::{Assessment, DeliveryGroup, InputRules, Offer, Order, SlotRule, Source, Verdict};
 pub use commitment::{Commitment, CommitmentAsked, CommitmentKey, CommitmentState, Looked};
 pub use join::{Candidate, Choice, Chosen, Joined, Lack, join};
 pub use registration::{Registered, reason as registration_reason};
@@ -353,30 +354,6 @@ impl Node {
         effects
     }
 
-    fn answered(&mut self, id: &JobId, to: String, answer: Answer, now: Timestamp) -> Vec<Effect> {
-        self.sending.remove(&(id.clone(), to.clone()));
-        let Some(delivery) = self.jobs.get(id).and_then(|job| job.deliveries.iter().find(|d| d.to == to)) else {
-            return Vec::new();
-        };
-        let event = match answer {
-            Answer::Sent { remark } => self.sent(delivery, id, remark, now),
-            Answer::Refused { reason } => JobEvent::SendRefused { to, reason },
-            Answer::Again { reason } => self.failed(delivery, reason, delivery.attempts + 1, now),
-        };
-        self.advance(id, &event, now)
-    }
-
-    /// What follows when the objects are not there after so many attempts: again, or for good when it is too late.
-    fn failed(&self, delivery: &Delivery, reason: String, attempts: u32, now: Timestamp) -> JobEvent {
-        let to = delivery.to.clone();
-        let policy = self.settings.retry.get(&to).unwrap_or(&self.settings.retry_default);
-        if policy.too_old(delivery.since, now) {
-            return JobEvent::SendRefused { to, reason: format!("given up after {attempts} attempts: {reason}") };
-        }
-        let not_before = now.checked_add(policy.wait(attempts)).unwrap_or(Timestamp::MAX);
-        JobEvent::SendFailed { to, reason, not_before }
-    }
-
     fn retry(&mut self, job: Job, objects: bool, now: Timestamp) -> Vec<Effect> {
         let id = job.id.clone();
         if self.jobs.contains_key(&id) {
@@ -427,20 +404,6 @@ impl Node {
         for (_, id) in queued.into_iter().take(self.settings.workers.saturating_sub(running)) {
             effects.extend(self.advance(&id, &JobEvent::Started, now));
             effects.push(Effect::Infer { job: Box::new(self.jobs[&id].clone()) });
-        }
-        effects
-    }
-
-    fn start_deliveries(&mut self, now: Timestamp) -> Vec<Effect> {
-        let due = |d: &&Delivery| matches!(d.state, DeliveryState::Pending { not_before } if not_before <= now);
-        let mut effects = Vec::new();
-        for job in self.jobs.values().filter(|job| job.state == JobState::Delivering) {
-            for delivery in job.deliveries.iter().filter(due) {
-                if self.sending.insert((job.id.clone(), delivery.to.clone())) {
-                    let files = job.run.as_ref().and_then(|run| run.objects_for(&delivery.to));
-                    effects.push(Effect::Send { job: job.id.clone(), to: delivery.to.clone(), files });
-                }
-            }
         }
         effects
     }

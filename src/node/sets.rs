@@ -208,7 +208,7 @@ impl Node {
             let poll = now.checked_add(SignedDuration::from_secs(SETTLE_POLL_S)).unwrap_or(until);
             return Look::Later(Some(until.min(poll)), "waits for series that are still arriving".to_owned());
         }
-        let mut job = job_of(newest.order, &filled, now);
+        let mut job = job_of(&filled, now);
         job.reasons
             .extend(choice.lacks.iter().map(|lack| format!("{}: passed over a series: {}", lack.slot, lack.what)));
         Look::Ready(Box::new(job))
@@ -312,9 +312,11 @@ fn member_of<'a>(key: &'a SeriesKey, gathering: &'a Gathering, pipeline: &str) -
     Some(Member { key, gathering, order, sources })
 }
 
-/// The job of an order on what fills its slots, the primary first. Its name is derived from all instances and from the
+/// The job of a pipeline on what fills its slots, the primary first. Its name is derived from all instances and from the
 /// slots that they fill.
-fn job_of(order: &Order, filled: &[Filling<'_>], now: Timestamp) -> Job {
+fn job_of(filled: &[Filling<'_>], now: Timestamp) -> Job {
+    // All are of one definition; to whom the results go back, the primary series says.
+    let order = filled[0].member.order;
     let (mut inputs, mut digests, mut reasons) = (Vec::new(), Vec::new(), Vec::new());
     let mut named = order.digest.clone();
     for Filling { slot, member, source, registration } in filled {

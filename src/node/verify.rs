@@ -165,10 +165,9 @@ impl Node {
 
     /// Everything is sent again, by the retry policy; in the end the delivery is parked with the cause.
     fn not_there(&mut self, id: &JobId, to: &str, reason: &str, now: Timestamp) -> Vec<Effect> {
-        let Some(delivery) = self.jobs.get(id).and_then(|job| job.deliveries.iter().find(|d| d.to == to)) else {
-            return Vec::new();
-        };
-        let event = self.failed(delivery, format!("sent, but not there: {reason}"), delivery.attempts, now);
+        let found = self.jobs.get(id).and_then(|job| Some((job, job.deliveries.iter().find(|d| d.to == to)?)));
+        let Some((job, delivery)) = found else { return Vec::new() };
+        let event = self.failed(job, delivery, format!("sent, but not there: {reason}"), delivery.attempts, now);
         self.advance(id, &event, now)
     }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::completeness::CompletenessOverride;
+use super::deliver::{Deliver, SENDER, parse_deliver};
 use super::inputs::{Input, Same, check_fetch, parse_inputs};
 use super::outputs::{
     DerivedOutput, DocumentOutput, OUTPUT_KINDS, RegistrationOutput, SegOutput, parse_derived, parse_document,
@@ -108,14 +109,6 @@ impl Output {
             Output::SecondaryCapture(_) => secondary_capture,
         }
     }
-}
-
-/// A destination of the results.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Deliver {
-    pub to: Reference,
-    /// The kinds of outputs that it gets; none for all.
-    pub outputs: Option<Vec<String>>,
 }
 
 /// A pipeline, checked; only [`Pipeline::parse`] makes one.
@@ -255,10 +248,18 @@ impl Pipeline {
         &self.outputs
     }
 
-    /// The peers that get outputs of a kind.
-    pub fn peers_for(&self, kind: &str) -> Vec<String> {
+    /// The peers that get outputs of a kind, those that may take the place of others among them; `sender` is what the
+    /// word stands for.
+    pub fn peers_for(&self, kind: &str, sender: Option<&str>) -> Vec<String> {
         let gets = |deliver: &&Deliver| deliver.outputs.as_ref().is_none_or(|kinds| kinds.iter().any(|k| k == kind));
-        self.deliver.iter().filter(gets).map(|deliver| deliver.to.name.clone()).collect()
+        let named = self.deliver.iter().filter(gets).flat_map(|deliver| &deliver.to);
+        let mut peers: Vec<String> = Vec::new();
+        for name in named.filter_map(|to| if to.name == SENDER { sender } else { Some(to.name.as_str()) }) {
+            if !peers.iter().any(|other| other == name) {
+                peers.push(name.to_owned());
+            }
+        }
+        peers
     }
 
     /// At least one for a live pipeline.
@@ -458,40 +459,4 @@ fn parse_output(item: &Node, known: &Known<'_>, images: &[&str], problems: &mut 
     };
     fields.finish(problems);
     output
-}
-
-/// `outputs` are those of the pipeline, where they could be read.
-fn parse_deliver(node: &Node, outputs: Option<&[Output]>, problems: &mut Problems) -> Vec<Deliver> {
-    let Some(items) = node.array(problems) else { return Vec::new() };
-    let mut destinations: Vec<Deliver> = Vec::new();
-    for item in items {
-        let Some(mut fields) = item.object(problems) else { continue };
-        let to = fields.required("to", problems).and_then(|to| Reference::parse(to, problems));
-        let kinds = fields.optional("outputs").map(|kinds| parse_kinds(kinds, outputs, problems));
-        fields.finish(problems);
-        let Some(to) = to else { continue };
-        if destinations.iter().any(|other| other.to.name == to.name) {
-            problems.add(item, format!("the peer {:?} a second time", to.name), "each destination once");
-        }
-        destinations.push(Deliver { to, outputs: kinds });
-    }
-    destinations
-}
-
-/// The kinds of outputs that one destination gets.
-fn parse_kinds(node: &Node, outputs: Option<&[Output]>, problems: &mut Problems) -> Vec<String> {
-    let items = node.array(problems).unwrap_or_default();
-    if items.is_empty() {
-        problems.add(node, node.describe(), "at least one kind of output; leave the key out for all");
-    }
-    let mut kinds: Vec<String> = Vec::new();
-    for item in items {
-        let Some(kind) = item.choice(&OUTPUT_KINDS.map(|kind| (kind, kind)), problems) else { continue };
-        if outputs.is_some_and(|outputs| !outputs.iter().any(|output| output.kind() == kind)) {
-            let expected = "a kind that stands in \"outputs\" of the pipeline";
-            problems.add(item, format!("{kind:?}, which the pipeline does not make"), expected);
-        }
-        kinds.push(kind.to_owned());
-    }
-    kinds
 }

@@ -6,6 +6,7 @@
 mod comparison;
 mod completeness;
 mod definition;
+mod deliver;
 mod fetch;
 pub mod import;
 mod inputs;
@@ -21,7 +22,8 @@ mod tests;
 
 pub use comparison::{Comparison, OPERATORS, Operand, Operator, ValueKind};
 pub use completeness::{Completeness, CompletenessOverride, OnTimeout};
-pub use definition::{Deliver, Mode, Output, Pipeline, Reference, StructureRule, When, parse_id};
+pub use definition::{Mode, Output, Pipeline, Reference, StructureRule, When, parse_id};
+pub use deliver::{After, Deliver, SENDER};
 pub use fetch::{FETCH_AFTER_S, FETCH_SERIES, Fetch, FromStudy};
 pub use inputs::{
     AliasRule, By, Frame, GeometryCondition, Input, Orientation, Pick, Picking, Same, SliceCount, Unit, Volumes, Wants,

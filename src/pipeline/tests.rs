@@ -38,7 +38,7 @@ fn reads_a_pipeline_and_orders_its_steps() {
     let ids: Vec<&str> = pipeline.steps().iter().map(|step| step.id.as_str()).collect();
     assert_eq!(ids, ["lungs", "heart"]);
     assert!(matches!(&pipeline.primary().wants, Wants::Image { slices, .. } if slices.min == 30));
-    assert_eq!(pipeline.deliver()[0].to.line, 10);
+    assert_eq!(pipeline.deliver()[0].to[0].line, 10);
     let complete = pipeline.complete().over(&Completeness::default());
     assert_eq!((complete.quiet_s, complete.max_wait_s), (5.0, 900.0));
 }

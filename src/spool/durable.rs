@@ -16,13 +16,13 @@ pub(super) fn make_folder(path: &Path) -> Result<(), SpoolError> {
 }
 
 /// Makes the names in a folder survive a power cut.
-pub(super) fn sync_folder(path: &Path) -> Result<(), SpoolError> {
+pub(crate) fn sync_folder(path: &Path) -> Result<(), SpoolError> {
     let synced = File::open(path).and_then(|folder| folder.sync_all());
     synced.map_err(|source| SpoolError::io(path, "fsync", source))
 }
 
 /// Gives a file its final name unless the name is taken; says whether it did. Durable after [`sync_folder`].
-pub(super) fn rename_new(from: &Path, to: &Path) -> Result<bool, SpoolError> {
+pub(crate) fn rename_new(from: &Path, to: &Path) -> Result<bool, SpoolError> {
     match rustix::fs::renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
         Ok(()) => Ok(true),
         Err(Errno::EXIST) => Ok(false),
@@ -77,7 +77,7 @@ pub(super) fn renew(path: &Path) -> Result<(), SpoolError> {
 }
 
 /// Removes a file; that it is gone already is no error.
-pub(super) fn remove_if_there(path: &Path) -> Result<(), SpoolError> {
+pub(crate) fn remove_if_there(path: &Path) -> Result<(), SpoolError> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(SpoolError::io(path, "removal", error)),
         _ => Ok(()),

@@ -34,7 +34,9 @@ use crate::limits::{QUARANTINE_FILES_MAX, SERIES_FOLDERS_KNOWN_MAX};
 pub use incoming::{Commit, Digested, Incoming};
 pub use meta::Meta;
 
-use durable::{make_folder, remove_if_there, sync_folder};
+use durable::make_folder;
+/// The durable steps, for the one other file that writes beside what it does not own: the delivery into a folder.
+pub(crate) use durable::{remove_if_there, rename_new, sync_folder};
 
 /// One storage folder and everything in it.
 #[derive(Debug)]

@@ -55,6 +55,9 @@ pub struct WorkOrder {
     /// structure set is written in the generic one.
     #[serde(default)]
     pub dialects: Vec<DialectOf>,
+    /// The peer that `sender` stands for in the pipeline; none where nobody does.
+    #[serde(default)]
+    pub sender: Option<String>,
     /// The structure sets of an earlier revision of the series that those of this job replace.
     #[serde(default)]
     pub predecessors: Vec<ProducedObject>,

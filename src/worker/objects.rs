@@ -150,7 +150,8 @@ impl Finished<'_> {
 
     /// A file of an output, for the peers that want its kind.
     pub fn object(&self, output: &Output, file: String) -> ProducedObject {
-        let (kind, to) = (output.kind().to_owned(), Some(self.pipeline.peers_for(output.kind())));
+        let to = Some(self.pipeline.peers_for(output.kind(), self.order.sender.as_deref()));
+        let kind = output.kind().to_owned();
         ProducedObject { file, kind, sop_instance_uid: None, label: None, dialect: None, to }
     }
 

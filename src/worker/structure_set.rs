@@ -9,7 +9,7 @@ use crate::infer::Structure;
 use crate::job::{DialectOf, ProducedObject, Run};
 use crate::output::object::{Source, date_time, plain};
 use crate::output::rtstruct::{Dialect, Roi, StructureSet, encode};
-use crate::pipeline::{Facts, RtStructOutput, StructureRule};
+use crate::pipeline::{Facts, RtStructOutput, SENDER, StructureRule};
 
 /// Far above the numbers of scanners, so that the series stand after the images in every list.
 const SERIES_NUMBER: usize = 9_001;
@@ -24,11 +24,18 @@ pub(super) fn write_structure_sets(
     let dialects = &job.order.dialects;
     // A run for nobody has no dialect: its set is for whoever comes.
     let nobody = [DialectOf { dialect: Dialect::default(), to: Vec::new() }];
-    let wanted = if dialects.is_empty() { nobody.as_slice() } else { dialects.as_slice() };
-    let peers = job.pipeline.peers_for("rtstruct");
+    let peers = job.pipeline.peers_for("rtstruct", job.order.sender.as_deref());
+    // Of files nobody is the sender; whoever runs the pipeline on them wants the set that would go back.
+    let to_nobody = || {
+        let is_returned = job.pipeline.peers_for("rtstruct", Some(SENDER)).iter().any(|peer| peer == SENDER);
+        let somebody = dialects.iter().flat_map(|group| &group.to).any(|peer| peers.contains(peer));
+        is_returned && job.order.sender.is_none() && !somebody
+    };
+    let for_nobody = dialects.is_empty() || to_nobody();
+    let wanted = if for_nobody { nobody.as_slice() } else { dialects.as_slice() };
     for DialectOf { dialect, to } in wanted {
         let to: Vec<String> = to.iter().filter(|peer| peers.contains(peer)).cloned().collect();
-        if to.is_empty() && !dialects.is_empty() {
+        if to.is_empty() && !for_nobody {
             continue; // These peers get other kinds of objects.
         }
         let dialect = Dialect { holes: output.holes.unwrap_or(dialect.holes), ..dialect.clone() };
@@ -36,7 +43,7 @@ pub(super) fn write_structure_sets(
         let told =
             |text: &String| if wanted.len() > 1 { format!("for {}: {text}", to.join(", ")) } else { text.clone() };
         run.warnings.extend(warnings.iter().map(told));
-        object.to = Some(if dialects.is_empty() { peers.clone() } else { to });
+        object.to = Some(if for_nobody { peers.clone() } else { to });
         // Two dialects may come to the same choices here: then it is the same object, for both.
         match run.objects.iter_mut().find(|other| other.file == object.file) {
             Some(same) => {

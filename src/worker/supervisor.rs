@@ -192,6 +192,7 @@ mod tests {
             models: PathBuf::new(),
             folder: PathBuf::new(),
             dialects: Vec::new(),
+            sender: None,
             predecessors: Vec::new(),
             reasons: Vec::new(),
             write: Vec::new(),

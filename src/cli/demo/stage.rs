@@ -11,6 +11,7 @@ use serde_json::json;
 use crate::dicom::Instance;
 use crate::document::{self, Node, Problems, Value};
 use crate::limits::{SEND_FILES_MAX, SEND_FOLDERS_DEPTH_MAX};
+use crate::pipeline::SENDER;
 
 /// Marks a folder as one of ours, which the next demonstration may empty.
 const MARK: &str = ".contourd-demo";
@@ -178,11 +179,16 @@ fn destinations(pipelines: &Path) -> anyhow::Result<BTreeSet<String>> {
             && let Some(Value::Array(list)) = field(&root, "deliver")
         {
             // A name is part of a path here, so only a plain one is taken.
-            let plain = |name: &&String| {
+            let plain = |name: &str| {
                 name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b)) && !name.starts_with('.')
             };
-            names.extend(list.iter().filter_map(|item| match field(item, "to") {
-                Some(Value::String(name)) => Some(name).filter(plain).cloned(),
+            let named = list.iter().filter_map(|item| field(item, "to")).flat_map(|to| match to {
+                Value::Array(items) => items.iter().map(|item| &item.value).collect(),
+                one => vec![one],
+            });
+            names.extend(named.filter_map(|to| match to {
+                // The sender of the demonstration is its scanner.
+                Value::String(name) if plain(name) && name != SENDER => Some(name.clone()),
                 _ => None,
             }));
         }

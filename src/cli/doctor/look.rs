@@ -27,7 +27,7 @@ pub(super) fn wanted(configuration: &Configuration, peer: &Peer) -> Wanted {
     let mut want = |uid: &str, why: String| wanted.entry(uid.to_owned()).or_default().push(why);
     for pipeline in configuration.pipelines.values().map(|loaded| &loaded.value) {
         let live = pipeline.mode() == Mode::Live;
-        let gets = |kind: &str| pipeline.peers_for(kind).contains(&peer.name);
+        let gets = |kind: &str| pipeline.peers_for(kind, None).contains(&peer.name);
         for output in pipeline.outputs().iter().filter(|output| live && gets(output.kind())) {
             want(output.sop_class_uid(), format!("pipeline {} sends it there", pipeline.id()));
         }

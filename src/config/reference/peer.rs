@@ -14,7 +14,24 @@ pub(super) fn peer() -> Vec<Object> {
             vec![
                 key("$schema", "text", "none", "for editors; not read"),
                 key("description", "text", "none", "for people; not read"),
-                key("ae_title", "AE title", "required", "the title that it calls with and is called by"),
+                key(
+                    "folder",
+                    "folder",
+                    "none",
+                    "results are put there as files; excludes `dicomweb`, `ae_title`, `from`, `certificate`, `token`, `associations`, `host`, `port`, `tls`, `retrieve` and `on_warning`; `may` is `[\"receive\"]`",
+                ),
+                key(
+                    "dicomweb",
+                    "object",
+                    "none",
+                    "results are sent there by STOW-RS; excludes `folder`, `ae_title`, `from`, `certificate`, `token`, `associations`, `host`, `port`, `tls` and `retrieve`; `may` is `[\"receive\"]`",
+                ),
+                key(
+                    "ae_title",
+                    "AE title",
+                    "required without `folder` and `dicomweb`",
+                    "the title that it calls with and is called by",
+                ),
                 key(
                     "from",
                     "list of IP addresses and networks, such as `10.1.0.0/16`, `2001:db8::/32`",
@@ -49,7 +66,7 @@ pub(super) fn peer() -> Vec<Object> {
                     "verify",
                     format!("{}, or an object", words(&VERIFY_WORDS)),
                     "`none`",
-                    "how it is asked whether it has what it was sent, before a delivery counts as delivered",
+                    "how it is asked whether it has what it was sent, before a delivery counts as delivered; a folder and a web server cannot be asked for `commitment`",
                 ),
                 key(
                     "retrieve",
@@ -66,10 +83,35 @@ pub(super) fn peer() -> Vec<Object> {
             ],
         ),
         (
+            "dicomweb of a peer",
+            "In a peer: a DICOMweb server. With a password or token only by https, or on this machine.",
+            vec![
+                key(
+                    "url",
+                    "address",
+                    "required",
+                    "that under which `/studies` lies, such as `https://pacs:8042/dicom-web`",
+                ),
+                key("tls", "object", "required for https", "as in a peer"),
+                key(
+                    "password_file",
+                    "file",
+                    "none",
+                    "holds one line `USER:PASSWORD` (basic authentication); read again for each request",
+                ),
+                key("token_file", "file", "none", "holds one line, a bearer token; read again for each request"),
+            ],
+        ),
+        (
             "verify",
             "In a peer, for other times than the usual ones.",
             vec![
-                key("by", words(&VERIFY_WORDS[1..]), "required", "C-FIND for each object; storage commitment"),
+                key(
+                    "by",
+                    words(&VERIFY_WORDS[1..]),
+                    "required",
+                    "C-FIND for each object (QIDO-RS of a web server; the files of a folder are read back and compared); storage commitment",
+                ),
                 key(
                     "within_s",
                     "number",

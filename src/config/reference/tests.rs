@@ -28,7 +28,7 @@ fn the_keys_are_those_that_the_parsers_know() {
     let gateway = |node: &Node, problems: &mut Problems| drop(Gateway::parse(node, problems));
     let peer = |node: &Node, problems: &mut Problems| drop(Peer::parse("p", node, problems));
     let pipeline = |node: &Node, problems: &mut Problems| drop(Pipeline::parse(node, problems));
-    let cases: [(&str, &str, &dyn Fn(&Node, &mut Problems)); 29] = [
+    let cases: [(&str, &str, &dyn Fn(&Node, &mut Problems)); 32] = [
         ("ae-config/gateway.json", r#"{"?": 1}"#, &gateway),
         ("storage", r#"{"storage": {"?": 1}}"#, &gateway),
         ("limits", r#"{"limits": {"?": 1}}"#, &gateway),
@@ -42,10 +42,13 @@ fn the_keys_are_those_that_the_parsers_know() {
         ("tls of dicomweb", r#"{"dicomweb": {"tls": {"?": 1}}}"#, &gateway),
         ("folder", r#"{"folders": [{"?": 1}]}"#, &gateway),
         ("token", r#"{"token": {"?": 1}}"#, &peer),
+        ("dicomweb of a peer", r#"{"dicomweb": {"?": 1}}"#, &peer),
         ("retry", r#"{"retry": {"?": 1}}"#, &peer),
         ("verify", r#"{"verify": {"?": 1}}"#, &peer),
         ("dialect", r#"{"dialect": {"?": 1}}"#, &peer),
         ("pipelines/ID.json", r#"{"?": 1}"#, &pipeline),
+        ("destination", r#"{"deliver": [{"?": 1}]}"#, &pipeline),
+        ("after", r#"{"deliver": [{"to": ["a", "b"], "after": {"?": 1}}]}"#, &pipeline),
         ("input", r#"{"inputs": {"ct": {"?": 1}}}"#, &pipeline),
         ("fetch", r#"{"inputs": {"ct": {}, "mr": {"fetch": {"?": 1}}}}"#, &pipeline),
         ("geometry", r#"{"inputs": {"ct": {"geometry": {"?": 1}}}}"#, &pipeline),

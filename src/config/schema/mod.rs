@@ -20,7 +20,10 @@ pub fn schema(name: &str) -> Option<String> {
         "gateway" => gateway(),
         "peer" => (
             table("ae-config/peers/NAME.json").schema(),
-            definitions(["retry", "verify", "dialect", "tls of a peer", "certificate", "token"].map(table)),
+            definitions(
+                ["dicomweb of a peer", "retry", "verify", "dialect", "tls of a peer", "certificate", "token"]
+                    .map(table),
+            ),
         ),
         "pipeline" => pipeline(),
         "model" => model(),
@@ -71,6 +74,8 @@ fn pipeline() -> (Value, Map<String, Value>) {
             "sr",
             "pdf",
             "secondary_capture",
+            "destination",
+            "after",
         ]
         .map(table),
     );

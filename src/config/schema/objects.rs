@@ -1,6 +1,6 @@
 //! What may stand behind each key of gateway, peers and pipelines; meanings and defaults are those of the reference.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::config::reference::{Object, objects};
 use crate::config::{OnWarning, VERIFY_WORDS, dialect};
@@ -8,10 +8,11 @@ use crate::contour::Holes;
 use crate::document::{Key, Shape, Table};
 use crate::folder::After;
 use crate::limits::{
-    COLOR_COMPONENT_MAX, CONTOUR_POINTS_LEAST, CONTOUR_POINTS_MAX, COORDINATE_DECIMALS_MAX, FETCH_SERIES_MAX,
-    FOLDERS_MAX, HOST_LENGTH_MAX, ID_LENGTH_MAX, LABEL_LENGTH_MAX, PATTERN_LENGTH_MAX, PDU_BYTES_MAX, PDU_BYTES_MIN,
-    PIPELINE_INPUTS_MAX, PIPELINE_OUTPUTS_MAX, PIPELINE_STEPS_MAX, ROI_NAME_LENGTH_MAX, SETTING_COUNT_MAX,
-    SETTING_MB_MAX, SLICES_MAX, STRUCTURE_ALIASES_MAX, STRUCTURE_NAME_LENGTH_MAX, TOLERANCE_PIXELS_MAX, WAIT_S_MAX,
+    COLOR_COMPONENT_MAX, CONTOUR_POINTS_LEAST, CONTOUR_POINTS_MAX, COORDINATE_DECIMALS_MAX, FAIL_OVER_ATTEMPTS_MAX,
+    FAIL_OVER_PEERS_MAX, FETCH_SERIES_MAX, FOLDERS_MAX, HOST_LENGTH_MAX, ID_LENGTH_MAX, LABEL_LENGTH_MAX,
+    PATTERN_LENGTH_MAX, PDU_BYTES_MAX, PDU_BYTES_MIN, PIPELINE_INPUTS_MAX, PIPELINE_OUTPUTS_MAX, PIPELINE_STEPS_MAX,
+    ROI_NAME_LENGTH_MAX, SETTING_COUNT_MAX, SETTING_MB_MAX, SLICES_MAX, STRUCTURE_ALIASES_MAX,
+    STRUCTURE_NAME_LENGTH_MAX, TOLERANCE_PIXELS_MAX, WAIT_S_MAX,
 };
 use crate::output::derived::As;
 use crate::output::seg::Kind;
@@ -65,9 +66,23 @@ fn rules(title: &str) -> Value {
         }),
         "certificate" => json!({"anyOf": [{"required": ["sha256"]}, {"required": ["names"]}]}),
         "ae-config/peers/NAME.json" => json!({
-            "dependentRequired": {"tls": ["host"], "retrieve": ["host", "port"]},
-            "if": {"properties": {"may": {"type": "array", "contains": {"const": "receive"}}}, "required": ["may"]},
-            "then": {"required": ["host", "port"]},
+            "oneOf": [
+                {
+                    "required": ["ae_title"],
+                    "properties": {"folder": false, "dicomweb": false},
+                    "dependentRequired": {"tls": ["host"], "retrieve": ["host", "port"]},
+                    "if": {"properties": {"may": {"type": "array", "contains": {"const": "receive"}}}, "required": ["may"]},
+                    "then": {"required": ["host", "port"]},
+                },
+                without_a_node("folder", &["dicomweb", "on_warning"]),
+                without_a_node("dicomweb", &["folder"]),
+            ],
+        }),
+        "dicomweb of a peer" => json!({
+            "if": {"properties": {"url": {"pattern": "^https:"}}},
+            "then": {"required": ["tls"]},
+            "else": {"properties": {"tls": false}},
+            "not": {"required": ["password_file", "token_file"]},
         }),
         "pipelines/ID.json" => json!({
             "if": {"properties": {"mode": {"const": "live"}}, "required": ["mode"]},
@@ -83,6 +98,17 @@ fn rules(title: &str) -> Value {
     }
 }
 
+/// A peer that is no DICOM node: nothing comes from there, and what says how a node calls and is called is refused.
+fn without_a_node(key: &str, others: &[&str]) -> Value {
+    let refused = ["ae_title", "from", "certificate", "token", "associations", "host", "port", "tls", "retrieve"];
+    let mut properties: Map<String, Value> =
+        refused.iter().chain(others).map(|key| ((*key).to_owned(), json!(false))).collect();
+    properties.insert("may".to_owned(), json!({"items": {"const": "receive"}}));
+    let verify = json!({"not": {"anyOf": [{"const": "commitment"}, {"properties": {"by": {"const": "commitment"}}, "required": ["by"], "type": "object"}]}});
+    properties.insert("verify".to_owned(), verify);
+    json!({"required": [key], "properties": properties})
+}
+
 /// The shape of a key; `None` for one that is not described here, which a test refuses.
 pub(super) fn shape(title: &str, key: &str) -> Option<Shape> {
     if matches!(key, "$schema" | "description") {
@@ -92,7 +118,8 @@ pub(super) fn shape(title: &str, key: &str) -> Option<Shape> {
         "tls" | "tls of a peer" | "certificate" | "tls of dicomweb" | "token" => tls(title, key),
         "dicomweb" | "folder" => way_in(title, key),
         "ae-config/gateway.json" | "storage" | "limits" | "worker" | "complete" => gateway(title, key),
-        "ae-config/peers/NAME.json" | "retry" | "verify" => peer(title, key),
+        "ae-config/peers/NAME.json" | "dicomweb of a peer" | "retry" | "verify" => peer(title, key),
+        "destination" | "after" => destination(key),
         "dialect" => dialect_of(key),
         "pipelines/ID.json" => pipeline(key),
         "input" | "geometry" => input(key),
@@ -204,6 +231,12 @@ fn peer(title: &str, key: &str) -> Option<Shape> {
         ("retry", "initial_s" | "max_s") => seconds(),
         ("retry", "multiplier") => Shape::Number { low: 1.0, high: 100.0 },
         ("retry", "max_age_h") => Shape::Number { low: 0.0, high: WAIT_S_MAX / 3_600.0 },
+        (_, "url") => {
+            let pattern = Some("^https?://[^@?#]+$".to_owned());
+            Shape::Text { least: 8, most: usize::MAX, pattern }
+        }
+        (_, "folder" | "password_file" | "token_file") => Shape::text_of(1, usize::MAX),
+        (_, "dicomweb") => Shape::Object("dicomweb of a peer"),
         (_, "ae_title") => title_of_entity(),
         (_, "from") => Shape::list(Shape::text_of(2, usize::MAX)),
         (_, "host") => host(),
@@ -220,6 +253,17 @@ fn peer(title: &str, key: &str) -> Option<Shape> {
         (_, "verify") => Shape::Either(vec![Shape::words(&VERIFY_WORDS), Shape::Object("verify")]),
         (_, "retrieve") => Shape::words(&Way::ALL),
         (_, "on_warning") => Shape::words(&OnWarning::ALL),
+        _ => return None,
+    })
+}
+
+fn destination(key: &str) -> Option<Shape> {
+    Some(match key {
+        "to" => Shape::Either(vec![name(), Shape::list_of(name(), 1, FAIL_OVER_PEERS_MAX)]),
+        "after" => Shape::Object("after"),
+        "outputs" => Shape::list_of(Shape::Words(OUTPUT_KINDS.to_vec()), 1, OUTPUT_KINDS.len()),
+        "attempts" => whole(1, FAIL_OVER_ATTEMPTS_MAX.into()),
+        "wait_s" => seconds(),
         _ => return None,
     })
 }
@@ -284,19 +328,6 @@ pub(super) fn small_objects() -> Vec<Table> {
                 key("sr", Shape::Object("sr"), "none", "A structured report of volumes and values."),
                 key("pdf", Shape::Object("pdf"), "none", "The page of the run as a PDF."),
                 key("secondary_capture", Shape::Object("secondary_capture"), "none", "The pictures of the page."),
-            ],
-        ),
-        table(
-            "destination",
-            "A peer that receives the results.",
-            vec![
-                key("to", name(), "required", "Its name: that of its file in ae-config/peers."),
-                key(
-                    "outputs",
-                    Shape::list_of(Shape::Words(OUTPUT_KINDS.to_vec()), 1, OUTPUT_KINDS.len()),
-                    "all",
-                    "The kinds of outputs that it gets.",
-                ),
             ],
         ),
     ]

@@ -55,6 +55,14 @@ impl Folder {
     }
 }
 
+/// How the planning system is called.
+fn tps(configuration: &Configuration) -> Option<crate::deliver::dicom::Destination> {
+    match configuration.destination("tps")? {
+        crate::deliver::Destination::Dicom(tps) => Some(*tps),
+        _ => None,
+    }
+}
+
 fn server(configuration: &Configuration) -> String {
     format!("{:?}", configuration.tls.server)
 }
@@ -83,7 +91,7 @@ fn a_port_with_tls_stands_for_itself() {
     let folder = Folder::new();
     let configuration = load(folder.folder.path()).unwrap_or_else(|told| panic!("{told:#?}"));
     assert_eq!(configuration.gateway.port, None);
-    let tps = configuration.destination("tps").expect("a destination");
+    let tps = tps(&configuration).expect("a destination");
     assert!(tps.tls.is_some() && configuration.receive_policy().tls.is_some());
     let (end, names) = &configuration.tls.presented["ae-config/tls/own.pem"];
     assert_eq!(names, &["here.example", "gateway"]);
@@ -212,12 +220,12 @@ fn what_was_last_good_in_a_file_stays_in_use() {
         told(&between)
     );
     assert_eq!(server(&between), server(&first));
-    assert_eq!(between.destination("tps").and_then(|tps| tps.tls), first.destination("tps").and_then(|tps| tps.tls));
+    assert_eq!(tps(&between).and_then(|tps| tps.tls), tps(&first).and_then(|tps| tps.tls));
     folder.own(&new);
     let second = read();
     assert_eq!(told(&second), "");
     assert_ne!(server(&second), server(&first));
-    assert_ne!(second.destination("tps"), first.destination("tps"), "we present the new one when we call, too");
+    assert_ne!(tps(&second), tps(&first), "we present the new one when we call, too");
     folder.own(&folder.authority.expired(&[]));
     let expired = read();
     assert!(told(&expired).contains("a certificate from 2020-01-01 until 2021-03-04, expected one that holds today"));
@@ -225,10 +233,10 @@ fn what_was_last_good_in_a_file_stays_in_use() {
     fs::remove_file(folder.folder.path().join("ae-config/tls/ca.pem")).expect("gone");
     let without = read();
     assert!(told(&without).contains("ae-config/tls/ca.pem: found nothing there"));
-    assert!(without.destination("tps").is_some_and(|tps| tps.tls.is_some()));
+    assert!(tps(&without).is_some_and(|tps| tps.tls.is_some()));
     // A new file that names what is not there leaves the last good file in use; never a call without TLS.
     folder.write("ae-config/peers/tps.json", &TPS.replace("ca.pem", "other.pem"));
-    assert!(read().destination("tps").is_some_and(|tps| tps.tls.is_some()));
+    assert!(tps(&read()).is_some_and(|tps| tps.tls.is_some()));
 }
 
 #[test]

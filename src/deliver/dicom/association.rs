@@ -8,9 +8,9 @@ use dicom_ul::pdu::{
 };
 use thiserror::Error;
 
-use super::connect::{connect, explained};
-use super::object::Object;
-use super::{Destination, Outcome, Warning};
+use super::{Destination, Outcome};
+use crate::deliver::connect::{ConnectError, connect, refused_by_tls};
+use crate::deliver::object::Object;
 use crate::dimse::{
     AbortReason, Command, CommandSet, Part, Pdu, Reassembly, Response, encode_data, encode_pdu, fragment_bytes,
     peer_max_pdu, syntaxes, user_variables,
@@ -50,10 +50,8 @@ pub(crate) struct Association<'a> {
 /// Why an association did not come about, or is over.
 #[derive(Debug, Error)]
 pub(crate) enum Failure {
-    #[error("{0} could not be reached: {1}")]
-    Connect(String, String),
-    #[error("no TLS connection with {0}: {1}")]
-    Tls(String, String),
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
     #[error("association rejected {}: {reason}", if *.permanent { "for good" } else { "for now" })]
     Rejected { permanent: bool, reason: &'static str },
     #[error("the destination aborted the association (source {source_}, reason {reason})")]
@@ -95,7 +93,9 @@ impl<'a> Association<'a> {
     /// Connects and proposes the contexts: their numbers are 1, 3, 5, ...
     pub(crate) async fn open(destination: &'a Destination, offers: &[Offer]) -> Result<Association<'a>, Failure> {
         let limit = destination.connect_timeout;
-        let mut wire = Wire::new(connect(destination).await?, SEND_PDU_BYTES_MAX);
+        let address = (destination.host.as_str(), destination.port);
+        let stream = connect(address, destination.tls.as_ref(), limit).await?;
+        let mut wire = Wire::new(stream, SEND_PDU_BYTES_MAX);
         let numbered: Vec<(u8, Offer)> = (0_u8..128).map(|index| index * 2 + 1).zip(offers.iter().cloned()).collect();
         let request = Pdu::AssociateRequest(Box::new(request(destination, &numbered)));
         let bytes = encode_pdu(&request).map_err(|error| Failure::Request(error.to_string()))?;
@@ -299,26 +299,19 @@ impl<'a> Association<'a> {
     }
 }
 
-/// What a status means for the delivery (PS3.4 B.2.3, PS3.7 C).
 fn judge(response: &Response, what: &str) -> Outcome {
-    let status = response.status;
-    if status.is_success() {
-        return Outcome::Delivered { warnings: Vec::new() };
+    Outcome::of_status(response.status, what, &response.comment)
+}
+
+/// That the destination does not take our certificate comes late; see [`refused_by_tls`].
+fn explained(destination: &Destination, error: WireError) -> Failure {
+    let address = (destination.host.as_str(), destination.port);
+    match &error {
+        WireError::Io(broken) if destination.tls.is_some() => {
+            refused_by_tls(address, broken).map_or(Failure::Wire(error), Failure::Connect)
+        }
+        _ => Failure::Wire(error),
     }
-    let comment = if response.comment.is_empty() { String::new() } else { format!(" ({})", response.comment) };
-    let reason = format!("{what} was answered with status {status}{comment}");
-    if status.is_warning() {
-        return Outcome::Delivered { warnings: vec![Warning { status: status.0, text: reason }] };
-    }
-    // A destination that has the instance already has it because we sent it: our UIDs follow from the content.
-    if status.0 == 0x0111 {
-        return Outcome::Delivered { warnings: vec![Warning { status: status.0, text: reason }] };
-    }
-    let status_code = Some(status.0);
-    if status.is_transient() {
-        return Outcome::Retry { reason, status: status_code };
-    }
-    Outcome::Refused { reason, status: status_code }
 }
 
 fn request(destination: &Destination, offers: &[(u8, Offer)]) -> AssociationRQ {

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use super::association::{Association, Failure, Message, Offer};
-use super::object::Object;
 use super::{Destination, Outcome};
+use crate::deliver::object::Object;
 use crate::dicom::Uid;
 use crate::dimse::commitment::{
     ALL_COMMITTED, CommitmentError, CommitmentReport, CommitmentRequest, FAILURES_EXIST, REQUEST_ACTION, Reference,

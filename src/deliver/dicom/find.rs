@@ -3,23 +3,12 @@
 use std::path::PathBuf;
 
 use super::association::{Association, Failure};
-use super::object::Object;
 use super::query::offers;
-use super::{Destination, Outcome};
+use super::{Destination, Outcome, Shown};
+use crate::deliver::object::Object;
 use crate::dicom::{SeriesKey, Uid};
 use crate::dimse::find::Query;
 use crate::limits::FIND_ANSWERS_MAX;
-
-/// What a destination shows of what was asked for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Shown {
-    /// Every object.
-    All,
-    /// One of them not.
-    Missing { reason: String },
-    /// It could not be asked, or did not answer; now, or never.
-    Unknown(Outcome),
-}
 
 /// Asks for each object at the level IMAGE, one after the other over one association, until one is missing.
 pub async fn find(destination: &Destination, paths: &[PathBuf]) -> Shown {

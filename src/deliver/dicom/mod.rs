@@ -3,9 +3,7 @@
 
 mod association;
 mod commitment;
-mod connect;
 mod find;
-mod object;
 mod query;
 mod survey;
 
@@ -17,11 +15,12 @@ use crate::dimse::syntaxes::{EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIA
 use crate::limits::PRESENTATION_CONTEXTS_MAX;
 use crate::tls::ClientTls;
 
-use super::{Outcome, Warning};
+use super::Outcome;
+pub use super::Shown;
+use super::object::Object;
 pub(crate) use association::{Association, Failure, Offer};
 pub use commitment::{Committed, commit, report};
-pub use find::{Shown, find};
-use object::Object;
+pub use find::find;
 pub use query::{Answers, ask};
 pub use survey::{Survey, presented, reach, resolve, shake, survey};
 

@@ -6,8 +6,9 @@ use dicom_ul::pdu::{PresentationContextResultReason, UserVariableItem};
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
 
+use super::Destination;
 use super::association::{Association, Offer};
-use super::{Destination, connect};
+use crate::deliver::connect;
 use crate::limits::PRESENTATION_CONTEXTS_MAX;
 use crate::tls::{self, Agreed, Presented};
 
@@ -96,7 +97,10 @@ pub async fn reach(destination: &Destination) -> Result<(String, String), String
 /// # Errors
 /// Why there is no connection with TLS, with what can be done about it.
 pub async fn shake(destination: &Destination) -> Result<Option<Agreed>, String> {
-    connect::connect(destination).await.map(|stream| stream.agreed()).map_err(|failure| failure.to_string())
+    connect::connect((&destination.host, destination.port), destination.tls.as_ref(), destination.connect_timeout)
+        .await
+        .map(|stream| stream.agreed())
+        .map_err(|failure| failure.to_string())
 }
 
 /// The certificates that the host presents, believed or not; nothing is sent.
