@@ -161,33 +161,15 @@ def pynetdicom_calls(gateway):
     aborter = entity("ABORTER", build_context(CTImageStorage)).associate(**to)
     half = synthetic.data_set(f"{peers.UID}.3", 1, 0.0)[:9000]
     context = aborter.accepted_contexts[0].context_id
-    aborter.dul.socket.send(store_pdu(context, f"{peers.UID}.3.1") + data_pdu(context, half, last=False))
+    aborter.dul.socket.send(synthetic.store_pdu(context, f"{peers.UID}.3.1") + synthetic.data_pdu(context, half, last=False))
     time.sleep(0.5)
     aborter.abort()
-
-
-def data_pdu(context, data, last=True, command=False):
-    return struct.pack(">BBIIBB", 4, 0, len(data) + 6, len(data) + 2, context, last * 2 + command) + data
-
-
-def command_pdu(context, sop_class, field, number, has_data_set, sop=None):
-    """A request: C-STORE-RQ (0x0001) of an instance, or C-ECHO-RQ (0x0030)."""
-    text = lambda element, value: struct.pack("<HHI", 0, element, len(value) + len(value) % 2) + value.encode() + b"\0" * (len(value) % 2)
-    short = lambda element, value: struct.pack("<HHIH", 0, element, 2, value)
-    body = text(2, sop_class) + short(0x100, field) + short(0x110, number)
-    body += (short(0x700, 0) if sop else b"") + short(0x800, 1 if has_data_set else 0x0101) + (text(0x1000, sop) if sop else b"")
-    return data_pdu(context, struct.pack("<HHII", 0, 0, 4, len(body)) + body, command=True)
-
-
-def store_pdu(context, sop):
-    """A C-STORE-RQ of a CT image."""
-    return command_pdu(context, synthetic.CT, 0x0001, 1, True, sop)
 
 
 def raw_calls(gateway):
     """What is no association: by local port, what was sent and which A-ABORT has to come."""
     sent = {}
-    for what, data, expected in (("a P-DATA-TF before an association", data_pdu(1, b"\0\0"), (2, 2)),
+    for what, data, expected in (("a P-DATA-TF before an association", synthetic.data_pdu(1, b"\0\0"), (2, 2)),
                                  ("a PDU of type 9", struct.pack(">BBI", 9, 0, 4) + bytes(4), (2, 1)),
                                  ("an A-ASSOCIATE-RQ of 1 GB", struct.pack(">BBI", 1, 0, 1 << 30), (2, 6))):
         with socket.create_connection(("127.0.0.1", gateway.port), 10) as peer:

@@ -6,7 +6,6 @@ import json
 import pathlib
 import queue
 import subprocess
-import sys
 import tempfile
 import time
 
@@ -16,8 +15,8 @@ from pynetdicom.sop_class import CTImageStorage, Verification
 import commitment
 import peers
 import synthetic
-from capture import command_pdu, data_pdu, store_pdu
-from peers import Gateway, check, free_port, rest, run, start, stop, wait_for, wait_port
+from peers import Gateway, check, free_port, run, start, stop, wait_for, wait_port
+from synthetic import command_pdu, data_pdu, store_pdu
 
 IDLE_S = 4
 

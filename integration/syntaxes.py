@@ -397,7 +397,7 @@ class Cell:
             record, jobs = gateway.series(self.uid)
             why = record and record["note"] or [job["state"] for job in jobs]
             return check(False, f"{self.what}: no pixels came out: {why}")
-        found, worst, by = maps.slices(f"{self.uid}.1"), 0.0, {}
+        found, by = maps.slices(f"{self.uid}.1"), {}
         for path, original in zip(self.files, self.originals):
             image = pydicom.dcmread(path)
             slope = abs(float(image.get("RescaleSlope", 1)))
@@ -423,8 +423,8 @@ def main():
         gateway = configure(work, port)
         gateway.serve()
         order = negotiation(gateway)
-        for syntax in order:
-            check(syntax in CODECS, f"there is an encoder for {name_of(syntax)}") if syntax not in CODECS else None
+        unknown = [name_of(syntax) for syntax in order if syntax not in CODECS]
+        check(not unknown, f"each has an encoder here{': none for ' * bool(unknown)}{', '.join(unknown)}")
         print("\nstored as it was sent", flush=True)
         images, cells, number = kinds(), [], 0
         for syntax in (syntax for syntax in order if syntax in CODECS):
@@ -441,7 +441,8 @@ def main():
                 made += 1
                 if made == 2 and not everything:
                     break
-            check(made, f"{name_of(syntax)}: {made} kinds of images") if not made else None
+            if not made:
+                check(False, f"{name_of(syntax)}: no image could be encoded")
         print(f"\npixels of {len(cells)} series", flush=True)
         begun = time.time()
         wait_for(lambda: len(maps.of) >= len(cells) or all_ended(gateway, cells), 60 + 5 * len(cells))

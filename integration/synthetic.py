@@ -79,6 +79,25 @@ def series(folder, uid, slices=30, change=None):
     return folder
 
 
+def data_pdu(context, data, last=True, command=False):
+    """A P-DATA-TF of one value."""
+    return struct.pack(">BBIIBB", 4, 0, len(data) + 6, len(data) + 2, context, last * 2 + command) + data
+
+
+def command_pdu(context, sop_class, field, number, has_data_set, sop=None):
+    """A request: C-STORE-RQ (0x0001) of an instance, or C-ECHO-RQ (0x0030)."""
+    text = lambda element, value: struct.pack("<HHI", 0, element, len(value) + len(value) % 2) + value.encode() + b"\0" * (len(value) % 2)
+    short = lambda element, value: struct.pack("<HHIH", 0, element, 2, value)
+    body = text(2, sop_class) + short(0x100, field) + short(0x110, number)
+    body += (short(0x700, 0) if sop else b"") + short(0x800, 1 if has_data_set else 0x0101) + (text(0x1000, sop) if sop else b"")
+    return data_pdu(context, struct.pack("<HHII", 0, 0, 4, len(body)) + body, command=True)
+
+
+def store_pdu(context, sop):
+    """A C-STORE-RQ of a CT image."""
+    return command_pdu(context, CT, 0x0001, 1, True, sop)
+
+
 def store(port, body, sop, calling="STORESCU", called="CONTOURD"):
     """Sends `body` as it is under `sop`; returns the status of the answer."""
     item = lambda kind, value: struct.pack(">BBH", kind, 0, len(value)) + value
@@ -86,21 +105,15 @@ def store(port, body, sop, calling="STORESCU", called="CONTOURD"):
     user = item(0x51, struct.pack(">I", 16384)) + item(0x52, b"1.2.826.0.1.3680043.10.2")
     request = struct.pack(">HH16s16s32x", 1, 0, called.ljust(16).encode(), calling.ljust(16).encode())
     request += item(0x10, b"1.2.840.10008.3.1.1.1") + item(0x20, context) + item(0x50, user)
-    short = lambda number, value: struct.pack("<HHIH", 0, number, 2, value)
-    text = lambda number, value: struct.pack("<HHI", 0, number, len(value) + len(value) % 2) + value.encode() + b"\0" * (len(value) % 2)
-    command = text(2, CT) + short(0x100, 1) + short(0x110, 1) + short(0x700, 0) + short(0x800, 1) + text(0x1000, sop)
-    command = struct.pack("<HHII", 0, 0, 4, len(command)) + command
     with socket.create_connection(("127.0.0.1", port), 10) as peer:
         peer.settimeout(30)
         peer.sendall(struct.pack(">BBI", 1, 0, len(request)) + request)
         kind, answer = pdu(peer)
         if kind != 2:
             raise ConnectionError(f"association not accepted: PDU {kind} {answer[:8].hex()}")
-        parts = [(3, command)]
-        parts += [(0, body[at:at + 16000]) for at in range(0, len(body), 16000)]
-        parts[-1] = (2, parts[-1][1])
-        for control, part in parts:
-            peer.sendall(struct.pack(">BBIIBB", 4, 0, len(part) + 6, len(part) + 2, 1, control) + part)
+        peer.sendall(store_pdu(1, sop))
+        for at in range(0, len(body), 16000):
+            peer.sendall(data_pdu(1, body[at:at + 16000], last=at + 16000 >= len(body)))
         kind, answer = pdu(peer)
         if kind != 4:
             raise ConnectionError(f"no response: PDU {kind} {answer[:8].hex()}")

@@ -9,7 +9,8 @@ under six rounds the whole range, which holds it less often). Memory is the sum 
 
 Needs: a contourd binary, DCMTK (storescp, storescu); Orthanc, pynetdicom and eatmydata where they are there. Usage:
     receive.py [--contourd target/release/contourd] [--rounds 9] [--instances 200] [--associations 1,4,16] [--folder DIR]
-    receive.py --instructions 40      counts instructions of the servers under valgrind, which no load changes
+    receive.py --instructions 40      counts instructions of the servers under valgrind, which no load changes; it knows no
+                                      SHA instructions, so that nine tenths of contourd's are its digest of each image
 `--instances` is the sum over all associations of a measurement.
 """
 
