@@ -27,7 +27,7 @@ use tokio::sync::{Mutex, mpsc, watch};
 
 use crate::config::{Configuration, Gateway, Loader};
 use crate::document::Problem;
-use crate::folder;
+use crate::folder::{self, Folder};
 use crate::ledger::{Ledger, LedgerError};
 use crate::limits::{EVENT_QUEUE_MAX, NOTICE_QUEUE_MAX};
 use crate::node::{Event, Node, Placed, Stored};
@@ -158,14 +158,13 @@ fn start(runtime: &tokio::runtime::Runtime, loader: Loader, configuration: Confi
     runtime.spawn(expire(events, clock, configuration.gateway.retention_days, configuration.gateway.committed_days));
     runtime.spawn(reload::warn_of_certificates(certificates, clock));
     runtime.block_on(async {
-        let (folders, seen, stopped) = (configuration.watched_folders(), policy_seen.clone(), listener_stopped.clone());
-        let watching = tokio::spawn(folder::serve(folders, seen, Arc::clone(&spool), notices.clone(), stopped));
-        let serving = receive::serve(listeners, policy_seen, spool, notices, listener_stopped);
+        let folders = configuration.watched_folders();
+        let serving = take_in(listeners, folders, policy_seen, spool, notices, listener_stopped);
         let signals = stop_on_signal(stop_listener)?;
         let asked = reload::read_again_on_signal(watcher)?;
         // Without systemd there is nobody to notify.
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
-        tokio::join!(serving, must_go_on("the task that watches folders", watching));
+        serving.await;
         retrieval::wait_for_end(&retrievals).await;
         signals.abort();
         asked.abort();
@@ -177,6 +176,21 @@ fn start(runtime: &tokio::runtime::Runtime, loader: Loader, configuration: Confi
     let _ = loop_thread.join();
     tracing::info!("stopped; what is under way goes on at the next start");
     Ok(())
+}
+
+/// Takes what is sent and what is put into folders, until it is told to stop and what is open has ended.
+async fn take_in(
+    listeners: Listeners,
+    folders: Vec<Folder>,
+    policy: watch::Receiver<Arc<receive::Policy>>,
+    spool: Arc<Spool>,
+    notices: mpsc::Sender<Notice>,
+    stopped: watch::Receiver<bool>,
+) {
+    let (seen, ended) = (policy.clone(), stopped.clone());
+    let watching = tokio::spawn(folder::serve(folders, seen, Arc::clone(&spool), notices.clone(), ended));
+    let serving = receive::serve(listeners, policy, spool, notices, stopped);
+    tokio::join!(serving, must_go_on("the task that watches folders", watching));
 }
 
 /// Opens the ports of the configuration.

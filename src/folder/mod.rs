@@ -226,9 +226,9 @@ impl Watch {
             match placed.await.unwrap_or_else(|error| Err(std::io::Error::other(error))) {
                 Ok(()) => drop(self.seen.remove(&entry.path)),
                 Err(error) => {
-                    let path = entry.path.display();
+                    let file = entry.stamp.told();
                     self.say(&format!(
-                        "{path} cannot be taken away: {error}; it stays and is not read again before it changes"
+                        "{file} cannot be taken away: {error}; it stays and is not read again before it changes"
                     ));
                     self.seen.insert(entry.path, Seen { is_done: true, ..seen });
                 }

@@ -23,6 +23,11 @@ pub(super) struct Stamp {
 }
 
 impl Stamp {
+    /// How a file is called in the log: its name can be that of a patient. `find -inum` finds it.
+    pub fn told(&self) -> String {
+        format!("the file with inode {}", self.inode)
+    }
+
     /// `None` for what is no regular file.
     pub fn of(data: &Metadata) -> Option<Stamp> {
         let changed = (data.mtime(), data.mtime_nsec());

@@ -35,14 +35,16 @@ pub(super) async fn take(folder: &Folder, entry: &Entry, seen: &Seen, terms: Ter
         // It goes on, or is gone: the next look finds it as it is then.
         Ok(None) => return Taken::Wait(Seen { since: Instant::now(), ..seen.clone() }),
         Err(error) => {
-            tracing::warn!(file = %entry.path.display(), "cannot be read: {error}; it is tried again");
+            if seen.not_before.is_none() {
+                tracing::warn!(folder = %folder.path.display(), "{} cannot be read: {error}; it is tried again", entry.stamp.told());
+            }
             return Taken::Wait(later(seen));
         }
     };
     match finished.outcome {
         Outcome::OutOfResources => Taken::Trouble(finished.reason),
         Outcome::ProcessingFailure if seen.tries + 1 < FOLDER_TRIES_MAX => {
-            tracing::error!(file = %entry.path.display(), "{}; it is tried again", finished.reason);
+            tracing::error!(folder = %folder.path.display(), "{}: {}; it is tried again", entry.stamp.told(), finished.reason);
             Taken::Wait(Seen { tries: seen.tries + 1, ..later(seen) })
         }
         Outcome::Truncated if seen.since.elapsed() < folder.settle * FOLDER_CUT_PATIENCE => {

@@ -4,6 +4,8 @@
 #[path = "../hostile/bytes.rs"]
 #[allow(dead_code)]
 mod bytes;
+#[path = "../certificates/mod.rs"]
+mod certificates;
 mod folders;
 mod gateway;
 mod hostile;

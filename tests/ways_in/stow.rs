@@ -1,15 +1,21 @@
 //! STOW-RS as clients speak it: what is stored, what is answered, who may, and what the daemon is told.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use contourd::dimse::{Acceptance, Caller, Credentials};
+use contourd::dimse::{Acceptance, Caller, CertificateRule, Credentials, Fingerprint};
 use contourd::receive::{self, Listeners, Notice, Policy, WebPolicy};
 use contourd::spool::Spool;
+use contourd::tls::{ClientTls, Clients, Identity, ServerTls, Trust};
 use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
 
 use crate::bytes::{CT, EXPLICIT, IMPLICIT, RT_PLAN, explicit, explicit_head, image};
+use crate::certificates::self_signed;
 use crate::gateway::Gateway;
 use crate::http::{Client, MULTIPART, TOKEN, ask, body, file, file_of, head, part, part_of, post};
 
@@ -221,29 +227,72 @@ fn a_stop_waits_for_a_request_and_closes_the_idle_at_once() {
     assert_eq!(gateway.instances().len(), 3);
 }
 
-/// What the daemon is told of requests to a receiver in this process: instances and ends, in their order.
+/// A receiver in this process that knows one peer, and what it tells the daemon.
+struct Receiver {
+    runtime: Runtime,
+    address: SocketAddr,
+    inbox: mpsc::Receiver<Notice>,
+    stop: watch::Sender<bool>,
+    serving: JoinHandle<()>,
+    _policy: watch::Sender<Arc<Policy>>,
+    _folder: tempfile::TempDir,
+}
+
+impl Receiver {
+    fn start(peer: Caller, tls: Option<ServerTls>) -> Receiver {
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+        let folder = tempfile::tempdir().expect("a folder");
+        let spool = Spool::open(folder.path(), 0).expect("a spool");
+        let title = |text: &str| text.parse().expect("a title");
+        let callers = [(title("PACS"), vec![Caller { name: "pacs".to_owned(), may_send: true, ..peer }])].into();
+        let acceptance = Acceptance { called: vec![title("HERE")], callers, ..Policy::default().acceptance };
+        let web = WebPolicy {
+            secure: tls.is_some(),
+            tls,
+            requests_max: 2,
+            requests_per_caller_max: 2,
+            request_bytes_max: 1 << 20,
+        };
+        let policy = Policy { acceptance, web: Some(web), grace: Duration::ZERO, ..Policy::default() };
+        let (policy, seen) = watch::channel(Arc::new(policy));
+        let (stop, stopped) = watch::channel(false);
+        let (notices, inbox) = mpsc::channel(64);
+        let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let listeners = Listeners { web: Some(listener), ..Listeners::default() };
+        let serving = runtime.spawn(receive::serve(listeners, seen, spool, notices, stopped));
+        Receiver { runtime, address, inbox, stop, serving, _policy: policy, _folder: folder }
+    }
+
+    /// Ends it; all that it has told.
+    fn told(mut self) -> Vec<String> {
+        std::thread::sleep(Duration::from_millis(300));
+        self.stop.send_replace(true);
+        self.runtime.block_on(self.serving).expect("no panic");
+        let mut told = Vec::new();
+        while let Ok(notice) = self.inbox.try_recv() {
+            told.push(match notice {
+                Notice::Stored(stored) => {
+                    let (calling, called) = (&stored.calling_ae, &stored.called_ae);
+                    format!("{} from {calling} to {called}, new {}", stored.instance.sop_instance_uid, stored.new)
+                }
+                Notice::Closed { released, series, .. } => {
+                    format!("closed, released {released}, {} series", series.len())
+                }
+                _ => "another".to_owned(),
+            });
+        }
+        told
+    }
+}
+
+/// What the daemon is told of requests, each of which is sent up to a byte.
 fn told_of(requests: Vec<(Vec<u8>, usize)>) -> Vec<String> {
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
-    let folder = tempfile::tempdir().expect("a folder");
-    let spool = Spool::open(folder.path(), 0).expect("a spool");
-    let token = Credentials::hashed(b"0123456789abcdef");
-    let peer = Caller { name: "pacs".to_owned(), may_send: true, tokens: vec![token], ..Caller::default() };
-    let title = |text: &str| text.parse().expect("a title");
-    let callers = [(title("PACS"), vec![peer])].into();
-    let acceptance = Acceptance { called: vec![title("HERE")], callers, ..Policy::default().acceptance };
-    let web =
-        WebPolicy { secure: false, tls: None, requests_max: 2, requests_per_caller_max: 2, request_bytes_max: 1 << 20 };
-    let policy = Policy { acceptance, web: Some(web), grace: Duration::ZERO, ..Policy::default() };
-    let (policy, seen) = watch::channel(Arc::new(policy));
-    let (stop, stopped) = watch::channel(false);
-    let (notices, mut inbox) = mpsc::channel(64);
-    let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).expect("a port");
-    let address = listener.local_addr().expect("an address");
-    let listeners = Listeners { web: Some(listener), ..Listeners::default() };
-    let serving = runtime.spawn(receive::serve(listeners, seen, spool, notices, stopped));
+    let tokens = vec![Credentials::hashed(b"0123456789abcdef")];
+    let receiver = Receiver::start(Caller { tokens, ..Caller::default() }, None);
     for (request, sent) in requests {
-        let mut client = Client::connect(address, Duration::from_secs(5));
+        let mut client = Client::connect(receiver.address, Duration::from_secs(5));
         client.send(&request[..sent.min(request.len())]);
         if sent >= request.len() {
             client.answer().expect("an answer");
@@ -251,22 +300,42 @@ fn told_of(requests: Vec<(Vec<u8>, usize)>) -> Vec<String> {
             std::thread::sleep(Duration::from_millis(300));
         }
     }
-    std::thread::sleep(Duration::from_millis(300));
-    stop.send_replace(true);
-    runtime.block_on(serving).expect("no panic");
-    drop(policy);
-    let mut told = Vec::new();
-    while let Ok(notice) = inbox.try_recv() {
-        told.push(match notice {
-            Notice::Stored(stored) => {
-                let (calling, called) = (&stored.calling_ae, &stored.called_ae);
-                format!("{} from {calling} to {called}, new {}", stored.instance.sop_instance_uid, stored.new)
-            }
-            Notice::Closed { released, series, .. } => format!("closed, released {released}, {} series", series.len()),
-            _ => "another".to_owned(),
-        });
-    }
-    told
+    receiver.told()
+}
+
+#[test]
+fn a_certificate_says_who_sends_by_tls() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let identity = |name: &str| {
+        let pair = self_signed(name, &["localhost"]);
+        let (certificate, key) = pair.write(folder.path(), name);
+        (Identity::read(&certificate, &key).expect("an identity"), Fingerprint(pair.sha256))
+    };
+    let (own, own_sha256) = identity("gateway");
+    let (scanner, scanner_sha256) = identity("scanner");
+    let server = ServerTls::new(&own, Clients::Optional, None, [scanner_sha256].into()).expect("a port");
+    let rule = CertificateRule { sha256: vec![scanner_sha256], names: Vec::new() };
+    let receiver = Receiver::start(Caller { certificate: Some(rule), ..Caller::default() }, Some(server));
+    let request = post("/studies", &[("Authorization", ""), ("Connection", "close")], &body(&[file("1.2.1")]));
+    let ask = |identity: Option<&Identity>| {
+        let trust = Trust { authorities: None, pinned: [own_sha256].into() };
+        let client = ClientTls::new(trust, "localhost", identity).expect("a client");
+        receiver.runtime.block_on(async {
+            let stream = tokio::net::TcpStream::connect(receiver.address).await.expect("a connection");
+            let mut stream = client.connect(stream).await.expect("a handshake");
+            stream.write_all(&request).await.expect("sent");
+            let mut answer = Vec::new();
+            // What stands before a close without its alert is an answer all the same.
+            let _ = stream.read_to_end(&mut answer).await;
+            String::from_utf8_lossy(&answer).lines().next().unwrap_or_default().to_owned()
+        })
+    };
+    assert_eq!(ask(Some(&scanner)), "HTTP/1.1 200 OK");
+    assert_eq!(ask(None), "HTTP/1.1 401 Unauthorized");
+    let mut plain = Client::connect(receiver.address, Duration::from_secs(5));
+    plain.send(&request);
+    assert_eq!(plain.answer(), None, "without TLS there is no answer");
+    assert_eq!(receiver.told(), ["1.2.1 from PACS to HERE, new true", "closed, released true, 1 series"]);
 }
 
 #[test]
