@@ -265,7 +265,8 @@ fn what_is_found_on_the_moved_series_lies_on_the_first_and_the_inverse_is_centim
     assert!(overlap > 0.93 && apart < 3.0, "{overlap} {apart}");
     let (overlap, apart) = compare(&unmoved(&geometry), &there);
     println!("registered and not moved: overlap {overlap:.3}, centres {apart:.2} mm apart");
-    assert!(overlap > 0.97 && apart < 0.5, "{overlap} {apart}");
+    // A quarter of a pixel: the slices of the one lie across those of the other, and each is 7 mm thick.
+    assert!(overlap > 0.98 && apart < 1.0, "{overlap} {apart}");
     let set = read(&sets[0]);
     assert_eq!(set.referenced_series_uid.as_ref(), Some(&clinic.identity.series_instance_uid));
     let registered = Uid::derived(["registration", "instance", "good"]);
