@@ -48,8 +48,15 @@ fn pull(play: &Play, words: &[&str]) -> (Option<i32>, String) {
 }
 
 fn states(play: &Play) -> Vec<RetrievalState> {
-    let retrievals = play.ledger().retrievals(100).expect("a ledger that can be read");
-    retrievals.into_iter().map(|retrieval| retrieval.state).collect()
+    let end = Instant::now() + Duration::from_secs(30);
+    loop {
+        // At the first start the file is there before its tables.
+        match play.ledger().retrievals(100) {
+            Ok(retrievals) => return retrievals.into_iter().map(|retrieval| retrieval.state).collect(),
+            Err(error) => assert!(Instant::now() < end, "{error}:\n{}", play.describe()),
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
 }
 
 fn wait(play: &Play, what: &str, holds: impl Fn() -> bool) {

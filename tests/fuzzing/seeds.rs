@@ -3,6 +3,8 @@
 
 use std::path::Path;
 
+use contourd::dicom::SeriesKey;
+use contourd::dimse::find::Query;
 use contourd::dimse::{CommandSet, Outcome, encode_data, encode_message};
 
 const CT: &str = "1.2.840.10008.5.1.4.1.1.2";
@@ -14,6 +16,7 @@ pub fn of(target: &str) -> Vec<Vec<u8>> {
         "pdu" => streams(),
         "message" => fragments(),
         "command" => commands(),
+        "answer" => answers(),
         "data_set" => data_sets(),
         "file" => files(),
         "pixels" => codestreams(),
@@ -33,6 +36,23 @@ fn commands() -> Vec<Vec<u8>> {
     let answers = [Outcome::Stored, Outcome::Truncated, Outcome::OutOfResources];
     let answers = answers.map(|outcome| store.response(outcome).expect("a response").encode());
     [vec![CommandSet::echo_request(1).encode(), store.encode()], answers.to_vec()].concat()
+}
+
+/// An identifier is an answer without values, or with those that were asked for.
+fn answers() -> Vec<Vec<u8>> {
+    let series = SeriesKey { study_instance_uid: uid("1.2"), series_instance_uid: uid("1.3") };
+    let queries = [
+        Query::accession("A1").expect("a number"),
+        Query::series(&uid("1.2"), Some(&uid("1.3")), Some("MR")),
+        Query::instances(&series, None),
+    ];
+    let encoded = |first: u8, syntax: &str| {
+        let of = |query: &Query| [vec![first], query.encode(syntax).expect("written")].concat();
+        queries.iter().map(of).collect::<Vec<_>>()
+    };
+    // A list of instances that have failed, in Implicit VR Little Endian.
+    let failed = [&[0, 8, 0, 0x58, 0, 8, 0, 0, 0][..], b"1.2\\1.3 "].concat();
+    [encoded(0, "1.2.840.10008.1.2"), encoded(1, EXPLICIT), vec![failed]].concat()
 }
 
 fn fragments() -> Vec<Vec<u8>> {

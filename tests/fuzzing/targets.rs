@@ -9,6 +9,7 @@ use bytes::{Bytes, BytesMut};
 use contourd::assemble;
 use contourd::config::{Gateway, Peer};
 use contourd::dicom::{FileHeadReader, Instance, Uid};
+use contourd::dimse::find::{Found, failed_instances};
 use contourd::dimse::{
     Acceptance, Caller, CommandSet, Origin, Outcome, Part, Pdu, Pdv, Reassembly, decode_pdu, encode_pdu, negotiate,
 };
@@ -22,7 +23,7 @@ use contourd::receive::{Multipart, MultipartError, Piece};
 use contourd::route;
 
 /// Name and function of each target.
-pub const TARGETS: [(&str, fn(&[u8])); 9] = [
+pub const TARGETS: [(&str, fn(&[u8])); 10] = [
     ("pdu", pdu),
     ("message", message),
     ("data_set", data_set),
@@ -32,6 +33,7 @@ pub const TARGETS: [(&str, fn(&[u8])); 9] = [
     ("document", document),
     ("command", command),
     ("multipart", multipart),
+    ("answer", answer),
 ];
 
 /// Longest P-DATA-TF of these conversations.
@@ -43,6 +45,17 @@ pub fn pdu(bytes: &[u8]) {
     let whole = conversation(stream, stream.len().max(1));
     let pieces = conversation(stream, usize::from(*first).max(1));
     assert_eq!(whole, pieces, "the same bytes in other pieces");
+}
+
+/// An answer to a C-FIND, or to a C-GET or C-MOVE; the first byte says in which encoding.
+pub fn answer(bytes: &[u8]) {
+    let Some((first, data)) = bytes.split_first() else { return };
+    let syntax = if first % 2 == 0 { "1.2.840.10008.1.2" } else { "1.2.840.10008.1.2.1" };
+    let syntax: Uid = syntax.parse().expect("a UID");
+    if let Ok(found) = Found::decode(data, &syntax) {
+        assert!(found.modalities.iter().all(|modality| !modality.is_empty()));
+    }
+    assert!(failed_instances(data, &syntax).len() <= data.len(), "no more than were listed");
 }
 
 /// What the PDUs of a stream are, until one is refused.
