@@ -73,12 +73,14 @@ impl fmt::Display for Problem {
 pub struct Problems {
     file: String,
     list: Vec<Problem>,
+    /// Of these and of those that are no longer listed: past the most that are told, a part must not pass for good.
+    count: usize,
 }
 
 impl Problems {
     /// An empty list for the file named `file` in messages.
     pub fn of(file: impl Into<String>) -> Problems {
-        Problems { file: file.into(), list: Vec::new() }
+        Problems { file: file.into(), list: Vec::new(), count: 0 }
     }
 
     /// Adds a problem at a node.
@@ -98,6 +100,7 @@ impl Problems {
     }
 
     fn push(&mut self, at: &Node, found: String, expected: String, cure: Option<String>) {
+        self.count += 1;
         if self.list.len() < DOCUMENT_PROBLEMS_MAX {
             let (file, path) = (self.file.clone(), at.path.clone());
             self.list.push(Problem { file, line: at.line, path, found, expected, cure });
@@ -109,9 +112,9 @@ impl Problems {
         self.list.is_empty()
     }
 
-    /// How many were found so far; comparing two counts tells whether a part of a document is good.
+    /// How many were found so far, listed or not; comparing two counts tells whether a part of a document is good.
     pub fn count(&self) -> usize {
-        self.list.len()
+        self.count
     }
 
     /// The list, in the order found.
@@ -432,6 +435,17 @@ mod tests {
                 r#"f.json:3: a.treshold: found the unknown key "treshold", expected only the keys threshold; did you mean "threshold"?"#
             ]
         );
+    }
+
+    #[test]
+    fn counts_on_where_no_more_are_listed() {
+        let mut problems = Problems::of("f.json");
+        let node = parse("{}", &mut problems).expect("an object");
+        for count in 1..=DOCUMENT_PROBLEMS_MAX + 3 {
+            problems.add(&node, "this", "that");
+            assert_eq!(problems.count(), count, "a part that is wrong is known by the count");
+        }
+        assert_eq!(problems.into_vec().len(), DOCUMENT_PROBLEMS_MAX);
     }
 
     #[test]

@@ -113,13 +113,11 @@ const OWNED: &[(&str, &[&str])] = &[
     ("hdf5_pure", &["output"]),
     ("hyper", &["receive", "deliver"]),
     ("hyper_util", &["receive", "deliver"]),
+    ("http_body_util", &["receive", "deliver"]),
     ("dicom_ul", &["dimse", "receive", "deliver"]),
     ("rustls", &["tls"]),
     ("tokio_rustls", &["tls"]),
     ("x509_cert", &["tls"]),
-    ("hyper", &["deliver"]),
-    ("hyper_util", &["deliver"]),
-    ("http_body_util", &["deliver"]),
 ];
 
 /// Calls that change files, and the modules that may make them: the spool owns instances and objects; the ledger makes
