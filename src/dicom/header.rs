@@ -53,6 +53,11 @@ pub(super) fn parse(scan: &Scan, syntax: Syntax, apart: impl Fn(&Element) -> boo
     parsed
 }
 
+/// The elements of a data set that was scanned whole, such as that of a message; what the parser cannot read is left out.
+pub fn elements(scan: &Scan, syntax: Syntax) -> InMemDicomObject {
+    parse(scan, syntax, |_| false).header
+}
+
 /// Parses one item of a sequence that was kept apart from `header`.
 pub(super) fn parse_item(
     bytes: &[u8],

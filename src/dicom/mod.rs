@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 pub use ae_title::{AeTitle, AeTitleError};
 pub use file_head::{FileHead, FileHeadError, FileHeadReader};
+pub use header::elements;
 pub use instance::{Instance, InstanceError};
 pub use syntax::Syntax;
 pub use uid::{Uid, UidError};
