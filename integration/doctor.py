@@ -53,7 +53,7 @@ def main():
         check(len(list((work / "storescp").iterdir())) == 1, "storescp: has one object")
 
         code, text = gateway.command("doctor", "qrscp", "--store", "--images")
-        check(code == 0 and re.search("verify +ok +C-FIND shows it", text) is not None, "dcmqrscp: stored, and shown by C-FIND")
+        check(code == 0 and re.search("verify +ok +it is shown", text) is not None, "dcmqrscp: stored, and shown by C-FIND")
         code, text = gateway.command("doctor", "qrscp", "--store", "--images")
         check(code == 0, "dcmqrscp: the same again")
 

@@ -228,6 +228,10 @@ pub const TLS_FILE_BYTES_MAX: u64 = 4 << 20;
 /// How many days before its end a certificate of ours is told in the log: time for the way through an IT department.
 pub const CERTIFICATE_WARNING_DAYS: i64 = 30;
 
+/// How far the clock of another machine may be from ours before an operator is told: dates of certificates and times of
+/// objects do not care for less.
+pub const CLOCK_SKEW_WARNING_S: i64 = 60;
+
 /// Most connections that have not sent an A-ASSOCIATE-RQ; then the oldest is closed. Below the usual 1,024 open files.
 pub const PENDING_CONNECTIONS_MAX: usize = 600;
 

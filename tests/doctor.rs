@@ -3,6 +3,7 @@
 mod certificates;
 
 use std::fs;
+use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -126,7 +127,10 @@ fn the_doctor_finds_what_is_well_and_what_is_not() {
     let (well, report) = pairing.doctor(&pairing.peer("THERE", plain, r#", "verify": "find""#), &["--store"]);
     assert!(!well, "{report}");
     holds(&report, &["needed     FAILED   Study Root Query/Retrieve Information Model - FIND is not accepted"]);
-    holds(&report, &["store      ok       1 objects", "verify     FAILED   by C-FIND: "]);
+    holds(
+        &report,
+        &["store      ok       1 objects", "verify     FAILED   refused: the destination does not offer C-FIND"],
+    );
 
     let (well, report) = pairing.doctor(&pairing.peer("OTHER", plain, ""), &["--store"]);
     assert!(!well && !report.contains("store "), "{report}");
@@ -163,6 +167,62 @@ fn the_doctor_finds_what_is_well_and_what_is_not() {
     let (well, report) = pairing.doctor(&pairing.peer("THERE", plain, &believed), &[]);
     assert!(!well, "{report}");
     holds(&report, &["connect    ok", "tls        FAILED", "no certificate was seen"]);
+}
+
+/// A server that gives each request this answer, for as long as the test lasts; its port.
+fn answering(head: &str) -> u16 {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    let answer = format!("HTTP/1.1 {head}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.expect("a connection");
+            let mut request = [0; 4096];
+            let _ = stream.read(&mut request).and_then(|_| stream.write_all(answer.as_bytes()));
+        }
+    });
+    port
+}
+
+#[test]
+fn folders_and_web_servers_are_looked_at_as_what_they_are() {
+    let pairing = Pairing::start(&Authority::new("Hospital").issue("there", &["127.0.0.1"]));
+    let folder = pairing.folder.path().join("export");
+    let peer = format!(r#"{{"folder": "{}", "may": ["receive"]}}"#, folder.display());
+    let (well, report) = pairing.doctor(&peer, &["--store"]);
+    assert!(!well, "{report}");
+    holds(&report, &["there: folder ", "export", "folder     FAILED", "mounted", "failures: 1"]);
+    fs::create_dir(&folder).expect("a folder");
+    let (well, report) = pairing.doctor(&peer, &["--store"]);
+    assert!(well, "{report}");
+    holds(&report, &["folder     ok", "store      ok       1 objects", "verify     ok       it is shown after "]);
+    assert_eq!(fs::read_dir(&folder).expect("a folder").count(), 1, "the structure set, and nothing of the doctor's");
+
+    let web = |head: &str| {
+        let peer = format!(
+            r#"{{"dicomweb": {{"url": "http://127.0.0.1:{}/dicom-web"}}, "may": ["receive"]}}"#,
+            answering(head)
+        );
+        pairing.doctor(&peer, &[])
+    };
+    let (well, report) = web("204 No Content\r\nDate: Thu, 01 Jan 2026 00:00:00 GMT");
+    assert!(well, "{report}");
+    holds(&report, &["DICOMweb at http://127.0.0.1:", "connect    ok", "search     ok       QIDO-RS answered 204"]);
+    holds(&report, &["clock      warning", "s behind ours: compare both with a time server"]);
+    let now =
+        jiff::fmt::rfc2822::to_string(&jiff::Zoned::now().with_time_zone(jiff::tz::TimeZone::UTC)).expect("a date");
+    let (well, report) = web(&format!("200 OK\r\nDate: {now}"));
+    assert!(well, "{report}");
+    holds(&report, &["search     ok", "clock      ok       within 60 s of ours", "nothing is wrong"]);
+    let (well, report) = web("401 Unauthorized");
+    assert!(!well, "{report}");
+    holds(
+        &report,
+        &["search     FAILED   QIDO-RS answered 401: it does not let us in", "clock      ok       it does not tell"],
+    );
+    let (well, report) = web("404 Not Found");
+    assert!(well, "{report}");
+    holds(&report, &["search     warning  QIDO-RS answered 404"]);
 }
 
 #[test]

@@ -10,7 +10,7 @@ use clap::Args;
 use super::check::{ConfigArgs, told};
 use super::{EXIT_FAILED, EXIT_OK};
 use crate::config;
-use crate::deliver::dicom::Destination;
+use crate::deliver::{Destination, Way};
 use report::Report;
 
 /// Look for what stands between us and a peer: name, connection, TLS, association, services, on request an object.
@@ -41,21 +41,42 @@ impl DoctorArgs {
         let peer = configuration.peers.get(&self.peer).with_context(|| {
             format!("found {:?}, expected a peer of ae-config/peers ({})", self.peer, names.join(", "))
         })?;
-        let called = configuration.called(peer).with_context(|| {
+        // A node that only sends may have an address too.
+        let node = || configuration.called(peer).map(|node| Destination::Dicom(Box::new(node)));
+        let mut destination = configuration.destination(&peer.name).or_else(node).with_context(|| {
             let file = format!("ae-config/peers/{}.json", peer.name);
             format!("{file}: found no \"host\" and \"port\", expected both: this peer calls us, and nobody can call it")
         })?;
-        let limit = std::time::Duration::from_secs(self.timeout_s);
-        let destination = Destination { connect_timeout: limit, response_timeout: limit, ..called };
-        let mut report = Report::of(peer, &destination);
+        self.limit(&mut destination);
+        let mut report = Report::of(&peer.name, &destination);
         let wanted = look::wanted(&configuration, peer);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(async {
-            if look::look(&mut report, &destination, &wanted).await && self.store {
+            let reached = match &destination {
+                Destination::Dicom(node) => {
+                    look::way(&mut report, &Way::from(&**node)).await
+                        && look::associate(&mut report, node, &wanted).await
+                }
+                Destination::Web(web) => {
+                    look::way(&mut report, &Way::from(&**web)).await && look::web(&mut report, web).await
+                }
+                Destination::Folder(to) => look::folder(&mut report, &to.folder),
+            };
+            if reached && self.store {
                 trial::store(&mut report, &destination, peer, self.images).await;
             }
         });
         print!("{}", report.text());
         Ok(if report.failures() == 0 { EXIT_OK } else { EXIT_FAILED })
+    }
+
+    /// An operator does not wait as long as a delivery does.
+    fn limit(&self, destination: &mut Destination) {
+        let limit = std::time::Duration::from_secs(self.timeout_s);
+        match destination {
+            Destination::Dicom(node) => (node.connect_timeout, node.response_timeout) = (limit, limit),
+            Destination::Web(web) => (web.connect_timeout, web.response_timeout) = (limit, limit),
+            Destination::Folder(_) => {}
+        }
     }
 }

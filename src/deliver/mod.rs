@@ -5,11 +5,14 @@ pub mod dicom;
 pub mod dicomweb;
 pub mod folder;
 mod object;
+mod way;
 
 use std::fmt;
 use std::path::PathBuf;
 
 use crate::dimse::Status;
+
+pub use way::Way;
 
 /// Where objects can be delivered.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,20 +1,21 @@
 //! The steps from the name of a host to its services; nothing is left behind at the peer.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::Instant;
 
 use jiff::Timestamp;
 
 use super::report::Report;
 use crate::config::{Configuration, Peer};
-use crate::deliver::Outcome;
 use crate::deliver::dicom::{self, Destination, Survey};
+use crate::deliver::{Outcome, Way, dicomweb};
 use crate::dimse::syntaxes::{
     EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN, SERVICES, STORAGE, STORAGE_COMMITMENT, STUDY_ROOT_FIND,
     VERIFICATION, storage_name,
 };
 use crate::job::VerifyBy;
-use crate::limits::{CERTIFICATE_WARNING_DAYS, PRESENTATION_CONTEXTS_MAX};
+use crate::limits::{CERTIFICATE_WARNING_DAYS, CLOCK_SKEW_WARNING_S, PRESENTATION_CONTEXTS_MAX};
 use crate::pipeline::Mode;
 use crate::tls::Presented;
 
@@ -40,46 +41,43 @@ pub(super) fn wanted(configuration: &Configuration, peer: &Peer) -> Wanted {
     wanted
 }
 
-/// Goes from step to step as far as it leads; says whether an association came about.
-pub(super) async fn look(report: &mut Report, destination: &Destination, wanted: &Wanted) -> bool {
-    resolve(report, destination).await
-        && connect(report, destination).await
-        && shake(report, destination).await
-        && associate(report, destination, wanted).await
+/// From the name of the host to the handshake, as far as it leads; says whether there is a connection.
+pub(super) async fn way(report: &mut Report, way: &Way) -> bool {
+    resolve(report, way).await && connect(report, way).await && shake(report, way).await
 }
 
-async fn resolve(report: &mut Report, destination: &Destination) -> bool {
+async fn resolve(report: &mut Report, way: &Way) -> bool {
     let start = Instant::now();
-    match dicom::resolve(destination).await {
+    match way.resolve().await {
         Ok(addresses) => report.good("resolve", &format!("{} in {}", addresses.join(", "), since(start))),
         Err(why) => {
-            let host = &destination.host;
-            report.fail("resolve", &format!("{host}: {why}; correct \"host\" in its file, or the name service"));
+            let host = &way.host;
+            report.fail("resolve", &format!("{host}: {why}; correct the host in its file, or the name service"));
             return false;
         }
     }
     true
 }
 
-async fn connect(report: &mut Report, destination: &Destination) -> bool {
+async fn connect(report: &mut Report, way: &Way) -> bool {
     let start = Instant::now();
-    match dicom::reach(destination).await {
+    match way.reach().await {
         Ok((ours, theirs)) => report.good("connect", &format!("from {ours} to {theirs} in {}", since(start))),
         Err(why) => {
             let cure = "is it running, is this its port, does a firewall stand between?";
-            report.fail("connect", &format!("port {}: {why}; {cure}", destination.port));
+            report.fail("connect", &format!("port {}: {why}; {cure}", way.port));
             return false;
         }
     }
     true
 }
 
-async fn shake(report: &mut Report, destination: &Destination) -> bool {
-    if destination.tls.is_none() {
+async fn shake(report: &mut Report, way: &Way) -> bool {
+    if way.tls.is_none() {
         report.good("tls", "not asked for: names, images and results travel in the clear");
         return true;
     }
-    match dicom::shake(destination).await {
+    match way.shake().await {
         Ok(Some(agreed)) => {
             report.good("tls", &format!("{}, {}", agreed.version, agreed.suite));
             certificates(report, &agreed.chain);
@@ -88,13 +86,77 @@ async fn shake(report: &mut Report, destination: &Destination) -> bool {
         Ok(None) => true,
         Err(why) => {
             report.fail("tls", &why);
-            match dicom::presented(destination).await {
+            match way.presented().await {
                 Ok(chain) => certificates(report, &chain),
                 Err(why) => report.more(&format!("no certificate was seen: {why}")),
             }
             false
         }
     }
+}
+
+/// A DICOMweb server: whether it lets us in, whether it searches, what its clock says.
+pub(super) async fn web(report: &mut Report, server: &dicomweb::Destination) -> bool {
+    let start = Instant::now();
+    let said = match dicomweb::probe(server).await {
+        Ok(said) => said,
+        Err(why) => {
+            report.fail("search", &why);
+            return false;
+        }
+    };
+    let words = if said.words.is_empty() { String::new() } else { format!(" ({})", said.words) };
+    let (status, took) = (said.status, since(start));
+    match status {
+        200 | 204 => report.good("search", &format!("QIDO-RS answered {status} in {took}")),
+        401 | 403 => {
+            let cure = "see \"password_file\" or \"token_file\" of its file, and what it lets us do";
+            report.fail("search", &format!("QIDO-RS answered {status}{words}: it does not let us in; {cure}"));
+        }
+        _ => {
+            let what = "it may store all the same, and cannot be asked by \"verify\"";
+            report.warn("search", &format!("QIDO-RS answered {status}{words}: {what}; is the path of \"url\" right?"));
+        }
+    }
+    clock(report, said.ahead_s);
+    !matches!(status, 401 | 403)
+}
+
+fn clock(report: &mut Report, ahead_s: Option<i64>) {
+    match ahead_s {
+        None => report.good("clock", "it does not tell the time"),
+        Some(seconds) if seconds.abs() <= CLOCK_SKEW_WARNING_S => {
+            report.good("clock", &format!("within {CLOCK_SKEW_WARNING_S} s of ours"));
+        }
+        Some(seconds) => {
+            let word = if seconds > 0 { "ahead of" } else { "behind" };
+            report.warn("clock", &format!("{} s {word} ours: compare both with a time server", seconds.abs()));
+        }
+    }
+}
+
+/// A folder: whether it is there and something can be put into it.
+pub(super) fn folder(report: &mut Report, path: &Path) -> bool {
+    match std::fs::metadata(path) {
+        Ok(found) if found.is_dir() => {}
+        Ok(_) => {
+            report.fail("folder", "it is a file, expected a folder");
+            return false;
+        }
+        Err(error) => {
+            report.fail("folder", &format!("{error}; is it mounted?"));
+            return false;
+        }
+    }
+    let probe = path.join(format!(".contourd-doctor-{}", std::process::id()));
+    let written = std::fs::OpenOptions::new().write(true).create_new(true).open(&probe);
+    if let Err(error) = written.and_then(|_| std::fs::remove_file(&probe)) {
+        report
+            .fail("folder", &format!("nothing can be put into it: {error}; give the user of the gateway the right to"));
+        return false;
+    }
+    report.good("folder", "it is there, and files can be put into it and removed");
+    true
 }
 
 fn certificates(report: &mut Report, chain: &[Presented]) {
@@ -125,7 +187,7 @@ fn day(time: Timestamp) -> String {
     time.strftime("%Y-%m-%d").to_string()
 }
 
-async fn associate(report: &mut Report, destination: &Destination, wanted: &Wanted) -> bool {
+pub(super) async fn associate(report: &mut Report, destination: &Destination, wanted: &Wanted) -> bool {
     let proposals = proposals(wanted);
     let start = Instant::now();
     let survey = match dicom::survey(destination, &proposals).await {

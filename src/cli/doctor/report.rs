@@ -4,8 +4,7 @@ use std::fmt::Write;
 
 use jiff::Timestamp;
 
-use crate::config::Peer;
-use crate::deliver::dicom::Destination;
+use crate::deliver::Destination;
 
 /// The report.
 pub(super) struct Report {
@@ -16,15 +15,18 @@ pub(super) struct Report {
 
 impl Report {
     /// Begins with who calls whom.
-    pub(super) fn of(peer: &Peer, destination: &Destination) -> Report {
-        let Destination { ae_title, host, port, calling_ae, .. } = destination;
-        let tls = if destination.tls.is_some() { " with TLS" } else { "" };
+    pub(super) fn of(peer: &str, destination: &Destination) -> Report {
+        let called = match destination {
+            Destination::Dicom(node) => {
+                let tls = if node.tls.is_some() { " with TLS" } else { "" };
+                format!("{} calls {} at {}:{}{tls}", node.calling_ae, node.ae_title, node.host, node.port)
+            }
+            Destination::Web(web) => format!("DICOMweb at {}", web.url),
+            Destination::Folder(to) => format!("folder {}", to.folder.display()),
+        };
         let version = env!("CARGO_PKG_VERSION");
         let now = Timestamp::now().strftime("%Y-%m-%d %H:%M:%S");
-        let text = format!(
-            "contourd {version} doctor, {now} UTC\npeer       {}: {calling_ae} calls {ae_title} at {host}:{port}{tls}\n",
-            peer.name
-        );
+        let text = format!("contourd {version} doctor, {now} UTC\npeer       {peer}: {called}\n");
         Report { text, failures: 0, warnings: 0 }
     }
 

@@ -10,8 +10,8 @@ use super::look::since;
 use super::report::Report;
 use crate::config::{OnWarning, Peer};
 use crate::contour::{Holes, trace};
-use crate::deliver::Outcome;
-use crate::deliver::dicom::{self, Committed, Destination, Shown};
+use crate::deliver::dicom::{self, Committed};
+use crate::deliver::{Destination, Outcome, Shown};
 use crate::dicom::{Instance, Uid};
 use crate::job::VerifyBy;
 use crate::output::object::{Algorithm, AlgorithmFamily, Equipment, Provenance, SliceReference, Source};
@@ -39,7 +39,7 @@ pub(super) async fn store(report: &mut Report, destination: &Destination, peer: 
 async fn send(report: &mut Report, destination: &Destination, peer: &Peer, files: &[PathBuf]) {
     let start = Instant::now();
     let takes_change = peer.on_warning == OnWarning::Accept;
-    match dicom::store(destination, files, takes_change).await {
+    match destination.store(files, takes_change).await {
         Outcome::Delivered { warnings } => {
             report.good("store", &format!("{} objects in {}", files.len(), since(start)));
             warnings.iter().for_each(|warning| report.warn("store", &warning.to_string()));
@@ -52,33 +52,32 @@ async fn send(report: &mut Report, destination: &Destination, peer: &Peer, files
     report.more("it stays there: patient ID PHANTOM-0, structure set label DOCTOR; remove it by hand");
     // The structure set is the last.
     let set = &files[files.len() - 1..];
-    match peer.verify.as_ref().map(|verification| verification.by) {
-        Some(VerifyBy::Commitment) => commitment(report, destination, set).await,
-        verify => find(report, destination, set, verify.is_some()).await,
+    match (destination, peer.verify.as_ref().map(|verification| verification.by)) {
+        (Destination::Dicom(node), Some(VerifyBy::Commitment)) => commitment(report, node, set).await,
+        (_, verify) => find(report, destination, set, verify.is_some()).await,
     }
 }
 
 async fn find(report: &mut Report, destination: &Destination, set: &[PathBuf], is_configured: bool) {
     let start = Instant::now();
     loop {
-        match dicom::find(destination, set).await {
-            Shown::All => return report.good("verify", &format!("C-FIND shows it after {}", since(start))),
+        match destination.find(set).await {
+            Shown::All => return report.good("verify", &format!("it is shown after {}", since(start))),
             Shown::Missing { .. } if start.elapsed() < SHOWN_WITHIN => {
                 tokio::time::sleep(Duration::from_secs(1)).await;
             }
-            Shown::Missing { reason } => return report.fail("verify", &format!("by C-FIND: {reason}")),
+            Shown::Missing { reason } => return report.fail("verify", &reason),
             Shown::Unknown(outcome) if is_configured => {
-                return report.fail("verify", &format!("by C-FIND: {outcome}"));
+                return report.fail("verify", &outcome.to_string());
             }
             Shown::Unknown(_) => {
-                return report
-                    .warn("verify", "it cannot be asked by C-FIND; look there whether the structure set is shown");
+                return report.warn("verify", "it cannot be asked; look there whether the structure set is shown");
             }
         }
     }
 }
 
-async fn commitment(report: &mut Report, destination: &Destination, set: &[PathBuf]) {
+async fn commitment(report: &mut Report, destination: &dicom::Destination, set: &[PathBuf]) {
     let now = jiff::Timestamp::now().as_nanosecond().to_string();
     let transaction = Uid::derived(["contourd doctor", &now, &std::process::id().to_string()]);
     match dicom::commit(destination, set, &transaction).await {

@@ -22,7 +22,7 @@ pub(crate) use association::{Association, Failure, Offer};
 pub use commitment::{Committed, commit, report};
 pub use find::find;
 pub use query::{Answers, ask};
-pub use survey::{Survey, presented, reach, resolve, shake, survey};
+pub use survey::{Survey, survey};
 
 /// A Storage SCP.
 #[derive(Clone, Debug, PartialEq, Eq)]

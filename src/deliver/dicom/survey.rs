@@ -1,16 +1,10 @@
 //! Asks a node what it would accept: associates, writes down the answers, releases.
 
-use std::time::Duration;
-
 use dicom_ul::pdu::{PresentationContextResultReason, UserVariableItem};
-use tokio::net::{TcpStream, lookup_host};
-use tokio::time::timeout;
 
 use super::Destination;
 use super::association::{Association, Offer};
-use crate::deliver::connect;
 use crate::limits::PRESENTATION_CONTEXTS_MAX;
-use crate::tls::{self, Agreed, Presented};
 
 /// What a node answers to an association request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,60 +60,4 @@ fn why(reason: &PresentationContextResultReason) -> Option<&'static str> {
         PresentationContextResultReason::AbstractSyntaxNotSupported => Some("SOP class not supported"),
         PresentationContextResultReason::TransferSyntaxesNotSupported => Some("transfer syntax not supported"),
     }
-}
-
-/// The addresses of the host.
-///
-/// # Errors
-/// Why the name leads nowhere.
-pub async fn resolve(destination: &Destination) -> Result<Vec<String>, String> {
-    let asked = lookup_host((destination.host.as_str(), destination.port));
-    let limit = destination.connect_timeout;
-    let found = timeout(limit, asked).await.map_err(|_| format!("no answer of the name service within {limit:?}"))?;
-    let mut addresses: Vec<String> = found.map_err(|error| error.to_string())?.map(|at| at.ip().to_string()).collect();
-    addresses.dedup();
-    Ok(addresses)
-}
-
-/// Opens a TCP connection and closes it; says from which address of ours to which of theirs.
-///
-/// # Errors
-/// Why there is no connection.
-pub async fn reach(destination: &Destination) -> Result<(String, String), String> {
-    let stream = tcp(destination).await?;
-    let ours = stream.local_addr().map_or_else(|error| error.to_string(), |address| address.ip().to_string());
-    let theirs = stream.peer_addr().map_or_else(|error| error.to_string(), |address| address.to_string());
-    Ok((ours, theirs))
-}
-
-/// Shakes hands as for a delivery and closes; `None` for a destination without TLS.
-///
-/// # Errors
-/// Why there is no connection with TLS, with what can be done about it.
-pub async fn shake(destination: &Destination) -> Result<Option<Agreed>, String> {
-    connect::connect((&destination.host, destination.port), destination.tls.as_ref(), destination.connect_timeout)
-        .await
-        .map(|stream| stream.agreed())
-        .map_err(|failure| failure.to_string())
-}
-
-/// The certificates that the host presents, believed or not; nothing is sent.
-///
-/// # Errors
-/// None came.
-pub async fn presented(destination: &Destination) -> Result<Vec<Presented>, String> {
-    let stream = tcp(destination).await?;
-    let limit = destination.connect_timeout;
-    let looked = timeout(limit, tls::inspect(stream, &destination.host)).await;
-    looked.map_err(|_| silent(limit))?.map_err(|error| tls::explain_handshake(&error))
-}
-
-async fn tcp(destination: &Destination) -> Result<TcpStream, String> {
-    let limit = destination.connect_timeout;
-    let connecting = TcpStream::connect((destination.host.as_str(), destination.port));
-    timeout(limit, connecting).await.map_err(|_| silent(limit))?.map_err(|error| error.to_string())
-}
-
-fn silent(limit: Duration) -> String {
-    format!("no answer within {limit:?}")
 }

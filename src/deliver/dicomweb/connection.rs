@@ -13,7 +13,7 @@ use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper::header::{
-    ACCEPT, AUTHORIZATION, CONNECTION, CONTENT_TYPE, HOST, HeaderValue, LOCATION, RETRY_AFTER, USER_AGENT,
+    ACCEPT, AUTHORIZATION, CONNECTION, CONTENT_TYPE, DATE, HOST, HeaderValue, LOCATION, RETRY_AFTER, USER_AGENT,
 };
 use hyper::{Method, Response};
 use hyper_util::rt::TokioIo;
@@ -125,6 +125,8 @@ pub(super) struct Answer {
     pub retry_after: bool,
     /// Where it sends us.
     pub location: Option<String>,
+    /// Its clock, as it writes it (RFC 9110 6.6.1).
+    pub date: Option<String>,
 }
 
 /// Why there is no answer.
@@ -215,10 +217,11 @@ async fn read(response: Response<Incoming>) -> Answer {
     let (parts, body) = response.into_parts();
     let location = parts.headers.get(LOCATION).and_then(|value| value.to_str().ok()).map(shortened);
     let retry_after = parts.headers.contains_key(RETRY_AFTER);
+    let date = parts.headers.get(DATE).and_then(|value| value.to_str().ok()).map(shortened);
     let bytes = Limited::new(body, WEB_ANSWER_BYTES_MAX).collect().await.map(|all| all.to_bytes()).unwrap_or_default();
     let json: Option<Value> = serde_json::from_slice(&bytes).ok();
     let words = words(json.as_ref(), &bytes, parts.headers.get(CONTENT_TYPE));
-    Answer { status: parts.status.as_u16(), json, words, retry_after, location }
+    Answer { status: parts.status.as_u16(), json, words, retry_after, location, date }
 }
 
 /// What a server says of an error: a text, or the usual members of an object.

@@ -64,6 +64,31 @@ async fn store_one(destination: &Destination, object: &Object) -> Outcome {
     stored.unwrap_or_else(|failure| failure.outcome())
 }
 
+/// What a server says to a search that finds nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Probe {
+    pub status: u16,
+    /// In its own words; empty when it has none.
+    pub words: String,
+    /// How many seconds its clock is before ours, where it tells the time.
+    pub ahead_s: Option<i64>,
+}
+
+/// Searches for a study that nobody has (QIDO-RS).
+///
+/// # Errors
+/// Why there is no answer.
+pub async fn probe(destination: &Destination) -> Result<Probe, String> {
+    // Of 2.25, the UID of a UUID of zeros (PS3.5 B.2).
+    let path = "/studies?StudyInstanceUID=2.25.0".to_owned();
+    let request = Request { method: Method::GET, path, kind: None, body: Body::empty() };
+    let said = ask(destination, request).await.map_err(|failure| failure.to_string())?;
+    let told =
+        said.date.as_deref().and_then(|date| jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(date).ok());
+    let ahead_s = told.map(|told| told.as_second() - jiff::Timestamp::now().as_second());
+    Ok(Probe { status: said.status, words: said.words, ahead_s })
+}
+
 /// Asks for each object by its UID, until one is missing.
 pub async fn find(destination: &Destination, objects: &[PathBuf]) -> Shown {
     for path in objects {
