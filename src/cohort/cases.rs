@@ -179,7 +179,7 @@ impl Looker<'_> {
                 let sources = &assessed[filled.series].sources;
                 let at = sources.iter().position(|source| source == filled.source).unwrap_or(0);
                 let lines = own.map(|order| order.reasons_of(at).to_vec()).unwrap_or_default();
-                let by = filled.registration.map(|by| registration_reason(&filled.slot, by.source, by.of));
+                let by = filled.registration.map(|by| registration_reason(&filled.slot, by.source, by.by));
                 lines.into_iter().map(|line| format!("{}: {line}", filled.slot)).chain(by).collect::<Vec<_>>()
             });
             let lacks = set.lacks.iter().map(|lack| lack.replacen(": ", ": passed over a series: ", 1));

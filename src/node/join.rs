@@ -77,12 +77,12 @@ pub fn join(rules: &InputRules, candidates: &[Candidate<'_>]) -> Joined {
     if search.steps > JOIN_STEPS_MAX {
         return too_many();
     }
-    let Some(found) = found else {
-        return match wished.filter(|_| !lacks.is_empty()) {
-            Some(wished) => Joined::Unregistered(Choice { chosen: search.chosen(&wished), lacks }),
-            None => Joined::Missing(search.missing()),
-        };
-    };
+    let wished = wished.filter(|_| !lacks.is_empty());
+    // What a required slot prefers is not replaced by an older series because a registration is missing.
+    if let Some(wished) = wished.filter(|wished| search.is_preferred(wished, found.as_deref(), &lacks)) {
+        return Joined::Unregistered(Choice { chosen: search.chosen(&wished), lacks });
+    }
+    let Some(found) = found else { return Joined::Missing(search.missing()) };
     for slot in 0..search.slots.len() {
         if let Some(problem) = search.ambiguity(slot, &found).or_else(|| search.without_images(slot, &found)) {
             return Joined::Refused(format!("{}: {problem}", search.slots[slot].name));
@@ -240,8 +240,13 @@ impl Search<'_> {
         let own = time(rule, self.candidates[chosen].source);
         let (mut equals, mut of_one_series) = (0, true);
         for other in self.fitting[slot].clone() {
-            let equal = rule.picking.pick == Pick::Only || time(rule, self.candidates[other].source) == own;
-            if other != chosen && equal && self.assign(Some((slot, other))).is_some() {
+            let is_only = rule.picking.pick == Pick::Only;
+            let equal = is_only || time(rule, self.candidates[other].source) == own;
+            // Where only one is expected, one that is not registered yet is a second.
+            self.as_wished = is_only;
+            let is_rival = other != chosen && equal && self.assign(Some((slot, other))).is_some();
+            self.as_wished = false;
+            if is_rival {
                 equals += 1;
                 of_one_series &= self.candidates[other].series == self.candidates[chosen].series;
             }
@@ -282,6 +287,20 @@ impl Search<'_> {
         (Some(wished), lacks)
     }
 
+    /// Whether a required slot would get an older (or newer) series than it prefers, if `found` were taken instead of what
+    /// is wished and lacks registrations. Of two of one time, the related one is as good.
+    fn is_preferred(&self, wished: &[Option<usize>], found: Option<&[Option<usize>]>, lacks: &[Lack]) -> bool {
+        let Some(found) = found else { return true };
+        let time_of = |slot: &SlotRule, candidate: Option<usize>| {
+            candidate.map(|index| time(slot, self.candidates[index].source))
+        };
+        let differs = self.slots.iter().zip(wished.iter().zip(found)).any(|(slot, (wished, found))| {
+            !slot.optional && slot.picking.pick != Pick::Only && time_of(slot, *wished) != time_of(slot, *found)
+        });
+        let mut required = self.slots.iter().filter(|slot| !slot.optional);
+        differs && required.any(|slot| lacks.iter().any(|lack| lack.slot == slot.name))
+    }
+
     fn chosen(&self, found: &[Option<usize>]) -> Vec<Chosen> {
         let chosen = |(slot, candidate): (&&SlotRule, &Option<usize>)| {
             let candidate = (*candidate)?;
@@ -299,11 +318,23 @@ impl Search<'_> {
             return None;
         }
         let images = self.slots.iter().zip(found).filter(|(slot, _)| !slot.structures);
-        let mut images = images.filter_map(|(_, candidate)| Some(self.candidates[(*candidate)?].source));
-        let none = images.all(|images| are_apart(source, images));
-        none.then(|| {
-            "found structures of another Frame of Reference than the primary images, expected another input whose images \
-             have it: contours lie in the planes of images; add one with \"frame\": \"any\""
+        let images = images.filter_map(|(_, candidate)| *candidate);
+        let images: Vec<usize> = images.filter(|&index| !are_apart(source, self.candidates[index].source)).collect();
+        if images.is_empty() {
+            return Some(
+                "found structures of another Frame of Reference than the primary images, expected another input whose \
+                 images have it: contours lie in the planes of images; add one with \"frame\": \"any\""
+                    .to_owned(),
+            );
+        }
+        let by = |index: usize| {
+            let relation = self.relations.get(&(index, found[0]?))?;
+            relation.as_ref().ok().copied().flatten().map(|by| by.candidate)
+        };
+        let own = by(found[slot]?);
+        images.iter().all(|&index| by(index) != own).then(|| {
+            "found structures that another registration object brings to the primary images than the images of their Frame \
+             of Reference, expected the same: each would be moved its own way; send one that relates both"
                 .to_owned()
         })
     }

@@ -2,12 +2,13 @@
 //!
 //! A registration fills no slot. It is one of the candidates of a group, of the same patient, whatever study it lies in. Of
 //! several that relate the same two, the newest counts, because it is what somebody has mended last: when that one cannot be
-//! used, no older one takes its place.
+//! used, no older one takes its place. A deformable one beside a rigid one is passed over, and that is told.
 
 use super::join::Candidate;
-use super::{Assessment, Source};
+use super::{Assessment, InputRules, Source};
 use crate::dicom::{SeriesKey, Uid};
 use crate::output::registration::{End, Relation};
+use crate::pipeline::Frame;
 use crate::volume::Rigid;
 
 /// The registration that brings a series to the primary one.
@@ -15,8 +16,20 @@ use crate::volume::Rigid;
 pub struct Registered {
     /// Index in the candidates.
     pub candidate: usize,
-    /// How many relate the two, this one among them.
+    /// How many usable ones relate the two, this one among them.
     pub of: usize,
+    /// Whether a deformable one relates the two that is newer.
+    pub newer_deformable: bool,
+}
+
+impl Registered {
+    /// What else there was, for people; empty where it is the only one.
+    pub fn beside(self) -> String {
+        let newest = if self.of > 1 { format!(", the newest of {}", self.of) } else { String::new() };
+        let passed_over =
+            if self.newer_deformable { "; a newer deformable registration of the two was passed over" } else { "" };
+        newest + passed_over
+    }
 }
 
 /// Whether a series holds registrations and nothing that fills a slot.
@@ -42,6 +55,44 @@ pub(super) fn are_apart(one: &Source, other: &Source) -> bool {
     one.frame_of_reference_uid.is_none() || one.frame_of_reference_uid != other.frame_of_reference_uid
 }
 
+/// Whether a registration relates two of the candidates as the slots may need it, usable or not.
+pub(super) fn concerns(registration: &Source, rules: &InputRules, candidates: &[Candidate<'_>]) -> bool {
+    let Some(relation) = registration.registration.as_ref().filter(|_| !registration.instances.is_empty()) else {
+        return false;
+    };
+    let fitting = |slot: &str| -> Vec<&Candidate<'_>> {
+        candidates.iter().filter(|one| one.fills.iter().any(|fills| fills == slot)).collect()
+    };
+    let primaries: Vec<&Candidate<'_>> =
+        rules.slots.iter().filter(|slot| slot.primary).flat_map(|slot| fitting(&slot.name)).collect();
+    let apart = rules.slots.iter().filter(|slot| slot.frame == Frame::Any);
+    let mut moving = apart.flat_map(|slot| fitting(&slot.name).into_iter().map(|one| (one, slot.structures)));
+    moving.any(|from| {
+        primaries.iter().any(|to| {
+            are_apart(from.0.source, to.source)
+                && is_of_both(registration, from.0.source, to.source)
+                && between(relation, from, to).is_some()
+        })
+    })
+}
+
+/// Whether a registration is of the patient of both series; each may say an issuer where the other says none.
+fn is_of_both(registration: &Source, moving: &Source, fixed: &Source) -> bool {
+    of_one_patient(registration, moving) && of_one_patient(registration, fixed)
+}
+
+/// The way from a series, images or structures, to images; `None` where the registration relates others.
+fn between(
+    relation: &Relation,
+    (moving, are_structures): (&Candidate<'_>, bool),
+    fixed: &Candidate<'_>,
+) -> Option<Result<Rigid, String>> {
+    let (of_moving, of_fixed) = (series_of(moving, are_structures), series_of(fixed, false));
+    let from = End { frame_of_reference_uid: moving.source.frame_of_reference_uid.as_ref()?, series: &of_moving };
+    let to = End { frame_of_reference_uid: fixed.source.frame_of_reference_uid.as_ref()?, series: &of_fixed };
+    relation.between(from, to)
+}
+
 /// What brings the series `from`, images or structures, to the images `to`: nothing where they have one Frame of Reference.
 ///
 /// # Errors
@@ -60,16 +111,17 @@ pub(super) fn related(
         return Err("found a series without a Frame of Reference, expected one: nothing can relate it".to_owned());
     };
     let mut relating: Vec<(usize, Result<Rigid, String>)> = Vec::new();
-    let mut others: Vec<&Relation> = Vec::new();
-    let (of_moving, of_fixed) = (series_of(moving, are_structures), series_of(fixed, false));
+    let (mut others, mut strangers): (Vec<&Relation>, usize) = (Vec::new(), 0);
     for (index, candidate) in candidates.iter().enumerate() {
         let Some(relation) = &candidate.source.registration else { continue };
-        if candidate.source.instances.is_empty() || !of_one_patient(candidate.source, fixed.source) {
+        if candidate.source.instances.is_empty() {
             continue;
         }
-        let from = End { frame_of_reference_uid: own, series: &of_moving };
-        let to = End { frame_of_reference_uid: registered, series: &of_fixed };
-        match relation.between(from, to) {
+        if !is_of_both(candidate.source, moving.source, fixed.source) {
+            strangers += 1;
+            continue;
+        }
+        match between(relation, (moving, are_structures), fixed) {
             Some(rigid) => relating.push((index, rigid)),
             None => others.push(relation),
         }
@@ -83,13 +135,13 @@ pub(super) fn related(
     relating.sort_by(|(a, _), (b, _)| {
         key(*b).cmp(&key(*a)).then(candidates[*a].source.instances.cmp(&candidates[*b].source.instances))
     });
-    let of = relating.len();
+    let of = relating.iter().filter(|(_, rigid)| rigid.is_ok()).count();
     let lacking = || format!("found Frame of Reference {own}, and {registered} of the primary images");
     let Some((candidate, newest)) = relating.first() else {
         return Err(format!(
             "{}, expected a rigid registration object that relates the two; {}",
             lacking(),
-            told(&others)
+            told(&others, strangers)
         ));
     };
     let rigid = newest.as_ref().map_err(|reason| {
@@ -104,13 +156,22 @@ pub(super) fn related(
             lacking()
         ));
     }
-    Ok(Some(Registered { candidate: *candidate, of }))
+    let (is_rigid, date) = key(*candidate);
+    let newer_deformable =
+        relating.iter().map(|(index, _)| key(*index)).any(|other| is_rigid && !other.0 && other.1 > date);
+    Ok(Some(Registered { candidate: *candidate, of, newer_deformable }))
 }
 
-/// What registrations there are that do not help.
-fn told(others: &[&Relation]) -> String {
+/// What registrations there are that do not help; `strangers` are those of other patients.
+fn told(others: &[&Relation], strangers: usize) -> String {
     let broken = others.iter().find_map(|relation| relation.problem.as_ref());
-    match (others.len(), broken) {
+    let strange = match strangers {
+        0 => String::new(),
+        1 => "one came whose Patient ID, or its issuer, is another than that of the series".to_owned(),
+        count => format!("{count} came whose Patient ID, or its issuer, is another than that of the series"),
+    };
+    let near = match (others.len(), broken) {
+        (0, _) if strangers > 0 => return strange,
         (0, _) => "none came".to_owned(),
         (1, Some(problem)) => format!("one came that cannot be used: {problem}"),
         (count, Some(problem)) => format!("{count} came of which none does, and one cannot be used: {problem}"),
@@ -118,7 +179,8 @@ fn told(others: &[&Relation]) -> String {
         (count, None) => {
             format!("{count} came that relate others, and no way through several of them is looked for")
         }
-    }
+    };
+    if strange.is_empty() { near } else { format!("{near}; {strange}") }
 }
 
 /// The series by which a registration of images without a Frame of Reference knows them: that of images, and those that
@@ -137,9 +199,8 @@ pub(super) fn uid_of(source: &Source) -> &str {
 }
 
 /// Why a slot was filled by a registered series, for the job and its report.
-pub fn reason(slot: &str, registration: &Source, of: usize) -> String {
-    let newest = if of > 1 { format!(", the newest of {of}") } else { String::new() };
-    format!("{slot}: registered to the primary images by object {}{newest}", uid_of(registration))
+pub fn reason(slot: &str, registration: &Source, by: Registered) -> String {
+    format!("{slot}: registered to the primary images by object {}{}", uid_of(registration), by.beside())
 }
 
 /// What an assessment of registrations waits for at first.
@@ -198,7 +259,9 @@ mod tests {
                 all.iter().map(|item| Candidate { series: &item.key, source: &item.source, fills: &[] }).collect();
             let found = match related(&candidates, (1, false), 0) {
                 Ok(found) => found.map_or("nothing".to_owned(), |found| {
-                    format!("{} of {}", uid_of(candidates[found.candidate].source), found.of)
+                    let source = candidates[found.candidate].source;
+                    let told = if found.newer_deformable { reason("mr", source, found) } else { String::new() };
+                    format!("{} of {}{told}", uid_of(source), found.of)
                 }),
                 Err(reason) => reason,
             };
@@ -226,12 +289,20 @@ mod tests {
         let bad = registration("4", "8", "9", "2", Err("it scales".to_owned()));
         check(&[&good, &bad], "object of the two (4) cannot be used: it scales");
         let bad = registration("4", "8", "9", "0", Err("it scales".to_owned()));
-        check(&[&good, &bad], "3 of 2");
+        check(&[&good, &bad], "3 of 1");
         // A deformable one is made beside the rigid one.
         let mut beside = registration("4", "8", "9", "2", Err("it is deformable".to_owned()));
         beside.source.registration.as_mut().expect("one").is_deformable = true;
-        check(&[&good, &beside], "3 of 2");
+        check(
+            &[&good, &beside],
+            "3 of 1mr: registered to the primary images by object 3; a newer deformable registration of the two was passed over",
+        );
         check(&[&beside], "(4) cannot be used: it is deformable");
+        beside.source.series_date = "0".to_owned();
+        let told = |found: Registered| (found.of, found.newer_deformable);
+        let items = [item("1", "9"), item("2", "8"), good, beside];
+        let candidates = items.each_ref().map(|item| Candidate { series: &item.key, source: &item.source, fills: &[] });
+        assert_eq!(related(&candidates, (1, false), 0).expect("related").map(told), Some((1, false)));
     }
 
     #[test]
@@ -266,12 +337,35 @@ mod tests {
     fn that_of_another_patient_or_a_cut_one_relates_nothing() {
         let mut other = registration("3", "8", "9", "1", shift(5.0));
         other.source.patient = Some(uid("6"));
-        check(&[&other], "none came");
+        check(&[&other], "one came whose Patient ID, or its issuer, is another than that of the series");
+        let further = registration("5", "8", "7", "1", shift(5.0));
+        check(&[&other, &further], "one came that relates others; one came whose Patient ID, or its issuer");
         let mut cut = registration("3", "8", "9", "1", shift(5.0));
         let relation = cut.source.registration.as_mut().expect("one");
         (relation.registered, relation.problem) = (None, Some("it is cut".to_owned()));
         relation.sides.clear();
         check(&[&cut], "one came that cannot be used: it is cut");
+    }
+
+    #[test]
+    fn its_issuer_is_that_of_the_moved_series_too() {
+        // The primary images say no issuer; then its own and that of the moved series are compared.
+        let (fixed, mut moving) = (item("1", "9"), item("2", "8"));
+        let mut one = registration("3", "8", "9", "1", shift(5.0));
+        moving.source.issuer = Some(uid("5"));
+        let mut told = |issuer: Option<&str>| {
+            one.source.issuer = issuer.map(uid);
+            let all = [&fixed, &moving, &one];
+            let candidates = all.map(|item| Candidate { series: &item.key, source: &item.source, fills: &[] });
+            related(&candidates, (1, false), 0).map_or_else(|told| told, |found| format!("{}", found.is_some()))
+        };
+        assert_eq!(told(None), "true");
+        assert_eq!(told(Some("5")), "true");
+        assert!(
+            told(Some("6")).contains("one came whose Patient ID, or its issuer, is another"),
+            "{}",
+            told(Some("6"))
+        );
     }
 
     #[test]

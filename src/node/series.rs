@@ -309,14 +309,18 @@ impl Gathering {
     /// Takes what an assessment says anew of the pipelines that asked for it; all else stands.
     fn renew(&mut self, assessment: Assessment) -> String {
         let asked = std::mem::take(&mut self.renewing);
+        // A registration is asked for anew because one group needs it; those that are finished stay so.
+        let (relates_only, waits) = (registration::relates_only(&assessment.sources), registration::waits(&assessment));
         let mut old = self.record.assessment.take().unwrap_or_default();
         old.orders.retain(|order| !asked.contains(&order.pipeline));
         old.verdicts.retain(|verdict| !asked.contains(&verdict.pipeline));
         old.verdicts.extend(assessment.verdicts.into_iter().filter(|verdict| asked.contains(&verdict.pipeline)));
         let orders = assessment.orders.into_iter();
         let orders: Vec<Order> = orders.filter(|o| asked.contains(&o.pipeline) && !o.inputs.is_alone()).collect();
+        let was_open: BTreeSet<String> = self.record.open.keys().cloned().collect();
         self.record.open.retain(|pipeline, _| !asked.contains(pipeline));
-        self.record.open.extend(orders.iter().map(|order| (order.pipeline.clone(), String::new())));
+        let open = orders.iter().filter(|order| !relates_only || was_open.contains(&order.pipeline));
+        self.record.open.extend(open.map(|order| (order.pipeline.clone(), waits.clone())));
         old.orders.extend(orders);
         old.sources = assessment.sources;
         self.record.assessment = Some(old);
@@ -364,8 +368,17 @@ impl Gathering {
         true
     }
 
-    /// A pipeline of several series has run: on this one too when there is a `job`. Whether that changes the record.
-    pub(super) fn settle(&mut self, pipeline: &str, job: Option<&JobId>) -> bool {
+    /// A job uses it that was made for others. Whether that changes the record.
+    pub(super) fn serves(&mut self, job: &JobId) -> bool {
+        let before = (self.record.state, self.record.jobs.len());
+        self.made(job.clone());
+        self.record.state = SeriesState::Matched;
+        before != (self.record.state, self.record.jobs.len())
+    }
+
+    /// A pipeline of several series has run: on this one too when there is a `job`, else without it for the reason. Whether
+    /// that changes the record.
+    pub(super) fn settle(&mut self, pipeline: &str, job: Option<&JobId>, why_not: &str) -> bool {
         let before = self.record.clone();
         self.record.open.remove(pipeline);
         if let Some(job) = job {
@@ -374,7 +387,7 @@ impl Gathering {
         }
         self.describe_open();
         if self.record.state == SeriesState::Unmatched {
-            self.record.note = format!("{pipeline} took other series for its slots");
+            self.record.note = format!("{pipeline} {why_not}");
         }
         self.record != before
     }

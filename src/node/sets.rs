@@ -11,7 +11,7 @@ use std::collections::{BTreeSet, HashSet};
 use jiff::{SignedDuration, Timestamp};
 
 use super::join::{Candidate, Choice, Joined, join};
-use super::registration::{reaches, reason, relates_only, uid_of};
+use super::registration::{Registered, concerns, reaches, reason, relates_only, uid_of};
 use super::series::Gathering;
 use super::{Effect, InputRules, Node, Order, Record, Retrieval, Source, describe_queued, new_job, note};
 use crate::dicom::{SeriesKey, Uid};
@@ -59,8 +59,8 @@ struct Filling<'a> {
     slot: &'a str,
     member: Member<'a>,
     source: &'a Source,
-    /// The registration that brings it to the primary, and how many relate the two.
-    registration: Option<(Member<'a>, &'a Source, usize)>,
+    /// The registration that brings it to the primary, and what is known of it beside others.
+    registration: Option<(Member<'a>, &'a Source, Registered)>,
 }
 
 /// What a look at a group comes to.
@@ -95,7 +95,7 @@ impl Node {
     pub(super) fn proceed_sets(&mut self, now: Timestamp) -> Vec<Effect> {
         let due = self.open.iter().filter(|(_, due)| due.is_some_and(|due| due <= now));
         let due: Vec<Group> = due.map(|(group, _)| group.clone()).collect();
-        let mut effects = Vec::new();
+        let (mut effects, mut settled) = (Vec::new(), Vec::new());
         for group in due {
             match self.look(&group, now) {
                 Look::Over => drop(self.open.remove(&group)),
@@ -115,10 +115,19 @@ impl Node {
                     self.open.insert(group, None);
                 }
                 Look::Ready(job) => {
+                    let by = job
+                        .inputs
+                        .iter()
+                        .filter_map(|input| Some(input.registration.as_ref()?.sop_instance_uid.clone()));
+                    let by: BTreeSet<Uid> = by.collect();
                     effects.extend(self.settle_set(&group, *job, now));
                     self.open.remove(&group);
+                    settled.push((group, by));
                 }
             }
+        }
+        for (group, by) in settled {
+            effects.extend(self.close_registrations(&group, &by));
         }
         effects
     }
@@ -138,15 +147,28 @@ impl Node {
         self.series.iter().filter_map(|(key, gathering)| member_of(key, gathering, pipeline)).collect()
     }
 
+    /// The registrations that are open for a group because they relate two of its series, usable or not. One that merely is
+    /// of the same patient neither opens a group nor is closed with it.
+    fn open_registrations(&self, group: &Group) -> Vec<SeriesKey> {
+        let members = self.members(group);
+        let Some(newest) = newest(&members) else { return Vec::new() };
+        let (candidates, _) = candidates(&members);
+        let open = members.iter().filter(|member| {
+            let rules = &newest.order.inputs;
+            member.gathering.is_open(&group.pipeline) && member.relates_only() && member.concerns(rules, &candidates)
+        });
+        open.map(|member| member.key.clone()).collect()
+    }
+
     /// The groups that a series is open for. A registration is open for those of the series that it may relate.
     fn groups(&self, key: &SeriesKey, gathering: &Gathering) -> Vec<Group> {
         let of_pipeline = |pipeline: &String| -> Vec<Group> {
             let Some(own) = member_of(key, gathering, pipeline) else { return Vec::new() };
-            if !relates_only(own.sources) {
+            if !own.relates_only() {
                 return vec![own.group()];
             }
             let others =
-                self.offering(pipeline).into_iter().filter(|other| !relates_only(other.sources) && own.reaches(other));
+                self.offering(pipeline).into_iter().filter(|other| !other.relates_only() && own.reaches(other));
             others.map(|other| other.group()).collect()
         };
         gathering.open().flat_map(of_pipeline).collect()
@@ -154,21 +176,16 @@ impl Node {
 
     fn look(&self, group: &Group, now: Timestamp) -> Look {
         let members = self.members(group);
-        let newest = members.iter().max_by_key(|member| (member.gathering.assessed_at(), member.key));
-        let Some(newest) = newest.filter(|_| members.iter().any(|m| m.gathering.is_open(&group.pipeline))) else {
-            return Look::Over;
-        };
-        let stale: Vec<&Member<'_>> = members.iter().filter(|m| m.order.digest != newest.order.digest).collect();
-        if !stale.is_empty() {
-            return Look::Stale(stale.into_iter().map(|member| member.key.clone()).collect());
-        }
+        let Some(newest) = newest(&members) else { return Look::Over };
         let rules = &newest.order.inputs;
-        let (mut candidates, mut of) = (Vec::new(), Vec::new());
-        for (index, member) in members.iter().enumerate() {
-            for (at, source) in member.sources.iter().enumerate() {
-                candidates.push(Candidate { series: member.key, source, fills: member.order.fills_of(at) });
-                of.push(index);
-            }
+        let (candidates, of) = candidates(&members);
+        let opens = |member: &Member<'_>| !member.relates_only() || member.concerns(rules, &candidates);
+        if !members.iter().any(|member| member.gathering.is_open(&group.pipeline) && opens(member)) {
+            return Look::Over;
+        }
+        let own = members.iter().filter(|member| !member.relates_only());
+        if let Some(look) = stale(own.clone().filter(|member| member.order.digest != newest.order.digest)) {
+            return look;
         }
         let (choice, is_whole) = match join(rules, &candidates) {
             Joined::Missing(what) => return self.look_for_missing(&rules.slots, &members, &candidates, what, now),
@@ -178,6 +195,12 @@ impl Node {
         };
         let filled = filled(&choice, &candidates, |candidate| members[of[candidate]]);
         let registrations = filled.iter().filter_map(|one| one.registration.map(|(member, ..)| member));
+        // Only those that are used have to be of the same definition; the older one is asked for again.
+        let mut others = registrations.clone().filter(|member| member.order.digest != newest.order.digest);
+        if let Some(other) = others.next() {
+            let is_newer = other.gathering.assessed_at() > newest.gathering.assessed_at();
+            return if is_newer { stale(own) } else { stale([&other].into_iter()) }.unwrap_or(Look::Over);
+        }
         let lacking = choice.lacks.iter().map(|lack| members[of[lack.candidate]]);
         let needed = filled.iter().map(|one| one.member).chain(registrations).chain(lacking);
         let ready_at = needed.map(|member| member.gathering.assessed_at()).max();
@@ -223,8 +246,12 @@ impl Node {
     /// Tells what an open pipeline waits for, where that is news.
     fn tell_open(&mut self, group: &Group, what: &str, now: Timestamp) -> Vec<Effect> {
         // A registration from elsewhere may be in several groups, which wait for different things.
-        let members = self.members(group).into_iter().filter(|member| member.is_of(group));
-        let keys: Vec<SeriesKey> = members.map(|member| member.key.clone()).collect();
+        let members: Vec<Member<'_>> = self.members(group).into_iter().filter(|member| member.is_of(group)).collect();
+        let mut keys: Vec<SeriesKey> = members.iter().map(|member| member.key.clone()).collect();
+        // A study that is finished says nothing; what a new registration does not come to is told of the registration.
+        if !members.iter().any(|member| member.gathering.is_open(&group.pipeline)) {
+            keys.extend(self.open_registrations(group));
+        }
         let mut effects = Vec::new();
         for key in keys {
             let Some(gathering) = self.series.get_mut(&key) else { continue };
@@ -236,10 +263,13 @@ impl Node {
         effects
     }
 
-    /// Queues the job, unless there was one of this name, and closes what was open.
+    /// Queues the job, unless there was one of this name, and closes what was open, except for registrations, which other
+    /// groups may need.
     fn settle_set(&mut self, group: &Group, job: Job, now: Timestamp) -> Vec<Effect> {
         let used: BTreeSet<SeriesKey> = job.inputs.iter().flat_map(JobInput::needed_series).cloned().collect();
-        let keys: Vec<SeriesKey> = self.members(group).iter().map(|member| member.key.clone()).collect();
+        let members = self.members(group);
+        let keys: Vec<(SeriesKey, bool)> =
+            members.iter().map(|member| (member.key.clone(), member.relates_only())).collect();
         let (id, mut effects) = (job.id.clone(), Vec::new());
         if self.known.insert(id.clone()) {
             effects.push(Effect::Record(Record::Job(Box::new(job.clone()))));
@@ -247,9 +277,36 @@ impl Node {
             self.jobs.insert(id.clone(), job);
         }
         // After the job: after a crash between them the slots are looked at again, and lead to the same name.
-        for key in keys {
+        for (key, relates_only) in keys {
             let Some(gathering) = self.series.get_mut(&key) else { continue };
-            if gathering.settle(&group.pipeline, used.contains(&key).then_some(&id)) {
+            let made = used.contains(&key).then_some(&id);
+            let is_news = match (relates_only, made) {
+                (true, Some(id)) => gathering.serves(id),
+                (true, None) => false,
+                (false, made) => gathering.settle(&group.pipeline, made, "took other series for its slots"),
+            };
+            if is_news {
+                effects.push(Effect::Record(Record::Series(gathering.record())));
+            }
+        }
+        effects
+    }
+
+    /// Closes the registrations of a group that no other group waits with. `by` are those that its job used.
+    fn close_registrations(&mut self, group: &Group, by: &BTreeSet<Uid>) -> Vec<Effect> {
+        let used: Vec<&str> = by.iter().map(Uid::as_str).collect();
+        let used = if used.is_empty() { String::new() } else { format!("; it used {}", used.join(", ")) };
+        let why_not = format!("did not need this registration{used}");
+        let mut effects = Vec::new();
+        for key in self.open_registrations(group) {
+            let groups = self.series.get(&key).map(|gathering| self.groups(&key, gathering)).unwrap_or_default();
+            let mut waiting =
+                groups.iter().filter(|other| other.pipeline == group.pipeline && self.open.contains_key(other));
+            if waiting.any(|other| self.open_registrations(other).contains(&key)) {
+                continue;
+            }
+            let Some(gathering) = self.series.get_mut(&key) else { continue };
+            if gathering.settle(&group.pipeline, None, &why_not) {
                 effects.push(Effect::Record(Record::Series(gathering.record())));
             }
         }
@@ -269,6 +326,39 @@ impl Member<'_> {
     fn reaches(&self, other: &Member<'_>) -> bool {
         reaches((self.key, self.sources), (other.key, other.sources))
     }
+
+    fn relates_only(&self) -> bool {
+        relates_only(self.sources)
+    }
+
+    fn concerns(&self, rules: &InputRules, candidates: &[Candidate<'_>]) -> bool {
+        self.sources.iter().any(|source| concerns(source, rules, candidates))
+    }
+}
+
+/// The series of a group that was assessed last: its definition of the pipeline counts. A registration is no such series,
+/// because it may be of several groups.
+fn newest<'a, 'b>(members: &'b [Member<'a>]) -> Option<&'b Member<'a>> {
+    let own = members.iter().filter(|member| !member.relates_only());
+    own.max_by_key(|member| (member.gathering.assessed_at(), member.key))
+}
+
+/// What the members offer, and for each the index of its member.
+fn candidates<'a>(members: &[Member<'a>]) -> (Vec<Candidate<'a>>, Vec<usize>) {
+    let (mut candidates, mut of) = (Vec::new(), Vec::new());
+    for (index, member) in members.iter().enumerate() {
+        for (at, source) in member.sources.iter().enumerate() {
+            candidates.push(Candidate { series: member.key, source, fills: member.order.fills_of(at) });
+            of.push(index);
+        }
+    }
+    (candidates, of)
+}
+
+/// What follows where members were assessed by another definition; `None` where there are none.
+fn stale<'a, 'b: 'a>(members: impl Iterator<Item = &'a Member<'b>>) -> Option<Look> {
+    let keys: Vec<SeriesKey> = members.map(|member| member.key.clone()).collect();
+    (!keys.is_empty()).then_some(Look::Stale(keys))
 }
 
 /// What fills each slot, from a choice among candidates.
@@ -278,7 +368,7 @@ fn filled<'a>(
     member: impl Fn(usize) -> Member<'a>,
 ) -> Vec<Filling<'a>> {
     let filling = |chosen: &'a super::Chosen| {
-        let registration = chosen.registration.map(|by| (member(by.candidate), candidates[by.candidate].source, by.of));
+        let registration = chosen.registration.map(|by| (member(by.candidate), candidates[by.candidate].source, by));
         let (slot, source) = (chosen.slot.as_str(), candidates[chosen.candidate].source);
         Filling { slot, member: member(chosen.candidate), source, registration }
     };
@@ -330,11 +420,11 @@ fn job_of(filled: &[Filling<'_>], now: Timestamp) -> Job {
         let (frames, volume) = (source.frames.clone(), source.volume.clone());
         let last_at = Some(member.gathering.last_at());
         digests.extend(used);
-        let registration = registration.map(|(by, object, of)| {
+        let registration = registration.map(|(by, object, known)| {
             let own = by.gathering.digests().into_iter().filter(|(uid, _)| object.instances.contains(uid));
             digests.extend(own);
             named += &format!(" registered by {}", uid_of(object));
-            reasons.push(reason(slot, object, of));
+            reasons.push(reason(slot, object, known));
             RegisteredBy { series: by.key.clone(), sop_instance_uid: object.instances[0].clone() }
         });
         let (slot, series) = ((*slot).to_owned(), member.key.clone());

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::join::{Candidate, Choice, Chosen, Joined, join};
-use super::registration::{reaches, relates_only};
+use super::registration::{Registered, reaches, relates_only};
 use super::sets::Group;
 use super::{Assessment, Order, Source};
 use crate::dicom::SeriesKey;
@@ -36,8 +36,8 @@ pub struct Filled<'a> {
 pub struct RegisteredWith<'a> {
     pub series: &'a SeriesKey,
     pub source: &'a Source,
-    /// How many relate the two, this one among them.
-    pub of: usize,
+    /// What is known of it beside the others.
+    pub by: Registered,
 }
 
 /// A series with what a pipeline makes of it.
@@ -93,7 +93,7 @@ fn filled<'a>(chosen: Chosen, candidates: &[Candidate<'a>]) -> Filled<'a> {
     let Candidate { series, source, .. } = candidates[chosen.candidate];
     let registration = chosen.registration.map(|by| {
         let Candidate { series, source, .. } = candidates[by.candidate];
-        RegisteredWith { series, source, of: by.of }
+        RegisteredWith { series, source, by }
     });
     Filled { slot: chosen.slot, series, source, registration }
 }

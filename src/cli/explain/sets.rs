@@ -43,9 +43,9 @@ pub(super) fn as_text(assessed: &Assessed, explained: &[Explained], configuratio
             }
             for filled in set.outcome.iter().flatten() {
                 let Some(by) = filled.registration else { continue };
-                let newest = if by.of > 1 { format!(", the newest of {}", by.of) } else { String::new() };
+                let beside = by.by.beside();
                 let uid = &by.series.series_instance_uid;
-                let _ = writeln!(text, "  {:12}  registered by {uid} ({}){newest}", filled.slot, title(by.series));
+                let _ = writeln!(text, "  {:12}  registered by {uid} ({}){beside}", filled.slot, title(by.series));
             }
             for lack in &set.lacks {
                 let _ = writeln!(text, "  passed over a series for {lack}");

@@ -16,7 +16,7 @@ fn uid(text: &str) -> Uid {
 }
 
 /// `name: slots; date; frame; patient; issuer of the patient's ID; series that it was drawn on`. The slots of a
-/// registration are `reg` and the frame that it relates to its own.
+/// registration are `reg` and the frame that it relates to its own, or `reg series` and the series whose images it names.
 fn item(text: &str) -> Item {
     let (name, rest) = text.split_once(": ").expect("a name");
     let parts: Vec<&str> = rest.split("; ").collect();
@@ -32,8 +32,11 @@ fn item(text: &str) -> Item {
         ..Source::default()
     };
     let registration = parts[0].strip_prefix("reg ").map(|from| {
-        let side =
-            Side { frame_of_reference_uid: Some(uid(from)), series: Vec::new(), to_registered: Ok(Rigid::IDENTITY) };
+        let (frame, series) = match from.strip_prefix("series ") {
+            Some(series) => (None, vec![uid(series)]),
+            None => (Some(uid(from)), Vec::new()),
+        };
+        let side = Side { frame_of_reference_uid: frame, series, to_registered: Ok(Rigid::IDENTITY) };
         let registered = source.frame_of_reference_uid.clone();
         Relation { registered, sides: vec![side], is_deformable: false, problem: None }
     });
@@ -222,7 +225,17 @@ fn a_registration_joins_series_of_two_frames_of_reference() {
 fn what_is_related_is_taken_and_what_would_be_preferred_is_told() {
     let slots = ["ct primary", "pet any"];
     let four = ["1: ct; 1; 8", "2: pet; 1; 9", "4: pet; 5; 7", "3: reg 9; 1; 8"];
-    check(&slots, &four, "ct=1 pet=2@3 lacks: pet: found Frame of Reference 7, and 8");
+    // A required slot does not fall back to an older one.
+    check(&slots, &four, "lacks: pet: found Frame of Reference 7, and 8");
+    check(&["ct primary", "pet any optional"], &four, "ct=1 pet=2@3 lacks: pet: found Frame of Reference 7, and 8");
+    check(&["ct primary", "pet any first"], &four, "ct=1 pet=2@3");
+    // Nor do the primary images.
+    let cts = ["1: ct; 1; 8", "5: ct; 4; 6", "2: pet; 1; 9", "3: reg 9; 1; 8"];
+    check(&slots, &cts, "lacks: pet: found Frame of Reference 9, and 6");
+    // A second one is a second one, registered or not.
+    let told = "refused: pet: found 2 series that could fill it, expected only one";
+    check(&["ct primary", "pet any only"], &four, told);
+    check(&["ct primary", "pet any only"], &["1: ct; 1; 8", "2: pet; 5; 9", "4: pet; 1; 7", "3: reg 9; 1; 8"], told);
     check(&["ct primary", "pet any optional"], &four[..2], "ct=1 lacks: pet: found Frame of Reference 9, and 8");
     check(&["ct primary", "pet any optional"], &[four[0], four[1], four[3]], "ct=1 pet=2@3");
     // Of two of one time, the related one.
@@ -235,4 +248,12 @@ fn structures_come_with_the_images_of_their_frame_of_reference() {
     let all = ["1: ct; 1; 8", "2: pet; 1; 9", "3: reg 9; 1; 8", "4: rs; 1; 9; 7; ; 2"];
     check(&slots, &all, "ct=1 pet=2@3 rs=4@3");
     check(&["ct primary", "rs any"], &all, "refused: rs: found structures of another Frame of Reference");
+    // A newer registration of the images that they were drawn on, which are no input: each would be moved its own way.
+    let apart = ["1: ct; 1; 8", "2: pet; 1; 9", "3: reg 9; 1; 8", "4: rs; 1; 9; 7; ; 5", "6: reg series 5; 2; 8"];
+    check(
+        &["ct primary", "rs any", "pet any"],
+        &apart,
+        "refused: rs: found structures that another registration object",
+    );
+    check(&["ct primary", "rs any", "pet any"], &apart[..4], "ct=1 rs=4@3 pet=2@3");
 }
