@@ -204,7 +204,7 @@ mod tests {
     fn says_what_is_wrong() {
         let good = file(b"1.2.840.10008.1.2\0", b"\x08\0\x05\0\0\0\0\0");
         for (file, expected) in [
-            (good[132..].to_vec(), FileHeadError::NoPrefix),
+            (good[132..].repeat(2), FileHeadError::NoPrefix),
             (vec![0; 500], FileHeadError::NoPrefix),
             ([&good[..132], &good[good.len() - 8..]].concat(), FileHeadError::Missing("Media Storage SOP Class UID")),
             (
