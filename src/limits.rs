@@ -557,12 +557,15 @@ pub const FOLDER_FILES_MAX: usize = 100_000;
 /// Pieces in which a file of a watched folder is read.
 pub const FOLDER_READ_BYTES: usize = 256 << 10;
 
-/// How many times as long a file that ends in the middle is waited for as a whole one, before it is refused: a copy over
-/// the network may have stopped for a while.
+/// How many times as long a file that would be refused, or that has parts which were never written, is waited for as a whole
+/// one: a copy over the network may have stopped for a while.
 pub const FOLDER_CUT_PATIENCE: u32 = 12;
 
 /// After an error of the disk, or a storage that is full, before a watched folder is looked at again, in seconds.
 pub const FOLDER_TROUBLE_S: u64 = 15;
+
+/// How many files of a watched folder may fail to be stored in a row before all of them wait.
+pub const FOLDER_FAILURES_MAX: u32 = 3;
 
 /// How often a file of a watched folder is tried that fails by a defect of this program, before it is refused.
 pub const FOLDER_TRIES_MAX: u32 = 3;

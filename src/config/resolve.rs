@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::loader::{Digests, Kind, stem};
 use super::tls::Files;
+use super::ways_in::check_folders;
 use super::{Gateway, Loaded, Peer, Place};
 use crate::document::{Node, Problem, Problems, Value, nearest};
 use crate::pipeline::{Action, Mode, Model, OnFailure, Output, Pipeline, Reference, SENDER, Step};
@@ -35,7 +36,10 @@ fn choose<T>(
 }
 
 pub(super) fn check_gateway(kind: Kind<Gateway>, tls: &mut Files, problems: &mut Vec<Problem>) -> Chosen<Gateway> {
-    choose(kind, problems, |loaded, told, _| tls.check_gateway(loaded, told))
+    choose(kind, problems, |loaded, told, _| {
+        tls.check_gateway(loaded, told);
+        check_folders(loaded, tls.path(Path::new("")).as_path(), told);
+    })
 }
 
 /// A destination that is ourselves would feed us our own results.
@@ -408,7 +412,7 @@ pub(super) fn at<'a>(document: &'a Node, keys: &[&str]) -> &'a Node {
     })
 }
 
-fn item(node: &Node, index: usize) -> &Node {
+pub(super) fn item(node: &Node, index: usize) -> &Node {
     match &node.value {
         Value::Array(items) => items.get(index).unwrap_or(node),
         _ => node,

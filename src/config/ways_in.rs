@@ -1,11 +1,13 @@
 //! The ways in besides associations, as `ae-config/gateway.json` has them: STOW-RS and watched folders; and the tokens of
-//! peers. It opens no port and no folder.
+//! peers. It opens no port and no folder; of folders it asks where they are.
 
 use std::net::IpAddr;
 use std::path::{Component, Path, PathBuf};
 
 use super::gateway::{parse_port, seconds, whole};
+use super::resolve::{at, item};
 use super::tls::{GatewayTls, parse_fingerprints};
+use super::{Gateway, Loaded};
 use crate::dicom::AeTitle;
 use crate::dimse::Fingerprint;
 use crate::document::{Node, Problems};
@@ -150,6 +152,54 @@ fn overlap(one: &Path, other: &Path) -> bool {
     one.starts_with(&other) || other.starts_with(&one)
 }
 
+/// Holds the folders, as they are on the disk, against each other, the storage folder and the configuration. What is taken out
+/// of a watched folder is removed there: in the storage folder it would be the only copy.
+pub(super) fn check_folders(loaded: &Loaded<Gateway>, root: &Path, told: &mut Problems) {
+    let gateway = &loaded.value;
+    let storage = [(gateway.storage_folder.clone(), "the storage folder")];
+    let own = ["ae-config", "models", "pipelines"].map(|name| (PathBuf::from(name), "the configuration"));
+    let mut taken: Vec<(PathBuf, String)> = Vec::new();
+    for (path, what) in storage.into_iter().chain(own) {
+        taken.push((real(&root.join(&path)), format!("{what} ({})", path.display())));
+    }
+    for (index, folder) in gateway.folders.iter().enumerate() {
+        let path = real(&root.join(&folder.path));
+        if let Some((_, other)) = taken.iter().find(|(other, _)| overlap(other, &path)) {
+            let found = format!(
+                "{}, which is {}, beside {other}: one lies in the other",
+                folder.path.display(),
+                path.display()
+            );
+            let place = item(at(&loaded.document, &["folders"]), index);
+            told.add(
+                place,
+                found,
+                "a folder of its own, apart from the storage folder, the configuration and other watched folders",
+            );
+        }
+        taken.push((path, format!("another watched folder ({})", folder.path.display())));
+    }
+}
+
+/// Where a path leads: without links, as far as it is there, and without `..`.
+fn real(path: &Path) -> PathBuf {
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    for there in path.ancestors() {
+        let Ok(mut found) = there.canonicalize() else { continue };
+        let rest = path.strip_prefix(there).unwrap_or(Path::new(""));
+        let leaves = rest.components().any(|part| part == Component::ParentDir);
+        for part in rest.components() {
+            match part {
+                Component::ParentDir => drop(found.pop()),
+                part => found.push(part),
+            }
+        }
+        // Behind `..` there may be links again; now it has none.
+        return if leaves { real(&found) } else { found };
+    }
+    path
+}
+
 /// `token` of a peer: the SHA-256 of those that it may present over HTTP.
 pub(super) fn parse_tokens(node: &Node, problems: &mut Problems) -> Vec<Fingerprint> {
     let before = problems.count();
@@ -167,7 +217,7 @@ pub(super) fn parse_tokens(node: &Node, problems: &mut Problems) -> Vec<Fingerpr
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Gateway, Peer};
+    use crate::config::Peer;
     use crate::document::{self, Problem};
 
     fn check(keys: &str) -> Result<Gateway, Vec<String>> {
@@ -234,6 +284,59 @@ mod tests {
         ] {
             let told = check(keys).expect_err(keys);
             assert!(told.contains(&expected.to_owned()), "{keys}\n{told:#?}");
+        }
+    }
+
+    #[test]
+    fn a_folder_is_apart_from_storage_and_configuration_wherever_paths_lead() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let root = folder.path().canonicalize().expect("there");
+        for name in ["ae-config/peers", "pipelines", "models", "var/instances", "drop"] {
+            std::fs::create_dir_all(root.join(name)).expect("a folder");
+        }
+        std::os::unix::fs::symlink(root.join("var"), root.join("link")).expect("a link");
+        let told = |path: &str| {
+            let text = format!(
+                r#"{{"ae_titles": ["A"], "port": 104, "storage": {{"folder": "var"}}, "folders": [{{"path": "drop", "calling_ae": "X"}},
+ {{"path": "{path}", "calling_ae": "X"}}]}}"#
+            );
+            std::fs::write(root.join("ae-config/gateway.json"), text).expect("written");
+            let problems = crate::config::load(&root).err().unwrap_or_default();
+            problems.iter().map(Problem::to_string).collect::<Vec<_>>()
+        };
+        let absolute = |name: &str| root.join(name).display().to_string();
+        for (path, beside) in [
+            (absolute("var"), "the storage folder (var)"),
+            (absolute("var/instances/new"), "the storage folder (var)"),
+            ("link".to_owned(), "the storage folder (var)"),
+            ("none/../var".to_owned(), "the storage folder (var)"),
+            (absolute(""), "the storage folder (var)"),
+            ("ae-config/peers".to_owned(), "the configuration (ae-config)"),
+            ("none/../drop/inner".to_owned(), "another watched folder (drop)"),
+        ] {
+            let found = told(&path);
+            let expected = format!("beside {beside}: one lies in the other");
+            assert!(found.len() == 1 && found[0].contains(&expected), "{path}: {found:?}");
+            assert!(found[0].starts_with("ae-config/gateway.json:2: folders[1]: "), "{found:?}");
+        }
+        assert_eq!(told("other"), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_path_is_where_it_leads() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let root = folder.path().canonicalize().expect("there");
+        std::fs::create_dir_all(root.join("var/instances")).expect("folders");
+        std::os::unix::fs::symlink(root.join("var"), root.join("link")).expect("a link");
+        for (path, leads) in [
+            ("var", "var"),
+            ("link", "var"),
+            ("link/instances/new/x", "var/instances/new/x"),
+            ("none/../link", "var"),
+            ("none/../var/./instances/..", "var"),
+            ("none/x", "none/x"),
+        ] {
+            assert_eq!(real(&root.join(path)), root.join(leads), "{path}");
         }
     }
 

@@ -91,6 +91,103 @@ fn a_copy_that_stops_for_a_while_is_waited_for_before_it_is_refused() {
 }
 
 #[test]
+fn a_copy_that_reserves_its_room_first_is_not_taken_before_it_is_written() {
+    let gateway = Gateway::start();
+    let (gaps, zeros) = (file("1.2.1"), file("1.2.2"));
+    let mut sparse = fs::File::create(gateway.path("drop/1.dcm")).expect("a file");
+    // The head is there, and nothing behind it; its pixels would be zeros.
+    sparse.write_all(&gaps[..1_500]).expect("written");
+    sparse.set_len(1 << 20).expect("reserved");
+    let zeros_path = gateway.path("drop/2.dcm");
+    fs::write(&zeros_path, vec![0; zeros.len()]).expect("written");
+    std::thread::sleep(Duration::from_secs_f64(SETTLE_S * 5.0));
+    assert_eq!(gateway.files("drop"), ["1.dcm", "2.dcm"], "neither is refused");
+    assert!(gateway.instances().is_empty(), "neither is stored");
+    sparse.set_len(1_500).expect("shorter");
+    sparse.write_all(&gaps[1_500..]).expect("written");
+    drop(sparse);
+    fs::OpenOptions::new().write(true).open(&zeros_path).and_then(|mut file| file.write_all(&zeros)).expect("written");
+    gateway.wait("the files are not taken", is_empty);
+    let kept = gateway.instances();
+    assert!(kept["1.2.1"].ends_with(&image("1.2.1")) && kept["1.2.2"].ends_with(&image("1.2.2")));
+}
+
+#[test]
+fn a_copy_that_is_slower_than_its_files_settle_is_one_batch() {
+    let gateway = Gateway::start();
+    // The last file of the copy has its room, and gets its content at the end.
+    let mut last = fs::File::create(gateway.path("drop/last.dcm")).expect("a file");
+    for number in 1..=12 {
+        last.set_len((1 << 20) + number).expect("reserved");
+        put(&gateway, &format!("{number:02}.dcm"), &file(&format!("1.2.{number}")));
+        std::thread::sleep(Duration::from_secs_f64(SETTLE_S / 2.0));
+    }
+    gateway.wait("nothing is taken", |gateway| gateway.files("drop") == ["last.dcm"]);
+    assert!(!gateway.log().contains("files of a watched folder taken"), "it ends while the copy goes on");
+    last.set_len(0).expect("shorter");
+    last.write_all(&file("1.2.13")).expect("written");
+    drop(last);
+    gateway.wait("the copy does not end", |gateway| gateway.log().contains("files of a watched folder taken"));
+    let log = gateway.log();
+    assert_eq!(log.matches("files of a watched folder taken").count(), 1, "{log}");
+    assert!(log.contains("\"stored\":13") || log.contains("stored=13"), "{log}");
+}
+
+#[test]
+fn a_file_that_cannot_be_stored_does_not_hold_back_the_others() {
+    let gateway = Gateway::start();
+    assert_eq!(gateway.store("CT01", "1.2.1"), 0);
+    let stored = gateway.path("var/instances").join(&gateway.files("var/instances")[0]);
+    // A folder stands under the name of its instance.
+    let in_the_way = stored.with_file_name("1.2.2.dcm");
+    fs::create_dir(&in_the_way).expect("a folder");
+    for number in 2..=4 {
+        put(&gateway, &format!("{number}.dcm"), &file(&format!("1.2.{number}")));
+    }
+    gateway.wait("the others are not taken", |gateway| gateway.files("drop") == ["2.dcm"]);
+    assert!(gateway.log().contains("it is tried again"), "{}", gateway.log());
+    fs::remove_dir(&in_the_way).expect("removed");
+    gateway.wait("it is not tried again", is_empty);
+    assert_eq!(gateway.instances().len(), 4);
+}
+
+#[test]
+fn links_among_what_is_refused_write_nothing_elsewhere() {
+    let gateway = Gateway::start();
+    let precious = gateway.path("precious");
+    fs::write(&precious, "precious").expect("written");
+    fs::create_dir(gateway.path("drop/refused")).expect("a folder");
+    std::os::unix::fs::symlink(&precious, gateway.path("drop/refused/1.dcm.txt")).expect("a link");
+    put(&gateway, "1.dcm", b"no DICOM");
+    gateway.wait("it is not refused", |gateway| gateway.path("drop/refused/1.dcm.1").exists());
+    assert_eq!(fs::read_to_string(&precious).expect("there"), "precious");
+}
+
+#[test]
+fn a_folder_that_leads_to_the_storage_folder_is_refused_at_the_start_and_later() {
+    let mut gateway = Gateway::start();
+    assert_eq!(gateway.store("CT01", "1.2.1"), 0);
+    gateway.stop();
+    fs::remove_dir(gateway.path("drop")).expect("removed");
+    std::os::unix::fs::symlink(gateway.path("var"), gateway.path("drop")).expect("a link");
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_contourd"))
+        .args(["serve", "--config"])
+        .arg(gateway.path(""))
+        .output()
+        .expect("it runs");
+    let told = String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(78), "{told}");
+    assert!(told.contains("one lies in the other"), "{told}");
+    // It comes only while the gateway runs.
+    fs::remove_file(gateway.path("drop")).expect("removed");
+    gateway.begin();
+    std::os::unix::fs::symlink(gateway.path("var/instances"), gateway.path("drop")).expect("a link");
+    gateway.wait("it is not told", |gateway| gateway.log().contains("and the storage folder is"));
+    std::thread::sleep(Duration::from_secs_f64(SETTLE_S * 3.0));
+    assert_eq!(gateway.instances().len(), 1, "what was acknowledged is there");
+}
+
+#[test]
 fn what_is_refused_is_kept_with_the_reason_and_read_once() {
     let gateway = Gateway::start();
     assert_eq!(gateway.store("CT01", "1.2.1"), 0);

@@ -159,7 +159,12 @@ pub(super) fn ways_in() -> Vec<Object> {
              changed for `settle_s`; names that begin with a dot or end in `~`, `.part`, `.tmp`, `.partial`, `.filepart`, \
              `.crdownload` or `.incomplete` are left. What is refused goes to `refused` in the folder, with a text that says why.",
             vec![
-                key("path", "path", "required", "absolute, or relative to the configuration folder"),
+                key(
+                    "path",
+                    "path",
+                    "required",
+                    "absolute, or relative to the configuration folder; apart from storage folder and configuration",
+                ),
                 key(
                     "calling_ae",
                     "AE title",
