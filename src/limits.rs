@@ -342,6 +342,9 @@ pub const DELIVERIES_EACH_MAX: usize = 2;
 /// One delivery in all, however slowly it goes on.
 pub const DELIVERY_S_MAX: u64 = 3_600;
 
+/// One file in a folder: a mount that hangs is not waited for as long as a destination that goes on slowly.
+pub const FOLDER_FILE_S_MAX: u64 = 600;
+
 /// Most networks of one model: five folds in three views with a low-resolution stage.
 pub const MODEL_NETWORKS_MAX: usize = 32;
 

@@ -15,7 +15,7 @@ use super::{Gateway, Loaded, Peer};
 use crate::dimse::{CertificateRule, Fingerprint};
 use crate::document::{Fields, Node, Problem, Problems};
 use crate::limits::CERTIFICATE_WARNING_DAYS;
-use crate::tls::{Authorities, ClientTls, Clients, FileProblem, Identity, ServerTls, Trust};
+use crate::tls::{Authorities, ClientTls, Clients, FileProblem, Identity, ServerTls, Trust, check_private};
 
 /// `tls` of the gateway. Files are absolute or relative to the configuration folder.
 #[derive(Clone, Debug, PartialEq)]
@@ -219,6 +219,9 @@ impl Files {
             self.asked.insert(login.path().to_owned());
             if let Err(error) = login.check() {
                 told.add(at(&loaded.document, &["dicomweb"]), error.to_string(), "a file that holds who we are");
+            }
+            if let Err(problem) = check_private(login.path(), "a password or token") {
+                self.tell(&problem, at(&loaded.document, &["dicomweb"]), told);
             }
         }
         let Some(tls) = &peer.tls else { return };

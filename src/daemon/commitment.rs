@@ -125,7 +125,7 @@ impl Hands {
             Answer::Sent { .. } => {
                 tracing::info!(%peer, %transaction_uid, committed, failed, "storage commitment reported");
             }
-            Answer::Again { reason } | Answer::Refused { reason } => {
+            Answer::Again { reason } | Answer::Refused { reason } | Answer::Closed { reason } => {
                 tracing::warn!(%peer, %transaction_uid, "storage commitment not reported: {reason}");
             }
         }

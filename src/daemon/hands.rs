@@ -178,10 +178,11 @@ impl Hands {
     async fn deliver(&self, job: &JobId, to: &str, files: Option<&[String]>) -> Answer {
         let configuration = self.configuration.borrow().clone();
         let Some(destination) = configuration.destination(to) else {
-            // A peer that shall not receive is no peer that is away: the sender of a series, which no pipeline names.
+            // A peer that shall not receive is no peer that is away: the sender of a series, which no pipeline names, or one
+            // from which the right was taken so that another of its group gets the objects.
             if configuration.peers.get(to).is_some_and(|peer| !peer.may.receive) {
                 let cure = format!("add \"receive\" to \"may\" in ae-config/peers/{to}.json, and retry");
-                return Answer::Refused { reason: format!("the peer {to:?} may not receive; {cure}") };
+                return Answer::Closed { reason: format!("the peer {to:?} may not receive; {cure}") };
             }
             let reason =
                 format!("no peer {to:?} with an address in ae-config/peers; add it or retry after naming another");

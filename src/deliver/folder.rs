@@ -1,16 +1,23 @@
 //! Delivery into a folder: files appear there complete, under names of their own, and are never overwritten. With the
 //! spool the only writer of files that a gateway has; it removes nothing but what it has begun itself.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
+use rustix::io::Errno;
 use thiserror::Error;
 use tokio::sync::oneshot;
+use tokio::time::timeout;
 
 use super::object::{Object, ObjectError};
 use super::{Outcome, Shown};
+use crate::limits::FOLDER_FILE_S_MAX;
 use crate::spool::{SpoolError, remove_if_there, rename_new, sync_folder};
 
 /// A folder that receives results.
@@ -38,6 +45,10 @@ enum FolderError {
     Object(#[from] ObjectError),
     #[error("folder {0}: writing was interrupted")]
     Interrupted(PathBuf),
+    #[error("folder {0}: an earlier attempt still waits for the file system; look whether its mount hangs")]
+    Busy(PathBuf),
+    #[error("folder {0}: the attempt took too long; look whether its mount hangs")]
+    Abandoned(PathBuf),
 }
 
 impl FolderError {
@@ -45,9 +56,8 @@ impl FolderError {
     fn outcome(self) -> Outcome {
         let reason = self.to_string();
         match self {
-            FolderError::Taken(_) | FolderError::Name(_) | FolderError::Object(_) => {
-                Outcome::Refused { reason, status: None }
-            }
+            FolderError::Object(error) => error.outcome(),
+            FolderError::Taken(_) | FolderError::Name(_) => Outcome::Refused { reason, status: None },
             _ => Outcome::Retry { reason, status: None },
         }
     }
@@ -84,21 +94,58 @@ pub async fn find(destination: &Destination, objects: &[PathBuf]) -> Shown {
 
 /// Does the work for one file on a thread of its own: one that waits for a mount that hangs must take none of those that
 /// the receiver needs. The file is looked at first, so that half a file, or one that is no DICOM file, never appears there.
+/// A thread cannot be ended: it is told when nobody waits for it any more, so that it leaves nothing in a folder whose place
+/// another destination has taken.
 async fn each<T: Send + 'static>(
     destination: &Destination,
     path: &Path,
-    work: fn(&Destination, &Path, &str) -> Result<T, FolderError>,
+    work: fn(&Destination, &Path, &str, &AtomicBool) -> Result<T, FolderError>,
 ) -> Result<T, FolderError> {
     Object::open(path).await?;
     let name = plain_name(path)?;
     let (destination, path) = (destination.clone(), path.to_owned());
     let folder = destination.folder.clone();
     let (told, done) = oneshot::channel();
+    let waited_for = WaitedFor::default();
+    let abandoned = Arc::clone(&waited_for.0);
     // Nobody listens any more when the time of the delivery is over.
-    let work = move || drop(told.send(work(&destination, &path, &name)));
+    let work = move || drop(told.send(work(&destination, &path, &name, &abandoned)));
     let begun = std::thread::Builder::new().name("folder".to_owned()).spawn(work);
     begun.map_err(|source| FolderError::Io { folder: folder.clone(), source })?;
-    done.await.map_err(|_| FolderError::Interrupted(folder))?
+    match timeout(Duration::from_secs(FOLDER_FILE_S_MAX), done).await {
+        Ok(done) => done.map_err(|_| FolderError::Interrupted(folder))?,
+        Err(_) => Err(FolderError::Abandoned(folder)),
+    }
+}
+
+/// What a thread looks at to see whether its work is waited for; true when it is not any more.
+#[derive(Default)]
+struct WaitedFor(Arc<AtomicBool>);
+
+impl Drop for WaitedFor {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
+    }
+}
+
+/// The unfinished files that threads of this process are at.
+static AT_WORK: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+
+/// That an unfinished file is one thread's; two would write into the same one.
+struct Hold(PathBuf);
+
+impl Hold {
+    /// `None` while another thread is at it.
+    fn take(hidden: &Path) -> Option<Hold> {
+        let mut at_work = AT_WORK.lock().unwrap_or_else(PoisonError::into_inner);
+        at_work.insert(hidden.to_owned()).then(|| Hold(hidden.to_owned()))
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        AT_WORK.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.0);
+    }
 }
 
 /// The name of an object in the spool, made of its kind and its SOP Instance UID: a name that leads nowhere else, and
@@ -112,21 +159,31 @@ fn plain_name(path: &Path) -> Result<String, FolderError> {
     Ok(name.to_owned())
 }
 
-fn put(destination: &Destination, source: &Path, name: &str) -> Result<(), FolderError> {
+fn put(destination: &Destination, source: &Path, name: &str, abandoned: &AtomicBool) -> Result<(), FolderError> {
     let folder = &destination.folder;
     let target = folder.join(name);
     let failed = |source| FolderError::Io { folder: folder.clone(), source };
+    let hidden = folder.join(format!(".{name}.{}.part", destination.peer));
+    let Some(_hold) = Hold::take(&hidden) else { return Err(FolderError::Busy(folder.clone())) };
     if !folder.is_dir() {
         return Err(FolderError::Absent(folder.clone()));
     }
+    // What lies there under the hidden name is what a crash, or a file system that went away, has left of an earlier attempt.
     match same(source, &target).map_err(failed)? {
-        Some(true) => return Ok(sync_folder(folder)?),
+        Some(true) => {
+            remove_if_there(&hidden)?;
+            return settle(folder);
+        }
         Some(false) => return Err(FolderError::Taken(target)),
         None => {}
     }
-    // One delivery of a job to a peer goes on at a time: what lies there is what a crash has left of it.
-    let hidden = folder.join(format!(".{name}.{}.part", destination.peer));
-    let moved = copy(source, &hidden).map_err(failed).and_then(|()| Ok(rename_new(&hidden, &target)?));
+    let moved = copy(source, &hidden).map_err(failed).and_then(|()| {
+        // As late as can be: another destination may have the objects by now.
+        if abandoned.load(Ordering::Acquire) {
+            return Err(FolderError::Abandoned(folder.clone()));
+        }
+        Ok(rename_new(&hidden, &target)?)
+    });
     if !matches!(moved, Ok(true)) {
         // The trouble is told already; the next attempt begins with the same name.
         let _ = remove_if_there(&hidden);
@@ -134,12 +191,30 @@ fn put(destination: &Destination, source: &Path, name: &str) -> Result<(), Folde
     if !moved? && same(source, &target).map_err(failed)? != Some(true) {
         return Err(FolderError::Taken(target));
     }
-    Ok(sync_folder(folder)?)
+    settle(folder)
+}
+
+/// Makes the names in the folder survive a power cut, where its file system can be asked for that: many of those that lie on
+/// another machine cannot, and keep names in their own way.
+fn settle(folder: &Path) -> Result<(), FolderError> {
+    match sync_folder(folder) {
+        Err(SpoolError::Io { source, .. })
+            if [Errno::INVAL, Errno::OPNOTSUPP, Errno::NOSYS]
+                .map(Errno::raw_os_error)
+                .map(Some)
+                .contains(&source.raw_os_error()) =>
+        {
+            Ok(())
+        }
+        synced => Ok(synced?),
+    }
 }
 
 fn copy(source: &Path, hidden: &Path) -> io::Result<()> {
     let mut from = File::open(source)?;
-    let mut to = File::create(hidden)?;
+    // What has the name is not written into: it may be a link, or a second name of a file that somebody has taken from here.
+    remove_if_there(hidden).map_err(io::Error::other)?;
+    let mut to = File::create_new(hidden)?;
     // Who may look into the folder may read what is in it, whatever our own files are closed to. Some file systems have no
     // such rights.
     let readers = fs::metadata(hidden.parent().unwrap_or(hidden))?.permissions().mode() & 0o044;
@@ -149,7 +224,12 @@ fn copy(source: &Path, hidden: &Path) -> io::Result<()> {
     to.sync_all()
 }
 
-fn compare(destination: &Destination, source: &Path, name: &str) -> Result<Option<String>, FolderError> {
+fn compare(
+    destination: &Destination,
+    source: &Path,
+    name: &str,
+    _: &AtomicBool,
+) -> Result<Option<String>, FolderError> {
     let folder = &destination.folder;
     if !folder.is_dir() {
         return Err(FolderError::Absent(folder.clone()));
@@ -205,7 +285,7 @@ mod tests {
             let root = tempfile::tempdir().expect("a folder");
             let folder = root.path().join("export");
             fs::create_dir(&folder).expect("a folder");
-            let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
             Play { root, to: Destination { folder, peer: "export".to_owned() }, runtime }
         }
 
@@ -264,6 +344,76 @@ mod tests {
         fs::remove_file(&target).expect("removed");
         std::os::unix::fs::symlink(&path, &target).expect("a link");
         assert!(play.store(&path).starts_with("refused: "), "a link is not followed");
+    }
+
+    #[test]
+    fn what_lies_under_the_hidden_name_is_neither_followed_nor_written_into() {
+        let play = Play::begin();
+        let path = play.object("RS.1.2.dcm");
+        let hidden = play.to.folder.join(".RS.1.2.dcm.export.part");
+        let other = play.root.path().join("ledger");
+        fs::write(&other, "kept").expect("written");
+        std::os::unix::fs::symlink(&other, &hidden).expect("a link");
+        assert_eq!(play.store(&path), "delivered");
+        assert_eq!(fs::read_to_string(&other).expect("there"), "kept", "a link is not followed");
+        let target = play.to.folder.join("RS.1.2.dcm");
+        assert!(fs::symlink_metadata(&target).expect("there").is_file());
+        fs::remove_file(&target).expect("removed");
+        fs::hard_link(&other, &hidden).expect("a link");
+        assert_eq!(play.store(&path), "delivered");
+        assert_eq!(fs::read_to_string(&other).expect("there"), "kept", "a second name is not written into");
+        // A file system without such a rename can leave both names after a crash.
+        fs::hard_link(&target, &hidden).expect("a link");
+        assert_eq!(play.store(&path), "delivered");
+        assert_eq!(play.listed(), ["RS.1.2.dcm"], "what was left of an earlier attempt is gone");
+    }
+
+    #[test]
+    fn an_attempt_that_nobody_waits_for_leaves_nothing_there() {
+        let play = Play::begin();
+        let path = play.object("RS.1.2.dcm");
+        let abandoned = WaitedFor::default();
+        let seen = Arc::clone(&abandoned.0);
+        put(&play.to, &path, "RS.1.2.dcm", &seen).expect("it is waited for");
+        fs::remove_file(play.to.folder.join("RS.1.2.dcm")).expect("removed");
+        drop(abandoned);
+        let told = put(&play.to, &path, "RS.1.2.dcm", &seen).expect_err("nobody waits").outcome().to_string();
+        assert!(told.contains("the attempt took too long"), "{told}");
+        assert_eq!(play.listed(), [""; 0]);
+    }
+
+    #[test]
+    fn an_attempt_whose_time_is_over_is_told_and_the_next_waits_for_its_end() {
+        let play = Play::begin();
+        let path = play.object("RS.1.2.dcm");
+        // What a mount that hangs does: the work ends only after nobody waits for it.
+        static TOLD: AtomicBool = AtomicBool::new(false);
+        fn hangs(_: &Destination, _: &Path, _: &str, abandoned: &AtomicBool) -> Result<(), FolderError> {
+            while !abandoned.load(Ordering::Acquire) {
+                std::thread::yield_now();
+            }
+            TOLD.store(true, Ordering::Release);
+            Ok(())
+        }
+        let limit = Duration::from_millis(50);
+        let ended = play.runtime.block_on(async { timeout(limit, each(&play.to, &path, hangs)).await });
+        assert!(ended.is_err(), "its time is over");
+        while !TOLD.load(Ordering::Acquire) {
+            std::thread::yield_now();
+        }
+        let hold = Hold::take(&play.to.folder.join(".RS.1.2.dcm.export.part")).expect("free");
+        let told = play.store(&path);
+        assert!(told.contains("an earlier attempt still waits") && told.ends_with("trying again can help"), "{told}");
+        drop(hold);
+        assert_eq!(play.store(&path), "delivered");
+    }
+
+    #[test]
+    fn a_file_system_that_cannot_be_asked_to_keep_names_is_no_failure() {
+        // The file system of processes knows no fsync of a folder, as many of other machines.
+        assert!(sync_folder(Path::new("/proc/self")).is_err());
+        settle(Path::new("/proc/self")).expect("no failure");
+        assert!(settle(Path::new("/proc/self/absent")).is_err());
     }
 
     #[test]

@@ -9,6 +9,8 @@ use dicom_object::InMemDicomObject;
 use dicom_transfer_syntax_registry::TransferSyntaxRegistry;
 use thiserror::Error;
 
+use super::Outcome;
+use crate::dicom::scan::ScanError;
 use crate::dicom::{InstanceError, SeriesKey, Uid, part10};
 use crate::dimse::syntaxes::{EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN};
 use crate::limits::SENT_OBJECT_BYTES_MAX;
@@ -38,6 +40,21 @@ pub(super) enum ObjectError {
     Encode { path: PathBuf, syntax: String, reason: String },
     #[error("{path}: reading was interrupted")]
     Interrupted { path: PathBuf },
+}
+
+impl ObjectError {
+    /// Trouble of our own disk may pass, and is no answer about the object; the object itself stays as it is.
+    pub(super) fn outcome(&self) -> Outcome {
+        let reason = self.to_string();
+        match self {
+            ObjectError::Io { .. }
+            | ObjectError::Interrupted { .. }
+            | ObjectError::NotDicom { source: InstanceError::Scan(ScanError::Io(_)), .. } => {
+                Outcome::Retry { reason, status: None }
+            }
+            _ => Outcome::Refused { reason, status: None },
+        }
+    }
 }
 
 impl Object {
@@ -124,4 +141,21 @@ async fn blocking<T: Send + 'static>(
 ) -> Result<T, ObjectError> {
     let interrupted = |_| ObjectError::Interrupted { path: path.to_owned() };
     tokio::task::spawn_blocking(work).await.map_err(interrupted)?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn trouble_of_our_own_disk_is_no_answer_about_the_object() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        let folder = tempfile::tempdir().expect("a folder");
+        let outcome = |path: &Path| runtime.block_on(Object::open(path)).err().expect("no object").outcome();
+        // Reading a folder fails for everybody, also for root.
+        assert!(matches!(outcome(folder.path()), Outcome::Retry { .. }));
+        let text = folder.path().join("text.dcm");
+        std::fs::write(&text, "no DICOM").expect("written");
+        assert!(matches!(outcome(&text), Outcome::Refused { .. }));
+    }
 }

@@ -52,12 +52,15 @@ impl Job {
     }
 
     /// Sends the objects to those of the destinations that are `wanted`: to all that stand alone, and in each group that is
-    /// wanted as a whole to the one that has taken them before, else to the first.
+    /// wanted as a whole to the one that has taken them before; else to the one that has refused them, because it may hold
+    /// them, or a part, all the same; else to the first.
     pub(super) fn begin_deliveries(&mut self, wanted: impl Fn(&Delivery) -> bool, now: Timestamp) {
         let begins = |delivery: &Delivery| {
             let members: Vec<&Delivery> = self.group_of(delivery).collect();
             let is_wanted = members.iter().all(|member| wanted(member));
-            let first = members.iter().find(|member| member.answered).or(members.first());
+            let refused = |member: &&&Delivery| matches!(member.state, DeliveryState::Refused { .. });
+            let answered = members.iter().find(|member| member.answered);
+            let first = answered.or_else(|| members.iter().find(refused)).or(members.first());
             is_wanted.then(|| first.is_some_and(|first| first.to == delivery.to))
         };
         let begins: Vec<Option<bool>> = self.deliveries.iter().map(begins).collect();
@@ -214,14 +217,21 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_ends_the_group_and_a_retry_begins_with_the_first() {
+    fn a_refusal_ends_the_group_and_a_retry_begins_with_the_one_that_refused() {
         let mut job = grouped(After { attempts: 1, wait_s: None });
         apply(&mut job, passed("a", "b"), 1);
         apply(&mut job, JobEvent::SendRefused { to: "b".to_owned(), reason: "no".to_owned() }, 2);
         assert_eq!(states(&job), "a standby, b refused, c standby, pacs pending");
         apply(&mut job, sent("pacs"), 3);
         apply(&mut job, JobEvent::Retried { objects: true }, 4);
-        assert_eq!(states(&job), "a pending, b standby, c standby, pacs sent");
+        assert_eq!(states(&job), "a standby, b pending, c standby, pacs sent", "it may hold them, or a part");
+        // What has once answered with success goes before what has refused.
+        let unverified = JobEvent::Unverified { to: "b".to_owned(), remark: String::new(), transaction: None };
+        apply(&mut job, unverified, 5);
+        apply(&mut job, JobEvent::SendRefused { to: "b".to_owned(), reason: "no".to_owned() }, 6);
+        job.deliveries[0].state = DeliveryState::Refused { reason: "no".to_owned() };
+        apply(&mut job, JobEvent::Retried { objects: true }, 7);
+        assert_eq!(states(&job), "a standby, b pending, c standby, pacs sent");
     }
 
     #[test]

@@ -231,11 +231,13 @@ impl Node {
         let (state, reason) = match answer {
             Answer::Sent { .. } => (CommitmentState::Reported { failed, at: now }, String::new()),
             // A refusal is no last word: a peer that cannot take the report now keeps images that it could delete.
-            Answer::Again { reason } | Answer::Refused { reason } if !policy.too_old(commitment.since, now) => {
+            Answer::Again { reason } | Answer::Refused { reason } | Answer::Closed { reason }
+                if !policy.too_old(commitment.since, now) =>
+            {
                 let not_before = now.checked_add(policy.wait(attempts)).unwrap_or(Timestamp::MAX);
                 (CommitmentState::Checked { failed, not_before }, reason)
             }
-            Answer::Again { reason } | Answer::Refused { reason } => {
+            Answer::Again { reason } | Answer::Refused { reason } | Answer::Closed { reason } => {
                 let reason = format!("given up after {attempts} attempts: {reason}");
                 (CommitmentState::GivenUp { failed, reason: reason.clone() }, reason)
             }

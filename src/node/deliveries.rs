@@ -15,7 +15,8 @@ impl Node {
         let event = match answer {
             Answer::Sent { remark } => self.sent(delivery, id, remark, now),
             Answer::Refused { reason } => JobEvent::SendRefused { to, reason },
-            Answer::Again { reason } => self.not_sent(job, delivery, reason, now),
+            Answer::Closed { reason } if delivery.turn.is_none() => JobEvent::SendRefused { to, reason },
+            Answer::Again { reason } | Answer::Closed { reason } => self.not_sent(job, delivery, reason, now),
         };
         self.advance(id, &event, now)
     }
@@ -182,6 +183,45 @@ mod tests {
         let (to, answer) = ("main".to_owned(), Answer::Refused { reason: "no".to_owned() });
         let ended = told(&node.handle(Event::Answered { job, to, answer }, at(1)));
         assert_eq!(ended, ["delivery to main ended: no; the job has failed and waits for an operator"]);
+    }
+
+    #[test]
+    fn one_that_we_may_not_send_to_is_passed_over_in_a_group_and_ends_alone() {
+        let closed = |job: &JobId| {
+            let (to, answer) = ("main".to_owned(), Answer::Closed { reason: "it may not receive".to_owned() });
+            Event::Answered { job: job.clone(), to, answer }
+        };
+        let (mut node, job, _) = delivering(group());
+        assert_eq!(told(&node.handle(closed(&job), at(1))).len(), 1, "it keeps its turn");
+        assert_eq!(told(&node.handle(Event::Tick, at(11))), ["send main"]);
+        let passed = told(&node.handle(closed(&job), at(12)));
+        assert!(passed[0].contains("it may not receive; standby is tried in its place"), "{passed:?}");
+        assert_eq!(passed[1], "send standby");
+        let (mut node, job, _) = delivering(Order { destinations: vec!["main".to_owned()], ..Order::default() });
+        let ended = told(&node.handle(closed(&job), at(1)));
+        assert_eq!(ended, ["delivery to main ended: it may not receive; the job has failed and waits for an operator"]);
+    }
+
+    #[test]
+    fn a_pipeline_that_delivers_nothing_promises_no_return() {
+        let series = crate::dicom::SeriesKey {
+            study_instance_uid: "1.2".parse().expect("a UID"),
+            series_instance_uid: "1.3".parse().expect("a UID"),
+        };
+        let sender = || Some(Sender { peer: Some("pacs".to_owned()), note: String::new() });
+        let queued = |destinations: &[&str]| {
+            let destinations = destinations.iter().map(|to| (*to).to_owned()).collect();
+            let order = Order { destinations, sender: sender(), ..Order::default() };
+            crate::node::jobs::describe_queued_alone(&new_job(
+                JobId::derived(&series, "p", []),
+                &series,
+                1,
+                order,
+                at(0),
+            ))
+        };
+        assert_eq!(queued(&["pacs"]), "queued; the results go back to pacs");
+        assert_eq!(queued(&[]), "queued", "a pipeline in shadow knows its sender, for the dialect");
     }
 
     #[test]

@@ -113,9 +113,9 @@ pub(super) fn describe_queued_alone(job: &Job) -> String {
     with(queued, &back(job))
 }
 
-/// Whom the results go back to, or why to nobody; empty where the pipeline does not ask for it.
+/// Whom the results go back to, or why to nobody; empty where the pipeline does not ask for it, or delivers nothing.
 fn back(job: &Job) -> String {
-    match &job.sender {
+    match job.sender.as_ref().filter(|_| !job.deliveries.is_empty()) {
         None => String::new(),
         Some(Sender { peer: Some(peer), note }) if note.is_empty() => format!("the results go back to {peer}"),
         Some(Sender { note, .. }) => format!("nothing can go back to the sender: {note}"),

@@ -172,6 +172,9 @@ pub enum Answer {
     Again { reason: String },
     /// Never.
     Refused { reason: String },
+    /// Our own configuration keeps us from sending there: one that stands alone ends, and of a group another can have its
+    /// turn, because the destination has not said anything.
+    Closed { reason: String },
 }
 
 /// What of the configuration the node must know.

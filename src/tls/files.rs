@@ -56,7 +56,7 @@ impl Identity {
         let chain_text = read(certificate, "a certificate in PEM")?;
         let chain = certificates(certificate, &chain_text, "the gateway's own certificate, in PEM")?;
         let key_text = read(key, "a private key in PEM")?;
-        check_private(key)?;
+        check_private(key, "a private key")?;
         let problem = |found: &str, cure: &str| FileProblem {
             file: key.to_owned(),
             found: found.to_owned(),
@@ -173,17 +173,17 @@ fn read(file: &Path, expected: &str) -> Result<Vec<u8>, FileProblem> {
     }
 }
 
-/// A key that every user of the machine can read is no secret.
-fn check_private(key: &Path) -> Result<(), FileProblem> {
-    let mode = key.metadata().map_or(0, |metadata| metadata.permissions().mode());
+/// A key, or a password, that every user of the machine can read is no secret; `what` it is called.
+pub(crate) fn check_private(file: &Path, what: &str) -> Result<(), FileProblem> {
+    let mode = file.metadata().map_or(0, |metadata| metadata.permissions().mode());
     if mode & 0o007 == 0 {
         return Ok(());
     }
     Err(FileProblem {
-        file: key.to_owned(),
-        found: format!("a private key with mode {:03o}, open to every user", mode & 0o777),
+        file: file.to_owned(),
+        found: format!("{what} with mode {:03o}, open to every user", mode & 0o777),
         expected: "one that its owner and group alone can read".to_owned(),
-        cure: format!("chmod o= {}", key.display()),
+        cure: format!("chmod o= {}", file.display()),
     })
 }
 

@@ -20,6 +20,7 @@ use rustls::{SupportedCipherSuite, SupportedProtocolVersion, version};
 
 pub use client::{ClientTls, Trust};
 pub use explain::{explain, explain_handshake};
+pub(crate) use files::check_private;
 pub use files::{Authorities, FileProblem, Identity};
 pub use inspect::{Agreed, Presented, inspect};
 pub use server::{Clients, Refused, ServerStream, ServerTls};

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::{Read, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,7 +12,7 @@ use contourd::deliver::{Outcome, Shown};
 use contourd::dimse::Fingerprint;
 use contourd::phantom::Identity;
 use contourd::tls::{Authorities, ClientTls, Clients, Identity as Own, ServerTls, Trust};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::certificates::Authority;
 use crate::gateway::{thorax, write_series};
@@ -62,6 +63,59 @@ impl Play {
     }
 }
 
+/// That an object is stored.
+fn stored(uid: &str) -> Value {
+    json!({"00081199": {"vr": "SQ", "Value": [{"00081155": {"vr": "UI", "Value": [uid]}}]}})
+}
+
+/// A server that reads until what it has read satisfies it, answers once with these bytes, and holds the connection for a
+/// while, without reading on, when it `holds` it. Its port.
+fn raw_server(answer: String, holds: bool, enough: fn(&[u8]) -> bool) -> u16 {
+    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("a connection");
+        let (mut had, mut chunk) = (Vec::new(), vec![0; 64 << 10]);
+        while !enough(&had) {
+            let count = stream.read(&mut chunk).expect("more");
+            had.extend_from_slice(&chunk[..count]);
+        }
+        stream.write_all(answer.as_bytes()).expect("written");
+        if holds {
+            std::thread::sleep(Duration::from_secs(3));
+        }
+    });
+    port
+}
+
+#[test]
+fn an_answer_that_breaks_off_or_comes_too_early_is_none() {
+    let play = Play::begin();
+    let uid = play.files[0].file_stem().expect("a name").to_string_lossy().into_owned();
+    let outcome = |port: u16| {
+        let url = format!("http://127.0.0.1:{port}/dicom-web").parse().expect("an address");
+        let to = Destination { url, ..play.destination() };
+        play.runtime.block_on(store(&to, &play.files[..1], true)).to_string()
+    };
+    let head = |length: usize| format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n");
+    let body = stored(&uid).to_string();
+    let whole = |had: &[u8]| had.ends_with(b"--\r\n");
+    assert_eq!(outcome(raw_server(head(body.len()) + &body, false, whole)), "delivered");
+    let cut = head(body.len()) + &body[..body.len() - 2];
+    let told = outcome(raw_server(cut, false, whole));
+    assert!(told.starts_with("not delivered: "), "{told}");
+
+    // More than the buffers on the way take: the end of the object stays here.
+    let mut bytes = fs::read(&play.files[0]).expect("there");
+    let padding = 32_u32 << 20;
+    bytes.extend([0xFC, 0xFF, 0xFC, 0xFF, b'O', b'B', 0, 0]);
+    bytes.extend(padding.to_le_bytes());
+    bytes.resize(bytes.len() + padding as usize, 0);
+    fs::write(&play.files[0], bytes).expect("written");
+    let told = outcome(raw_server(head(body.len()) + &body, true, |had| had.len() > 1_000));
+    assert!(told.starts_with("not delivered: ") && told.contains("before it had the whole object"), "{told}");
+}
+
 #[test]
 fn stores_bit_by_bit_and_shows() {
     let play = Play::begin();
@@ -93,6 +147,8 @@ fn each_answer_counts_for_its_object_and_tells_in_few_words() {
     check(Instead::json(409, &failed(0xA700)), "not delivered: ", "status 0xA700");
     check(Instead::json(409, &failed(0xC000)), "refused: ", "status 0xC000");
     check(Instead::json(202, &failed(0x0122)), "refused: ", "status 0x0122");
+    check(Instead::json(409, &failed(0xB00F)), "refused: ", "status 0xB00F");
+    check(Instead::json(409, &failed(0x0111)), "delivered with warnings: ", "status 0x0111");
     check(Instead::text(400, "bad\r\nrequest"), "refused: ", "(HTTP 400): it was refused (bad  request)");
     check(Instead::text(401, ""), "refused: ", "check the password or token");
     check(Instead::text(404, &"x".repeat(100_000)), "refused: ", "check \"url\"");
@@ -100,9 +156,20 @@ fn each_answer_counts_for_its_object_and_tells_in_few_words() {
     check(Instead::text(429, ""), "not delivered: ", "asks to come again");
     let moved = vec![("location", "https://elsewhere/dicom-web/studies")];
     check(Instead::Answer(308, "text/plain", Vec::new(), moved), "refused: ", "https://elsewhere/dicom-web/studies");
-    // An answer without end, or that is no JSON, is not held: the status alone counts.
-    check(Instead::Answer(200, "application/dicom+json", vec![b' '; 8 << 20], Vec::new()), "delivered", "");
-    check(Instead::Answer(202, "application/dicom+json", vec![b'['; 8 << 20], Vec::new()), "refused: ", "not what");
+    // An answer without end is not held, and none.
+    let endless = |status| Instead::Answer(status, "application/dicom+json", vec![b'['; 8 << 20], Vec::new());
+    check(endless(200), "not delivered: ", "could not be read to its end");
+    check(endless(202), "not delivered: ", "could not be read to its end");
+    check(endless(404), "refused: ", "check \"url\"");
+    // A page to log in; nothing; another object: none says that it is stored.
+    let page = b"<html><form>Please log in</form></html>".to_vec();
+    let silent = "does not say that it stored the object (found ";
+    check(Instead::Answer(200, "text/html", page, Vec::new()), "refused: ", silent);
+    check(Instead::Answer(200, "application/dicom+json", Vec::new(), Vec::new()), "refused: ", silent);
+    check(Instead::Answer(204, "text/plain", Vec::new(), Vec::new()), "refused: ", silent);
+    check(Instead::json(200, &stored("1.2.3.4")), "refused: ", silent);
+    check(Instead::json(202, &json!({})), "refused: ", "not what");
+    check(Instead::json(200, &stored(&uid)), "delivered", "");
     check(Instead::Close, "not delivered: ", "did not answer");
     let begun = Instant::now();
     check(Instead::Silence, "not delivered: ", "nothing came within 2s");
@@ -112,7 +179,7 @@ fn each_answer_counts_for_its_object_and_tells_in_few_words() {
 #[test]
 fn a_part_that_was_taken_is_told() {
     let play = Play::begin();
-    let good = Instead::Answer(200, "application/dicom+json", Vec::new(), Vec::new());
+    let good = Instead::json(200, &stored(&play.files[0].file_stem().expect("a name").to_string_lossy()));
     play.server.state().instead.extend([good, Instead::text(503, "")]);
     let told = play.store(&play.destination()).to_string();
     assert!(told.contains("(HTTP 503)") && told.contains("of the objects it has taken 1"), "{told}");

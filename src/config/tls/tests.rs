@@ -151,6 +151,28 @@ fn files_that_are_bad_are_told_with_what_cures_them() {
 }
 
 #[test]
+fn a_password_that_everybody_can_read_is_told() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = Folder::new();
+    let web = r#"{"dicomweb": {"url": "https://pacs/dicom-web", "tls": {"authorities": "ae-config/tls/ca.pem"},
+        "password_file": "ae-config/login"}, "may": ["receive"]}"#;
+    folder.write("ae-config/peers/web.json", web);
+    folder.write("ae-config/login", "ann:a secret\n");
+    let mode = |mode| {
+        let file = folder.folder.path().join("ae-config/login");
+        fs::set_permissions(file, fs::Permissions::from_mode(mode)).expect("a mode");
+    };
+    mode(0o644);
+    folder.check(
+        "dicomweb: found ae-config/login: a password or token with mode 644, open to every user, expected one that its owner \
+         and group alone can read; chmod o=",
+    );
+    assert!(!folder.told().iter().any(|problem| problem.contains("a secret")));
+    mode(0o640);
+    assert_eq!(folder.told(), [""; 0]);
+}
+
+#[test]
 fn keys_that_make_no_sense_are_told() {
     let check = |file: &str, good: &str, replace: &str, by: &str, expected: &str| {
         let folder = Folder::new();

@@ -126,7 +126,7 @@ impl<'a> Association<'a> {
         };
         let data_set = match object.data_set(&syntax).await {
             Ok(data_set) => data_set,
-            Err(error) => return Ok(Outcome::Refused { reason: error.to_string(), status: None }),
+            Err(error) => return Ok(error.outcome()),
         };
         let message_id = self.message_id();
         let command = CommandSet::store_request(message_id, &object.sop_class_uid, &object.sop_instance_uid);

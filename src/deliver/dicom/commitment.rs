@@ -38,7 +38,7 @@ pub async fn commit(destination: &Destination, paths: &[PathBuf], transaction_ui
         match Object::open(path).await {
             Ok(object) => references
                 .push(Reference { sop_class_uid: object.sop_class_uid, sop_instance_uid: object.sop_instance_uid }),
-            Err(error) => return Committed::Not(Outcome::Refused { reason: error.to_string(), status: None }),
+            Err(error) => return Committed::Not(error.outcome()),
         }
     }
     let request = CommitmentRequest { transaction_uid: transaction_uid.clone(), references };

@@ -17,7 +17,7 @@ pub async fn find(destination: &Destination, paths: &[PathBuf]) -> Shown {
         match Object::open(path).await {
             Ok(object) => objects.push(object),
             Err(error) => {
-                return Shown::Unknown(Outcome::Refused { reason: error.to_string(), status: None });
+                return Shown::Unknown(error.outcome());
             }
         }
     }

@@ -99,7 +99,7 @@ async fn next_batch(
                 batch.push(object);
             }
             Err(error) => {
-                let outcome = Outcome::Refused { reason: error.to_string(), status: None };
+                let outcome = error.outcome();
                 progress(path, &outcome);
                 results.push((path.clone(), outcome));
             }

@@ -16,6 +16,10 @@ const FAILURE_REASON: &str = "00081197";
 const WARNING_REASON: &str = "00081196";
 const SOP_INSTANCE_UID: &str = "00080018";
 
+/// Duplicate SOP Instance (PS3.7 C.4.10), and 45070, by which the DICOM service of Azure says the same.
+const DUPLICATE: u16 = 0x0111;
+const DUPLICATE_OF_AZURE: u16 = 0xB00E;
+
 /// What a server says of the object that was to be stored.
 #[derive(Debug, PartialEq, Eq)]
 enum Said {
@@ -28,10 +32,13 @@ enum Said {
 pub(super) fn judge(answer: &Answer, uid: &Uid) -> Outcome {
     let said = answer.json.as_ref().map_or(Said::Nothing, |json| said_of(json, uid));
     let what = format!("{uid} (HTTP {})", answer.status);
+    if answer.early && (200..=299).contains(&answer.status) {
+        return again(format!("{what}: it answered before it had the whole object"), answer);
+    }
     match (answer.status, said) {
         // Whatever the status line says, this object failed.
         (200..=299 | 409, Said::Failed { reason: Some(reason) }) if !Status(reason).is_success() => {
-            Outcome::of_status(Status(reason), &what, &answer.words)
+            failed(reason, &what, &answer.words)
         }
         (200..=299 | 409, Said::Failed { .. }) => refused(format!("{what}: it failed without a reason"), answer),
         (200..=299, Said::Stored { warning: Some(warning) }) => {
@@ -44,13 +51,38 @@ pub(super) fn judge(answer: &Answer, uid: &Uid) -> Outcome {
                 }
             }
         }
-        (200 | 201 | 204, _) | (200..=299, Said::Stored { .. }) => Outcome::Delivered { warnings: Vec::new() },
+        (200..=299, Said::Stored { warning: None }) => Outcome::Delivered { warnings: Vec::new() },
         // Some were stored, or stored with warnings, or none: it does not say which.
         (202, Said::Nothing) => refused(
             format!("{what}: it says that not all went well, and not what; look there whether it is stored"),
             answer,
         ),
+        // A page to log in, a proxy, a server of something else: whatever answers so has not said that it is stored.
+        (200..=299, Said::Nothing) => refused(
+            format!(
+                "{what}: it does not say that it stored the object (found {}, expected its UID in Referenced SOP Sequence); \
+                 look there whether it is stored, and check \"url\"",
+                if answer.json.is_some() { "JSON without it" } else { "no JSON" }
+            ),
+            answer,
+        ),
         _ => judge_status(answer, &what),
+    }
+}
+
+/// What the reason of an object among those that failed means. That the server has it already is a delivery, as in C-STORE;
+/// what is a warning there is a failure here.
+fn failed(reason: u16, what: &str, words: &str) -> Outcome {
+    match Outcome::of_status(Status(reason), what, words) {
+        Outcome::Delivered { warnings } if [DUPLICATE, DUPLICATE_OF_AZURE].contains(&reason) => {
+            let there = |warning| Warning { status: DUPLICATE, ..warning };
+            Outcome::Delivered { warnings: warnings.into_iter().map(there).collect() }
+        }
+        Outcome::Delivered { warnings } => {
+            let reason_told = warnings.iter().map(Warning::to_string).collect::<Vec<_>>().join("; ");
+            Outcome::Refused { reason: format!("{reason_told} among those that failed"), status: Some(reason) }
+        }
+        other => other,
     }
 }
 
@@ -183,9 +215,10 @@ mod tests {
     #[test]
     fn each_status_says_who_can_act() {
         for (status, expected) in [
-            (200, "delivered"),
+            (200, "refused"),
+            (201, "refused"),
             (202, "refused"),
-            (204, "delivered"),
+            (204, "refused"),
             (301, "refused"),
             (400, "refused"),
             (401, "refused"),
@@ -225,6 +258,10 @@ mod tests {
             check(status, failed(json!("43264")), "refused");
             check(status, failed(json!(0x0122)), "refused");
             check(status, failed(json!(0x0111)), "warned");
+            check(status, failed(json!(0xB00E)), "warned");
+            for reason in [0x0001, 0x0107, 0x0116, 0xB000, 0xB006, 0xB007, 0xB00F] {
+                check(status, failed(json!(reason)), "refused");
+            }
             check(status, failed(json!(0)), "refused");
             check(status, Some(response(FAILED_SOP_SEQUENCE, "1.2.3", None)), "refused");
         }
@@ -236,12 +273,16 @@ mod tests {
         // Of another object, in a list, padded, or nonsense.
         let other = response(FAILED_SOP_SEQUENCE, "1.2.4", Some((FAILURE_REASON, json!(1))));
         check(202, Some(other.clone()), "refused");
-        check(200, Some(other), "delivered");
+        check(200, Some(other), "refused");
+        let early = |status| Answer { early: true, ..answer(status, stored(None)) };
+        assert!(matches!(judge(&early(200), &uid()), Outcome::Retry { .. }), "it has not read everything");
+        assert!(matches!(judge(&early(401), &uid()), Outcome::Refused { .. }), "it need not read what it refuses");
         check(202, Some(json!([response(REFERENCED_SOP_SEQUENCE, "1.2.3\0", None)])), "delivered");
         for nonsense in
             [json!(null), json!([]), json!({FAILED_SOP_SEQUENCE: 3}), json!({REFERENCED_SOP_SEQUENCE: {"Value": [7]}})]
         {
-            check(202, Some(nonsense), "refused");
+            check(202, Some(nonsense.clone()), "refused");
+            check(200, Some(nonsense), "refused");
         }
     }
 

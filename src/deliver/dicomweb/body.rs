@@ -31,7 +31,7 @@ impl Body {
 
     /// A file between the lines of a boundary.
     pub(super) async fn multipart(path: &Path, boundary: &str) -> Result<Body, Failure> {
-        let failed = |error: io::Error| Failure::Request(format!("{}: {error}", path.display()));
+        let failed = |error: io::Error| Failure::File(path.to_owned(), error);
         let length = tokio::fs::metadata(path).await.map_err(failed)?.len();
         let head = Bytes::from(format!("--{boundary}\r\nContent-Type: application/dicom\r\n\r\n"));
         let tail = Bytes::from(format!("\r\n--{boundary}--\r\n"));
@@ -62,6 +62,11 @@ impl Body {
             }
         });
         Ok(Body { parts: Some(parts), left, sent: Arc::default() })
+    }
+
+    /// How many bytes it has from here on.
+    pub(super) fn length(&self) -> u64 {
+        self.left
     }
 
     /// How many bytes were taken of it, for whoever looks whether it goes on.
@@ -99,5 +104,18 @@ impl hyper::body::Body for Body {
 
     fn size_hint(&self) -> SizeHint {
         SizeHint::with_exact(self.left)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Outcome;
+    use super::*;
+
+    #[test]
+    fn a_file_that_cannot_be_read_is_trouble_of_ours_that_may_pass() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        let failure = runtime.block_on(Body::multipart(Path::new("/proc/self/absent"), "b")).expect_err("no file");
+        assert!(matches!(failure.outcome(), Outcome::Retry { .. }), "{failure}");
     }
 }

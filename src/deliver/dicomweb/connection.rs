@@ -23,7 +23,7 @@ use tokio::io::AsyncReadExt;
 use tokio::time::timeout;
 
 use super::body::Body;
-use super::{Destination, Outcome};
+use super::{Destination, Outcome, Url};
 use crate::deliver::connect::{ConnectError, connect, refused_by_tls};
 use crate::limits::{LOGIN_BYTES_MAX, WEB_ANSWER_BYTES_MAX, WEB_REASON_LENGTH_MAX};
 
@@ -68,7 +68,7 @@ impl Login {
     pub fn check(&self) -> Result<(), LoginError> {
         let mut bytes = Vec::new();
         let file = std::fs::File::open(self.path());
-        let read = file.and_then(|file| file.take(LOGIN_BYTES_MAX).read_to_end(&mut bytes));
+        let read = file.and_then(|file| file.take(LOGIN_BYTES_MAX + 1).read_to_end(&mut bytes));
         read.map_err(|source| LoginError::Io { path: self.path().to_owned(), source })?;
         self.read(&bytes).map(drop)
     }
@@ -80,6 +80,10 @@ impl Login {
             Login::Token(path) => (path, "a token"),
         };
         let content = |found| LoginError::Content { path: path.clone(), found, expected };
+        // A part of a token is a wrong token.
+        if bytes.len() as u64 > LOGIN_BYTES_MAX {
+            return Err(content("more than 16 KiB"));
+        }
         let text =
             std::str::from_utf8(bytes).map_err(|_| content("bytes that are not UTF-8"))?.trim_end_matches(['\r', '\n']);
         let header = match self {
@@ -98,7 +102,7 @@ impl Login {
         let failed = |source| LoginError::Io { path: self.path().to_owned(), source };
         let file = tokio::fs::File::open(self.path()).await.map_err(failed)?;
         let mut bytes = Vec::new();
-        file.take(LOGIN_BYTES_MAX).read_to_end(&mut bytes).await.map_err(failed)?;
+        file.take(LOGIN_BYTES_MAX + 1).read_to_end(&mut bytes).await.map_err(failed)?;
         self.read(&bytes)
     }
 }
@@ -127,6 +131,8 @@ pub(super) struct Answer {
     pub location: Option<String>,
     /// Its clock, as it writes it (RFC 9110 6.6.1).
     pub date: Option<String>,
+    /// It came before the request was sent whole.
+    pub early: bool,
 }
 
 /// Why there is no answer.
@@ -138,6 +144,8 @@ pub(super) enum Failure {
     Login(#[from] LoginError),
     #[error("{0} did not answer: {1}")]
     Http(String, String),
+    #[error("{0}: {1}")]
+    File(PathBuf, io::Error),
     #[error("the request could not be made: {0}")]
     Request(String),
 }
@@ -171,7 +179,7 @@ pub(super) async fn ask(destination: &Destination, request: Request) -> Result<A
     if let Some(login) = &destination.login {
         builder = builder.header(AUTHORIZATION, login.header().await?);
     }
-    let progress = request.body.progress();
+    let (progress, length) = (request.body.progress(), request.body.length());
     let message = builder.body(request.body).map_err(written)?;
 
     let stream = connect(address, destination.tls.as_ref(), destination.connect_timeout).await?;
@@ -194,7 +202,9 @@ pub(super) async fn ask(destination: &Destination, request: Request) -> Result<A
                 }
             }
         };
-        timeout(limit, read(response)).await.map_err(|_| silent())
+        let early = progress.load(Ordering::Relaxed) < length;
+        let answer = timeout(limit, read(response, url)).await.map_err(|_| silent())?;
+        answer.map(|answer| Answer { early, ..answer })
     };
     // The connection is driven beside the exchange, and ends with it.
     let mut exchange = pin!(exchange);
@@ -212,16 +222,25 @@ pub(super) async fn ask(destination: &Destination, request: Request) -> Result<A
     exchange.await
 }
 
-/// The answer within bounds: what is longer, or breaks off, is no JSON.
-async fn read(response: Response<Incoming>) -> Answer {
+/// The answer within bounds. What is longer, or breaks off, is no answer where its body says what became of the objects;
+/// that of another status says enough by its status.
+async fn read(response: Response<Incoming>, url: &Url) -> Result<Answer, Failure> {
     let (parts, body) = response.into_parts();
     let location = parts.headers.get(LOCATION).and_then(|value| value.to_str().ok()).map(shortened);
     let retry_after = parts.headers.contains_key(RETRY_AFTER);
     let date = parts.headers.get(DATE).and_then(|value| value.to_str().ok()).map(shortened);
-    let bytes = Limited::new(body, WEB_ANSWER_BYTES_MAX).collect().await.map(|all| all.to_bytes()).unwrap_or_default();
+    let status = parts.status.as_u16();
+    let bytes = match Limited::new(body, WEB_ANSWER_BYTES_MAX).collect().await {
+        Ok(all) => all.to_bytes(),
+        Err(error) if matches!(status, 200..=299 | 409) => {
+            let found = format!("its answer (HTTP {status}) could not be read to its end: {error}");
+            return Err(Failure::Http(url.to_string(), found));
+        }
+        Err(_) => Default::default(),
+    };
     let json: Option<Value> = serde_json::from_slice(&bytes).ok();
     let words = words(json.as_ref(), &bytes, parts.headers.get(CONTENT_TYPE));
-    Answer { status: parts.status.as_u16(), json, words, retry_after, location, date }
+    Ok(Answer { status, json, words, retry_after, location, date, early: false })
 }
 
 /// What a server says of an error: a text, or the usual members of an object.
@@ -271,6 +290,15 @@ mod tests {
             let told = password.read(bad).expect_err("bad").to_string();
             assert!(told.starts_with("f: found ") && !told.contains("c:d"), "{told}");
         }
+        let folder = tempfile::tempdir().expect("a folder");
+        let long = Login::Token(folder.path().join("token"));
+        std::fs::write(long.path(), "t".repeat((LOGIN_BYTES_MAX + 1) as usize)).expect("written");
+        let told = long.check().expect_err("too long").to_string();
+        assert!(told.contains("found more than 16 KiB, expected one line of a token"), "{told}");
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        assert!(runtime.block_on(long.header()).is_err(), "it is not cut either when it is used");
+        std::fs::write(long.path(), "t".repeat(LOGIN_BYTES_MAX as usize)).expect("written");
+        long.check().expect("just short enough");
     }
 
     #[test]

@@ -40,7 +40,7 @@ pub async fn store(destination: &Destination, objects: &[PathBuf], takes_change:
     for path in objects {
         let outcome = match Object::open(path).await {
             Ok(object) => store_one(destination, &object).await,
-            Err(error) => Outcome::Refused { reason: error.to_string(), status: None },
+            Err(error) => error.outcome(),
         };
         let done = matches!(outcome, Outcome::Delivered { .. });
         outcomes.push(outcome);
@@ -95,7 +95,7 @@ pub async fn find(destination: &Destination, objects: &[PathBuf]) -> Shown {
         let refused = |reason: String| Shown::Unknown(Outcome::Refused { reason, status: None });
         let object = match Object::open(path).await {
             Ok(object) => object,
-            Err(error) => return refused(error.to_string()),
+            Err(error) => return Shown::Unknown(error.outcome()),
         };
         let Some(series) = &object.series else {
             return refused(format!("{} names no study and series, so that nobody can be asked", path.display()));
