@@ -81,6 +81,19 @@ fn numbers(values: impl IntoIterator<Item = f64>) -> String {
     values.into_iter().map(|value| format!("{value:.9}")).collect::<Vec<_>>().join("\\")
 }
 
+/// An item of a registration: from a frame to that of the object.
+fn side(frame: &str, matrix: &Matrix) -> InMemDicomObject {
+    let matrix = object(vec![
+        text(tags::FRAME_OF_REFERENCE_TRANSFORMATION_MATRIX, VR::DS, &numbers(matrix.iter().flatten().copied())),
+        text(tags::FRAME_OF_REFERENCE_TRANSFORMATION_MATRIX_TYPE, VR::CS, "RIGID"),
+    ]);
+    let matrices = object(vec![sequence(tags::MATRIX_SEQUENCE, vec![matrix])]);
+    object(vec![
+        text(tags::FRAME_OF_REFERENCE_UID, VR::UI, frame),
+        sequence(tags::MATRIX_REGISTRATION_SEQUENCE, vec![matrices]),
+    ])
+}
+
 /// A clinic of two series: `fixed`, and `moving` whose patient lies as `pose` says.
 struct Clinic {
     config: tempfile::TempDir,
@@ -141,21 +154,6 @@ impl Clinic {
         change: impl Fn(&mut InMemDicomObject),
     ) -> PathBuf {
         let uid = |what: &str| Uid::derived(["registration", what, name]);
-        let side = |frame: &str, matrix: &Matrix| {
-            let matrix = object(vec![
-                text(
-                    tags::FRAME_OF_REFERENCE_TRANSFORMATION_MATRIX,
-                    VR::DS,
-                    &numbers(matrix.iter().flatten().copied()),
-                ),
-                text(tags::FRAME_OF_REFERENCE_TRANSFORMATION_MATRIX_TYPE, VR::CS, "RIGID"),
-            ]);
-            let matrices = object(vec![sequence(tags::MATRIX_SEQUENCE, vec![matrix])]);
-            object(vec![
-                text(tags::FRAME_OF_REFERENCE_UID, VR::UI, frame),
-                sequence(tags::MATRIX_REGISTRATION_SEQUENCE, vec![matrices]),
-            ])
-        };
         let own = self.identity.frame_of_reference_uid.as_str();
         let mut registration = object(vec![
             text(tags::SOP_CLASS_UID, VR::UI, RIGID_SOP_CLASS_UID),
@@ -305,7 +303,11 @@ fn what_cannot_be_used_is_told_and_nothing_runs() {
             Some(clinic.changed_registration("cut", "20260101", &back(&pose()), cut)),
             "found no item in its Registration Sequence",
         ),
-        (Some(clinic.changed_registration("stranger", "20260101", &back(&pose()), stranger)), "none came"),
+        (
+            Some(clinic.changed_registration("stranger", "20260101", &back(&pose()), stranger)),
+            // What a folder holds of another patient is not looked at together with these.
+            "none came",
+        ),
     ] {
         let registration: Vec<PathBuf> = registration.into_iter().collect();
         let (said, is_good, sets) = clinic.segment(&[both[0], both[1], &registration]);
@@ -313,11 +315,45 @@ fn what_cannot_be_used_is_told_and_nothing_runs() {
         assert!(said.contains("pair: waits for a registration: moving: found Frame of Reference 1.2.3.4.9"), "{said}");
         assert!(said.contains(told), "{told}\n{said}");
         let (explained, _) = clinic.contourd(&["explain", "in"]);
+        // It looks at all series of the study, whoever they say the patient is.
+        let is_stranger = registration.iter().any(|file| file.ends_with("stranger.dcm"));
+        let told = if is_stranger { "one came whose Patient ID, or its issuer, is another" } else { told };
         assert!(
             explained.contains("does not run: waits for a registration") && explained.contains(told),
             "{explained}"
         );
     }
+}
+
+#[test]
+fn the_moving_frame_may_be_the_registered_one() {
+    let clinic = Clinic::new(&[("pair", PIPELINE)]);
+    let own = clinic.identity.frame_of_reference_uid.as_str();
+    // The item leads from the first series to the second, so that the way of the second is its inverse.
+    let other_way = |object: &mut InMemDicomObject| {
+        object.put(text(tags::FRAME_OF_REFERENCE_UID, VR::UI, MOVING_FRAME));
+        let sides = vec![side(MOVING_FRAME, &NOWHERE), side(own, &pose())];
+        object.put(sequence(tags::REGISTRATION_SEQUENCE, sides));
+    };
+    let registration = clinic.changed_registration("other way", "20260101", &NOWHERE, other_way);
+    let (said, is_good, sets) = clinic.segment(&[&clinic.fixed, &clinic.moving, &[registration]]);
+    assert!(is_good && sets.len() == 1, "{said}");
+    let [here, there] = masks(&sets[0], &clinic.geometry(), ["Here", "There"]);
+    let (overlap, apart) = compare(&here, &there);
+    println!("the other way: overlap {overlap:.3}, centres {apart:.2} mm apart");
+    assert!(overlap > 0.93 && apart < 3.0, "{overlap} {apart}");
+}
+
+#[test]
+fn images_that_a_registration_brings_beside_the_primary_ones_are_refused() {
+    let clinic = Clinic::new(&[("pair", PIPELINE)]);
+    // As if its shift were in another unit.
+    let mut far = back(&pose());
+    far.iter_mut().take(3).for_each(|row| row[3] += 2_000.0);
+    let registration = clinic.registration("far", "20260101", &far);
+    let (said, is_good, sets) = clinic.segment(&[&clinic.fixed, &clinic.moving, &[registration]]);
+    assert!(!is_good && sets.is_empty(), "{said}");
+    assert!(said.contains("it brings the images beside the primary ones"), "{said}");
 }
 
 #[test]
@@ -349,6 +385,9 @@ fn structures_drawn_on_the_moved_series_come_with_it() {
     let [here, there] = masks(joined.expect("a set"), &clinic.geometry(), ["Here", "There"]);
     let (overlap, apart) = compare(&here, &there);
     println!("drawn on the moved series: overlap {overlap:.3}, centres {apart:.2} mm apart");
+    let page = joined.and_then(|set| set.parent()).expect("a folder").join("report.html");
+    let page = fs::read_to_string(page).expect("a report");
+    assert!(page.contains("Input rs:Lung") && page.contains("Input moving"), "the provenance of the structure");
     assert!(overlap > 0.93 && apart < 3.0, "{overlap} {apart}");
     let (said, _, sets) = clinic.segment(&[&clinic.fixed, &clinic.moving, &[drawn]]);
     assert!(!sets.iter().any(|set| set.parent().is_some_and(|folder| folder.ends_with("pair"))), "{said}");

@@ -9,6 +9,12 @@ use super::{VolumeGeometry, add, cross, dot, norm, scale, sub};
 /// is an eighth of a millimetre.
 const DEVIATION_MAX: f64 = 5e-4;
 
+/// Longest shift of a matrix (mm): devices and couches lie within it, and what is beyond is in another unit or wrong.
+const SHIFT_MAX_MM: f64 = 10_000.0;
+
+/// Points along each side of the grid by which an overlap is judged.
+const OVERLAP_POINTS: usize = 24;
+
 /// Two transforms that move no point within this distance of the origin (mm) further apart than [`SAME_MM`] are the same.
 const REACH_MM: f64 = 1000.0;
 const SAME_MM: f64 = 0.01;
@@ -34,6 +40,8 @@ pub enum NotRigid {
     Mirrors,
     #[error("found a value that is not a finite number")]
     NotFinite,
+    #[error("found a shift of {0:.0} mm, expected at most {SHIFT_MAX_MM} mm")]
+    Far(f64),
 }
 
 impl Rigid {
@@ -66,6 +74,9 @@ impl Rigid {
         }
         if dot(cross(axes[0], axes[1]), axes[2]) < 0.0 {
             return Err(NotRigid::Mirrors);
+        }
+        if norm([x, y, z]) > SHIFT_MAX_MM {
+            return Err(NotRigid::Far(norm([x, y, z])));
         }
         let first = scale(axes[0], 1.0 / lengths[0]);
         let second = sub(axes[1], scale(first, dot(first, axes[1])));
@@ -132,6 +143,30 @@ impl VolumeGeometry {
         let positions_mm = slice_origins.iter().map(|&origin| dot(normal, origin)).collect();
         VolumeGeometry { row_direction, column_direction, normal, slice_origins, positions_mm, ..self.clone() }
     }
+
+    /// How much of the smaller of two stacks lies within the other, 0 to 1, to a few hundredths.
+    pub fn overlap(&self, other: &VolumeGeometry) -> f64 {
+        self.part_within(other).max(other.part_within(self))
+    }
+
+    /// How much of it lies within another, by points in the middles of equal parts.
+    fn part_within(&self, other: &VolumeGeometry) -> f64 {
+        let sides = self.shape();
+        let at = |side: usize, k: usize| (k as f64 + 0.5) / OVERLAP_POINTS as f64 * side as f64 - 0.5;
+        let each = || 0..OVERLAP_POINTS;
+        let points = each().flat_map(|k| each().flat_map(move |j| each().map(move |i| [k, j, i])));
+        let inside = points.filter(|&[k, j, i]| {
+            other.holds(self.index_to_patient([at(sides[0], k), at(sides[1], j), at(sides[2], i)]), 0.0)
+        });
+        inside.count() as f64 / OVERLAP_POINTS.pow(3) as f64
+    }
+
+    /// Whether a point lies within its voxels, or within `beyond` voxels of them.
+    pub fn holds(&self, point: [f64; 3], beyond: f64) -> bool {
+        let reach = 0.5 + beyond;
+        let index = self.patient_to_index(point);
+        index.iter().zip(self.shape()).all(|(&at, side)| at >= -reach && at <= side as f64 - 1.0 + reach)
+    }
 }
 
 #[cfg(test)]
@@ -191,7 +226,29 @@ mod tests {
         assert!(matches!(changed(&|matrix| matrix[12] = 0.1), Err(NotRigid::LastRow(_))));
         assert!(matches!(changed(&|matrix| matrix[15] = 0.0), Err(NotRigid::LastRow(_))));
         assert_eq!(changed(&|matrix| matrix[3] = f64::NAN), Err(NotRigid::NotFinite));
+        assert!(told(changed(&|matrix| matrix[3] = 1e300)).contains("expected at most 10000 mm"));
+        assert!(told(changed(&|matrix| matrix[7] = -10_500.0)).starts_with("found a shift of 10500 mm"));
+        assert!(changed(&|matrix| matrix[7] = -9_900.0).is_ok());
         assert!(Rigid::of_matrix([0.0; 16]).is_err());
+    }
+
+    #[test]
+    fn an_overlap_is_the_part_of_the_smaller_stack() {
+        let grid = |side: usize, mm: f64| {
+            let origins = (0..side).map(|k| [0.0, 0.0, k as f64 * mm]).collect();
+            VolumeGeometry::new((side, side), [mm, mm], [1.0, 0.0, 0.0], [0.0, 1.0, 0.0], origins).expect("legal")
+        };
+        let shifted = |grid: &VolumeGeometry, mm: f64| {
+            let by = [1.0, 0.0, 0.0, mm, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0];
+            grid.moved(&Rigid::of_matrix(by).expect("rigid"))
+        };
+        let (large, small) = (grid(40, 2.0), grid(10, 2.0));
+        assert!((large.overlap(&large) - 1.0).abs() < 1e-12);
+        assert!((large.overlap(&shifted(&large, 20.0)) - 0.75).abs() < 0.05);
+        // A small one within a large one is wholly there, and one that lies half beyond its border is half there.
+        assert!((shifted(&small, 30.0).overlap(&large) - 1.0).abs() < 1e-12);
+        assert!((large.overlap(&shifted(&small, 69.0)) - 0.5).abs() < 0.06);
+        assert_eq!(large.overlap(&shifted(&large, 90.0)), 0.0);
     }
 
     #[test]

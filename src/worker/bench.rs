@@ -12,6 +12,7 @@ use sha2::{Digest, Sha256};
 use thiserror::Error;
 
 use super::WorkOrder;
+use super::images::check_registrations;
 use super::inputs::{load_volumes, read_series, registrations, unreadable, warnings};
 use super::objects::Finished;
 use super::steps::Delivered;
@@ -87,10 +88,12 @@ impl Bench {
         let mut clock = Stages { list: Vec::new(), progress };
         let pipeline = parse_pipeline(&order.pipeline_source)?;
         let series = clock.time("read headers", |_| read_series(&pipeline, order))?;
+        check_registrations(&pipeline, &series)?;
         let mut volumes = clock.time("load pixels", |_| load_volumes(&series, &pipeline))?;
         let primary = &series[0];
         let mut warned = Vec::new();
-        let drawn = clock.time("read structures", |_| read_structures(&pipeline, order, &series, &mut warned))?;
+        let (drawn, of_drawn) =
+            clock.time("read structures", |_| read_structures(&pipeline, order, &series, &mut warned))?;
         let grid = &primary.plan.geometry;
         let made = self.run_steps(&pipeline, order, &mut volumes, drawn, grid, &mut clock)?;
         let (parts, of_parts) = made.parts(&pipeline);
@@ -101,7 +104,7 @@ impl Bench {
         let mut run = Run { structures: results(&chosen, &contours), warnings: warnings(&series), ..Run::default() };
         run.warnings.extend(warned.into_iter().chain(made.warnings.iter().cloned()));
         run.devices = made.devices.clone();
-        run.registrations = registrations(&series);
+        run.registrations = registrations(&series).into_iter().chain(of_drawn).collect();
         for (rule, why) in left_out {
             run.warnings.push(format!("{} is left out: {why}", rule.style.name));
             let (name, note) = (rule.style.name.clone(), format!("left out: {why}"));

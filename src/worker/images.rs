@@ -1,6 +1,7 @@
 //! The outputs of a run besides its structure set: segmentations, registrations, derived images; as DICOM and as NIfTI.
 
 use super::bench::BenchError;
+use super::inputs::Series;
 use super::objects::{Finished, described, write};
 use crate::dicom::Instance;
 use crate::infer::{DerivedImage, DerivedKind};
@@ -8,7 +9,7 @@ use crate::output::derived::{self, As};
 use crate::output::grid::FileGrid;
 use crate::output::object::{Source, Uids};
 use crate::output::{nifti, registration, seg};
-use crate::pipeline::{ArtefactRef, DerivedOutput, RegistrationOutput, SegOutput};
+use crate::pipeline::{ArtefactRef, DerivedOutput, Output, Pipeline, RegistrationOutput, SegOutput};
 use crate::volume::Volume;
 
 /// Far above the numbers of scanners; structure sets begin at 9001.
@@ -61,6 +62,29 @@ fn with_segmentation<T>(
     })
 }
 
+/// Whether anything can come of a pipeline that writes nothing but deformations, before pixels are loaded.
+///
+/// # Errors
+/// The moving images of all of them were registered rigidly first.
+pub(super) fn check_registrations(pipeline: &Pipeline, series: &[Series<'_>]) -> Result<(), BenchError> {
+    let refused = |output: &Output| match output {
+        Output::Registration(output) => {
+            let moving = series.iter().find(|one| one.slot == output.moving && one.registered.is_some());
+            moving.map(|one| format!("registration of {}: {}", shown(&output.of), after_rigid(one.slot)))
+        }
+        _ => None,
+    };
+    let reasons: Option<Vec<String>> = pipeline.outputs().iter().map(refused).collect();
+    match reasons.filter(|reasons| !reasons.is_empty()) {
+        Some(reasons) => Err(BenchError::Output(reasons.join("; "))),
+        None => Ok(()),
+    }
+}
+
+fn after_rigid(slot: &str) -> String {
+    format!("{slot} was registered rigidly first, and the deformation leads to where that put it")
+}
+
 pub(super) fn write_registration(
     job: &Finished<'_>,
     source: Source<'_>,
@@ -73,9 +97,7 @@ pub(super) fn write_registration(
     let moving = job.series.iter().find(|series| series.slot == output.moving);
     let moving = moving.ok_or_else(|| failed(format!("the input {} did not come", output.moving)))?;
     if moving.registered.is_some() {
-        let reason =
-            format!("{} was registered rigidly first, and the deformation leads to where that put it", moving.slot);
-        return Err(failed(reason));
+        return Err(failed(after_rigid(moving.slot)));
     }
     let moving: Vec<&Instance> = moving.instances.iter().collect();
     let registration = registration::Registration {

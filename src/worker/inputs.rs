@@ -21,7 +21,10 @@ use crate::output::grid::{FileGrid, Turn};
 use crate::output::object::SliceReference;
 use crate::output::registration::{self, End};
 use crate::pipeline::{Input, Orientation, Pipeline, Unit, Wants};
-use crate::volume::{Rigid, Volume, VolumeGeometry};
+use crate::volume::{GeometryError, Rigid, Volume, VolumeGeometry};
+
+/// Less than this of the smaller one of two registered stacks within the other is told: two studies of one region share more.
+const OVERLAP_USUAL: f64 = 0.5;
 
 /// A series of images, planned but not loaded.
 pub(super) struct Series<'a> {
@@ -44,6 +47,8 @@ pub(super) struct Registered {
     pub sop_instance_uid: Uid,
     /// Where it lies by its own images.
     pub own: Arc<VolumeGeometry>,
+    /// What is strange in where it lies now.
+    pub warning: Option<String>,
 }
 
 /// What an image from a file has instead of instances.
@@ -114,8 +119,7 @@ fn register(
             "found Frame of Reference {own}, expected that of the primary images ({fixed}) or a registration object"
         )));
     };
-    let opened = File::open(file).map_err(|error| unreadable(file, error))?;
-    let object = Instance::read_part10(BufReader::new(opened)).map_err(|error| unreadable(file, error))?;
+    let object = read_instance(file)?;
     let relation =
         registration::read(&object.header).ok_or_else(|| unreadable(file, "found no registration object"))?;
     let (own_series, fixed_series) = ([&plan.key.series_instance_uid], [&primary.plan.key.series_instance_uid]);
@@ -124,20 +128,63 @@ fn register(
     let by = relation.between(from, to).unwrap_or_else(|| Err(format!("found none that relates {own} to {fixed}")));
     let by = by.map_err(|reason| failed(format!("registration object {}: {reason}", object.sop_instance_uid)))?;
     let own = Arc::clone(&plan.geometry);
-    plan.geometry = Arc::new(own.moved(&by));
-    Ok(Some(Registered { by, sop_instance_uid: object.sop_instance_uid, own }))
+    let moved = moved(&own, &by);
+    let moved = moved.map_err(|error| failed(format!("registration object {}: {error}", object.sop_instance_uid)))?;
+    let warning = overlap(&moved, &primary.plan.geometry);
+    let warning =
+        warning.map_err(|reason| failed(format!("registration object {}: {reason}", object.sop_instance_uid)))?;
+    plan.geometry = Arc::new(moved);
+    Ok(Some(Registered { by, sop_instance_uid: object.sop_instance_uid, own, warning }))
+}
+
+/// A moved stack, checked as one that is read.
+fn moved(own: &VolumeGeometry, by: &Rigid) -> Result<VolumeGeometry, GeometryError> {
+    let moved = own.moved(by);
+    let (size, spacing_mm) = ((moved.rows(), moved.columns()), [moved.row_spacing_mm(), moved.column_spacing_mm()]);
+    let origins = moved.slice_origins().to_vec();
+    VolumeGeometry::new(size, spacing_mm, moved.row_direction(), moved.column_direction(), origins).map(|_| moved)
+}
+
+/// What is strange in how a moved stack lies on the primary one.
+///
+/// # Errors
+/// It does not lie on it at all: the matrix is of another pair, in another unit, or leads the other way.
+fn overlap(moved: &VolumeGeometry, primary: &VolumeGeometry) -> Result<Option<String>, String> {
+    let overlap = moved.overlap(primary);
+    if overlap <= 0.0 {
+        return Err(
+            "found that it brings the images beside the primary ones, expected that the two overlap; register them \
+                    again"
+                .to_owned(),
+        );
+    }
+    let warning = || {
+        let percent = overlap * 100.0;
+        format!("after its registration, {percent:.0} % of the smaller of the two stacks lies within the other")
+    };
+    Ok((overlap < OVERLAP_USUAL).then(warning))
+}
+
+/// Reads the header of a Part 10 file.
+pub(super) fn read_instance(file: &Path) -> Result<Instance, BenchError> {
+    let opened = File::open(file).map_err(|error| unreadable(file, error))?;
+    Instance::read_part10(BufReader::new(opened)).map_err(|error| unreadable(file, error))
 }
 
 /// How far the registered series were moved, for the run.
 pub(super) fn registrations(series: &[Series<'_>]) -> Vec<RegisteredInput> {
-    let told = |one: &Series<'_>| {
-        let Registered { by, sop_instance_uid, own } = one.registered.as_ref()?;
-        let centre = own.index_to_patient(own.shape().map(|side| (side - 1) as f64 / 2.0));
-        let (slot, sop_instance_uid) = (one.slot.to_owned(), sop_instance_uid.clone());
-        let (rotation_degrees, shift_mm) = (by.angle_degrees(), by.distance_mm(centre));
-        Some(RegisteredInput { slot, sop_instance_uid, rotation_degrees, shift_mm })
-    };
+    let told = |one: &Series<'_>| Some(one.registered.as_ref()?.told(one.slot));
     series.iter().filter_map(told).collect()
+}
+
+impl Registered {
+    /// How far it was moved, for the run; `what` is an input, or a structure that goes with these images.
+    pub fn told(&self, what: &str) -> RegisteredInput {
+        let centre = self.own.index_to_patient(self.own.shape().map(|side| (side - 1) as f64 / 2.0));
+        let (rotation_degrees, shift_mm) = (self.by.angle_degrees(), self.by.distance_mm(centre));
+        let (slot, sop_instance_uid) = (what.to_owned(), self.sop_instance_uid.clone());
+        RegisteredInput { slot, sop_instance_uid, rotation_degrees, shift_mm }
+    }
 }
 
 /// The head of an image that is no DICOM series.
@@ -216,7 +263,8 @@ pub(super) fn load_volumes(series: &[Series<'_>], pipeline: &Pipeline) -> Result
 pub(super) fn warnings(series: &[Series<'_>]) -> Vec<String> {
     let of = |one: &Series<'_>| -> Vec<String> {
         let of_file = one.file.iter().flat_map(|file| file.warnings.iter().cloned());
-        one.plan.warnings.iter().map(ToString::to_string).chain(of_file).collect()
+        let of_registration = one.registered.iter().filter_map(|registered| registered.warning.clone());
+        one.plan.warnings.iter().map(ToString::to_string).chain(of_file).chain(of_registration).collect()
     };
     let told = series.iter().flat_map(|one| of(one).into_iter().map(move |warning| (one.slot, warning)));
     told.map(|(slot, text)| if series.len() > 1 { format!("{slot}: {text}") } else { text }).collect()
@@ -229,8 +277,7 @@ pub(super) fn warnings(series: &[Series<'_>]) -> Vec<String> {
 pub fn read_instances(files: &[PathBuf]) -> Result<Vec<Instance>, BenchError> {
     let held = AtomicU64::new(0);
     let read = |file: &PathBuf| {
-        let opened = File::open(file).map_err(|error| unreadable(file, error))?;
-        let instance = Instance::read_part10(BufReader::new(opened)).map_err(|error| unreadable(file, error))?;
+        let instance = read_instance(file)?;
         let own = instance.memory_bytes();
         if held.fetch_add(own, Ordering::Relaxed) + own > SERIES_HEADERS_BYTES_MAX {
             let limit = SERIES_HEADERS_BYTES_MAX >> 20;
@@ -243,4 +290,29 @@ pub fn read_instances(files: &[PathBuf]) -> Result<Vec<Instance>, BenchError> {
 
 pub(super) fn unreadable(file: &Path, reason: impl ToString) -> BenchError {
     BenchError::File { file: file.to_owned(), reason: reason.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn moved_by(mm: f64) -> Result<Option<String>, String> {
+        let origins = (0..10).map(|k| [0.0, 0.0, f64::from(k)]).collect();
+        let stack =
+            VolumeGeometry::new((10, 10), [1.0, 1.0], [1.0, 0.0, 0.0], [0.0, 1.0, 0.0], origins).expect("legal");
+        let by = [1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0, mm, 0.0, 0.0, 0.0, 1.0];
+        let by = Rigid::of_matrix(by).expect("rigid");
+        overlap(&moved(&stack, &by).expect("legal"), &stack)
+    }
+
+    #[test]
+    fn images_that_are_moved_beside_the_primary_ones_are_refused_and_a_small_overlap_is_told() {
+        assert_eq!(moved_by(0.0), Ok(None));
+        assert_eq!(moved_by(3.0), Ok(None));
+        let told = moved_by(8.0).expect("some of it").expect("a warning");
+        assert!(told.contains(" 21 % of the smaller") || told.contains(" 19 % of the smaller"), "{told}");
+        for mm in [11.0, -11.0, 5_000.0] {
+            assert!(moved_by(mm).expect_err("beside").contains("beside the primary ones"), "{mm}");
+        }
+    }
 }
