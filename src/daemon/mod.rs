@@ -187,10 +187,22 @@ async fn take_in(
     notices: mpsc::Sender<Notice>,
     stopped: watch::Receiver<bool>,
 ) {
-    let (seen, ended) = (policy.clone(), stopped.clone());
+    let (seen, ended, mut told) = (policy.clone(), stopped.clone(), stopped.clone());
+    let grace = policy.borrow().grace + receive::ABORT_TIME;
     let watching = tokio::spawn(folder::serve(folders, seen, Arc::clone(&spool), notices.clone(), ended));
     let serving = receive::serve(listeners, policy, spool, notices, stopped);
-    tokio::join!(serving, must_go_on("the task that watches folders", watching));
+    // A share that does not answer must not hold up the end: what was not taken away yet is found identical at the next start.
+    let late = async {
+        let _ = told.wait_for(|told| *told).await;
+        tokio::time::sleep(grace).await;
+    };
+    let watching = async {
+        tokio::select! {
+            () = must_go_on("the task that watches folders", watching) => {}
+            () = late => tracing::warn!("a watched folder does not answer; its file waits for the next start"),
+        }
+    };
+    tokio::join!(serving, watching);
 }
 
 /// Opens the ports of the configuration.

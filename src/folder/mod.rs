@@ -295,9 +295,8 @@ fn listen(
         // Our own reading and moving make events too.
         let is_reading = |kind: &EventKind| matches!(kind, EventKind::Access(access) if *access != AccessKind::Close(AccessMode::Write));
         let is_ours = |path: &PathBuf| ours.iter().any(|ours| path.starts_with(ours));
-        let counts = |kind: &EventKind, paths: &[PathBuf]| {
-            !is_reading(kind) && !(paths.iter().all(is_ours) && !paths.is_empty())
-        };
+        let counts =
+            |kind: &EventKind, paths: &[PathBuf]| !is_reading(kind) && (paths.is_empty() || !paths.iter().all(is_ours));
         if result.is_err() || result.is_ok_and(|events| events.iter().any(|event| counts(&event.kind, &event.paths))) {
             // One that waits already is enough.
             let _ = wake.try_send(());

@@ -122,7 +122,7 @@ pub fn next_association() -> u64 {
 }
 
 /// How long the A-ABORT of open associations may take when the grace is over.
-const ABORT_TIME: Duration = Duration::from_secs(5);
+pub(crate) const ABORT_TIME: Duration = Duration::from_secs(5);
 
 /// The ports that are listened at: one of them at least.
 #[derive(Debug, Default)]

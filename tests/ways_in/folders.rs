@@ -139,8 +139,9 @@ fn a_file_that_cannot_be_stored_does_not_hold_back_the_others() {
     assert_eq!(gateway.store("CT01", "1.2.1"), 0);
     let stored = gateway.path("var/instances").join(&gateway.files("var/instances")[0]);
     // A folder stands under the name of its instance.
-    let in_the_way = stored.with_file_name("1.2.2.dcm");
-    fs::create_dir(&in_the_way).expect("a folder");
+    let study = stored.ancestors().nth(2).expect("a study");
+    let in_the_way = study.join("1.2.2.1/1.2.2.dcm");
+    fs::create_dir_all(&in_the_way).expect("a folder");
     for number in 2..=4 {
         put(&gateway, &format!("{number}.dcm"), &file(&format!("1.2.{number}")));
     }

@@ -424,6 +424,9 @@ fn too_many(gateway: &Gateway) -> Result<(), String> {
     if refused.status != 429 || !refused.head.contains("retry-after") {
         return Err(format!("one request too many: {refused:?}"));
     }
+    if !gateway.log().contains("HTTP request refused with 429: as many requests are open as this sender may have") {
+        return Err("a request too many is not told in the log".to_owned());
+    }
     for client in &mut open {
         client.send(&whole[whole.len() - 10..]);
         let answer = client.answer();

@@ -240,6 +240,11 @@ struct Receiver {
 
 impl Receiver {
     fn start(peer: Caller, tls: Option<ServerTls>) -> Receiver {
+        Receiver::start_with(peer, tls, Duration::ZERO)
+    }
+
+    /// One that waits so long for what is open at its end.
+    fn start_with(peer: Caller, tls: Option<ServerTls>, grace: Duration) -> Receiver {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
         let folder = tempfile::tempdir().expect("a folder");
@@ -254,7 +259,7 @@ impl Receiver {
             requests_per_caller_max: 2,
             request_bytes_max: 1 << 20,
         };
-        let policy = Policy { acceptance, web: Some(web), grace: Duration::ZERO, ..Policy::default() };
+        let policy = Policy { acceptance, web: Some(web), grace, ..Policy::default() };
         let (policy, seen) = watch::channel(Arc::new(policy));
         let (stop, stopped) = watch::channel(false);
         let (notices, inbox) = mpsc::channel(64);
@@ -285,6 +290,48 @@ impl Receiver {
         }
         told
     }
+}
+
+#[test]
+fn an_idle_client_holds_up_no_stop() {
+    let tokens = vec![Credentials::hashed(b"0123456789abcdef")];
+    let grace = Duration::from_secs(30);
+    let receiver = Receiver::start_with(Caller { tokens, ..Caller::default() }, None, grace);
+    let mut idle = Client::connect(receiver.address, grace);
+    idle.send(&post("/studies", &[], &body(&[file("1.2.1")])));
+    assert_eq!(idle.answer().expect("an answer").status, 200);
+    let begin = std::time::Instant::now();
+    assert_eq!(receiver.told().len(), 2);
+    // Its side is still open; the time for a head (30 s) and the grace are far longer.
+    assert!(begin.elapsed() < Duration::from_secs(10), "{:?}", begin.elapsed());
+    assert_eq!(idle.answer(), None);
+}
+
+#[test]
+fn a_client_that_closes_its_side_after_the_request_is_answered() {
+    let gateway = Gateway::start();
+    for number in 1..=5 {
+        let mut client = Client::connect(gateway.web, Duration::from_secs(10));
+        client.send(&post("/studies", &[], &body(&[file(&format!("1.2.{number}"))])));
+        client.stream.shutdown(std::net::Shutdown::Write).expect("closed");
+        assert_eq!(client.answer().map(|answer| answer.status), Some(200), "{number}");
+    }
+    assert_eq!(gateway.instances().len(), 5);
+}
+
+#[test]
+fn a_client_that_is_idle_is_no_trouble_and_one_that_stops_in_a_head_is() {
+    let gateway = Gateway::start();
+    let mut idle = Client::connect(gateway.web, Duration::from_secs(15));
+    idle.send(&post("/studies", &[], &body(&[file("1.2.1")])));
+    assert_eq!(idle.answer().expect("an answer").status, 200);
+    let mut silent = Client::connect(gateway.web, Duration::from_secs(15));
+    assert_eq!((idle.answer(), silent.answer()), (None, None), "both are closed after a time");
+    assert!(!gateway.log().contains("HTTP that cannot be followed"), "{}", gateway.log());
+    let mut half = Client::connect(gateway.web, Duration::from_secs(15));
+    half.send(b"POST /studies HTTP/1.1\r\nHost:");
+    half.answer();
+    gateway.wait("it is not told", |gateway| gateway.log().contains("HTTP that cannot be followed"));
 }
 
 /// What the daemon is told of requests, each of which is sent up to a byte.

@@ -16,6 +16,7 @@ use super::multipart::{Multipart, Piece};
 use super::request::{check_part, too_large};
 use crate::limits::HTTP_PACE_BYTES;
 use crate::receive::Shared;
+use crate::receive::connections::Slot;
 use crate::receive::file::{FileSink, Terms};
 use crate::receive::intake::Intake;
 
@@ -29,9 +30,10 @@ pub(super) struct Admitted {
     pub request_bytes_max: u64,
 }
 
-/// Takes all of the body, and answers when all of it is durable. It runs on a task of its own, so that a sender that goes
-/// away does not stop what has to be told of its instances.
-pub(super) async fn take(mut body: Incoming, admitted: Admitted, shared: Arc<Shared>) -> Answer {
+/// Takes all of the body, and answers when all of it is durable; says also whether all of it was read. It runs on a task of
+/// its own, so that a sender that goes away does not stop what has to be told of its instances, and keeps its place among the
+/// requests until it ends.
+pub(super) async fn take(mut body: Incoming, admitted: Admitted, slot: Slot, shared: Arc<Shared>) -> (Answer, bool) {
     let Admitted { terms, multipart, format, mut intake, idle, request_bytes_max } = admitted;
     let calling = terms.calling.clone();
     let mut parts = Parts { terms, multipart, file: None, results: Results::default(), count: 0 };
@@ -46,7 +48,8 @@ pub(super) async fn take(mut body: Incoming, admitted: Admitted, shared: Arc<Sha
     parts.file = None;
     intake.end(taken.is_ok()).await;
     let (association, stored, identical, refused) = (intake.number(), intake.stored, intake.identical, intake.refused);
-    match taken {
+    let is_read = taken.is_ok();
+    let answer = match taken {
         Ok(()) => {
             info!(association, %calling, stored, identical, refused, "request of instances (STOW-RS) ended");
             parts.results.answer(format)
@@ -56,7 +59,9 @@ pub(super) async fn take(mut body: Incoming, admitted: Admitted, shared: Arc<Sha
             warn!(association, %calling, stored, identical, refused, "request of instances (STOW-RS) ended early: {reason}");
             why.answer()
         }
-    }
+    };
+    drop(slot);
+    (answer, is_read)
 }
 
 struct Parts {

@@ -12,10 +12,10 @@ use std::future::{Future, poll_fn};
 use std::io;
 use std::net::IpAddr;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, StatusCode};
@@ -72,6 +72,8 @@ struct State<'a> {
     ticket: Option<Ticket<'a>>,
     /// Since when nothing of ours goes on in it.
     idle_since: Option<Instant>,
+    /// Whether the last request was answered before all of its body was read.
+    is_unread: bool,
 }
 
 /// Serves a connection until it is closed.
@@ -81,7 +83,7 @@ where
 {
     let Opening { peer, certificate, id, policy, ticket, .. } = opening;
     let evicted = ticket.eviction();
-    let state = Mutex::new(State { ticket: Some(ticket), idle_since: Some(Instant::now()) });
+    let state = Mutex::new(State { ticket: Some(ticket), idle_since: Some(Instant::now()), is_unread: false });
     let remote = Remote { peer, certificate, id, evicted: evicted.clone(), shared, state };
     let service = service_fn(|request| {
         let answer: Pin<Box<dyn Future<Output = Result<Answer, Infallible>> + Send + '_>> =
@@ -90,6 +92,8 @@ where
     });
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(policy.artim);
+    // Whoever closes his side after the request is still there for the answer.
+    http.half_close(true);
     http.max_buf_size(HTTP_BUFFER_BYTES_MAX).max_headers(HTTP_HEADERS_MAX);
     let mut connection = http.serve_connection(TokioIo::new(stream), service);
     let (mut killed, mut stopping, mut told) = (shared.killed.clone(), shared.stopping.clone(), false);
@@ -105,25 +109,30 @@ where
             () = tokio::time::sleep(LOOK) => if remote.is_stuck(policy.idle) { return },
         }
     };
-    if let Err(error) = ended
+    let parts = connection.into_parts();
+    // hyper gives the head of the next request the time of the first: that none comes is the end of a good connection.
+    let ended =
+        ended.or_else(|error| if error.is_timeout() && parts.read_buf.is_empty() { Ok(()) } else { Err(error) });
+    if let Err(error) = &ended
         && !error.is_incomplete_message()
         && !error.is_canceled()
     {
         say_of(shared, peer, "http", &format!("HTTP that cannot be followed ({error})"));
     }
-    let io = connection.into_parts().io.into_inner();
-    // Over unread bytes the connection would be reset, and the sender would not see its answer.
+    let is_unread = ended.is_err() || remote.lock().is_unread;
     tokio::select! {
-        _ = timeout(policy.artim, linger(io)) => {}
+        _ = timeout(policy.artim, close(parts.io.into_inner(), is_unread)) => {}
         () = evicted.notified() => {}
         _ = killed.wait_for(|killed| *killed) => {}
     }
 }
 
-async fn linger<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) -> io::Result<()> {
+/// Closes a connection. Over unread bytes it would be reset, and the sender would not see its answer; where there are none,
+/// a client that leaves its side open must not hold up the end.
+async fn close<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, is_unread: bool) -> io::Result<()> {
     stream.shutdown().await?;
     let (mut buffer, mut taken) = ([0; 16_384], 0);
-    while taken < LINGER_BYTES_MAX {
+    while is_unread && taken < LINGER_BYTES_MAX {
         match stream.read(&mut buffer).await? {
             0 => break,
             count => taken += count,
@@ -132,19 +141,25 @@ async fn linger<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) -> io::Result<
     Ok(())
 }
 
-impl Remote<'_> {
+impl<'a> Remote<'a> {
     /// Whether an answer is not taken, or no other request comes, for so long.
     fn is_stuck(&self, limit: Duration) -> bool {
-        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.idle_since.is_some_and(|since| since.elapsed() > limit)
+        self.lock().idle_since.is_some_and(|since| since.elapsed() > limit)
     }
 
     async fn answer(&self, request: Request<Incoming>) -> Answer {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).idle_since = None;
+        let is_unread = !request.body().is_end_stream();
+        {
+            let mut state = self.lock();
+            (state.idle_since, state.is_unread) = (None, is_unread);
+        }
         let answer = self.serve(request).await.unwrap_or_else(|refused| refused.answer());
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.idle_since = Some(Instant::now());
+        self.lock().idle_since = Some(Instant::now());
         answer
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State<'a>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn serve(&self, request: Request<Incoming>) -> Result<Answer, Refused> {
@@ -155,16 +170,7 @@ impl Remote<'_> {
             Err(refused) => Err(refused),
         };
         let (admitted, name, requests_max) = admitted.map_err(|(refused, why)| {
-            if self.shared.quiet.may_say(self.peer, refused.status.as_str()) {
-                let (peer, status) = (self.peer, refused.status.as_u16());
-                // Of use to whoever enters it in the peer's file; no secret.
-                let presented = self
-                    .certificate
-                    .as_ref()
-                    .map(|found| format!(", certificate {}", found.fingerprint))
-                    .unwrap_or_default();
-                warn!(%peer, "HTTP request refused with {status}: {why}{presented}");
-            }
+            self.say_refused(refused.status.as_str(), &refused, &why);
             refused
         })?;
         let (max, each_max) = policy.web.as_ref().map_or((0, 0), |web| (web.requests_max, web.requests_per_caller_max));
@@ -175,18 +181,31 @@ impl Remote<'_> {
                 }
                 _ => (StatusCode::SERVICE_UNAVAILABLE, "as many requests are open as all senders may have"),
             };
-            Refused::later(status, reason)
+            let refused = Refused::later(status, reason);
+            self.say_refused(reason, &refused, reason);
+            refused
         })?;
         // A known sender is at work: the connection takes no place any more among those that may be closed for others.
-        let ticket = self.state.lock().unwrap_or_else(PoisonError::into_inner).ticket.take();
+        let ticket = self.lock().ticket.take();
         drop(ticket);
-        let taken = tokio::spawn(body::take(body, admitted, Arc::clone(self.shared))).await;
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let taken = tokio::spawn(body::take(body, admitted, slot, Arc::clone(self.shared))).await;
+        let mut state = self.lock();
         state.ticket = Some(self.shared.web_pending.enter_again(self.id, self.evicted.clone()));
-        drop(slot);
-        taken.map_err(|_| {
+        let (answer, is_read) = taken.map_err(|_| {
             Refused::new(StatusCode::INTERNAL_SERVER_ERROR, "processing failure; see the log of the gateway")
-        })
+        })?;
+        state.is_unread = !is_read;
+        Ok(answer)
+    }
+
+    /// Tells the log why a request is refused, each kind once a minute.
+    fn say_refused(&self, kind: &str, refused: &Refused, why: &str) {
+        if self.shared.quiet.may_say(self.peer, kind) {
+            let (peer, status) = (self.peer, refused.status.as_u16());
+            // Of use to whoever enters it in the peer's file; no secret.
+            let presented = self.certificate.as_ref().map(|found| format!(", certificate {}", found.fingerprint));
+            warn!(%peer, "HTTP request refused with {status}: {why}{}", presented.unwrap_or_default());
+        }
     }
 
     /// Whether anything can be stored now.
