@@ -455,6 +455,12 @@ pub const FIND_LISTED_MAX: usize = 10_000;
 /// Most answers to a C-FIND for the instances of a series: as many as can be a volume, and phases of it.
 pub const FIND_INSTANCES_MAX: usize = SERIES_FRAMES_MAX;
 
+/// All answers to one C-FIND together.
+pub const FIND_BYTES_MAX: usize = 64 << 20;
+
+/// Most modalities of one answer to a C-FIND that are kept.
+pub const FIND_MODALITIES_MAX: usize = 64;
+
 /// One C-FIND in all, however slowly its answers come.
 pub const FIND_S_MAX: u64 = 300;
 
@@ -496,11 +502,20 @@ pub const FETCH_STUDIES_MAX: usize = 32;
 /// How long the instances of a retrieval that has ended are waited for on their way to the node.
 pub const FETCH_SETTLE_S: i64 = 60;
 
+/// How long an optional input that is fetched holds back the others at most, from when they were there.
+pub const FETCH_OPTIONAL_S: i64 = 1_800;
+
 /// How long the record of a retrieval is kept after its end. A missing input is not asked for again meanwhile.
 pub const RETRIEVAL_KEPT_DAYS: i64 = 90;
 
 /// How often the source of a series is asked how many instances it has, for each revision of the series.
 pub const SOURCE_QUESTIONS_MAX: u32 = 4;
+
+/// Questions to one peer at the same time.
+pub const SOURCE_QUESTIONS_EACH_MAX: usize = 4;
+
+/// After which time a question counts as unanswered, whatever became of it.
+pub const SOURCE_UNANSWERED_S: i64 = 4 * SOURCE_ANSWER_S_MAX as i64;
 
 /// How long such a question may take in all.
 pub const SOURCE_ANSWER_S_MAX: u64 = 60;

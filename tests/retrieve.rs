@@ -14,7 +14,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use archive::{Archive, Step};
+use archive::{Archive, Has, Step};
 use contourd::node::RetrievalState;
 use gateway::Play;
 use peer::image;
@@ -141,4 +141,33 @@ fn what_was_asked_for_while_the_gateway_was_down_or_killed_is_fetched() {
     let retrievals = play.ledger().retrievals(1).expect("a ledger that can be read");
     assert_eq!((&retrievals[0].state, retrievals[0].attempts), (&RetrievalState::Running, 2));
     assert_eq!(retrievals[0].last_reason, "the gateway ended while it was fetched");
+}
+
+#[test]
+fn an_orderly_stop_between_two_series_leaves_the_rest_to_be_done() {
+    let has = Has { series: &["1.2.3.4", "1.2.3.9"], listed: &[ONE, TWO], told: Some(2) };
+    // All of the first series has come, but the archive says the end only when it is cancelled.
+    let script = vec![Step::Store(ONE, image(ONE, 1)), Step::Store(TWO, image(TWO, 2)), Step::Silent(0)];
+    let archive = Archive::telling(has, script);
+    let mut play = play(&archive);
+    assert!(states(&play).is_empty());
+    assert_eq!(pull(&play, &["--study", "1.2.3", "--no-wait"]).0, Some(0));
+    wait(&play, "not begun", || archive.log().len() == 3);
+    play.end();
+    let retrievals = play.ledger().retrievals(1).expect("a ledger that can be read");
+    assert!(matches!(retrievals[0].state, RetrievalState::Pending { .. }), "{:?}", retrievals[0].state);
+    assert_eq!(retrievals[0].attempts, 0, "it was not the archive's fault");
+    play.start_again();
+    wait(&play, "not begun again", || archive.log().iter().filter(|line| *line == "asked get").count() >= 2);
+}
+
+#[test]
+fn a_short_list_is_no_success_at_the_terminal() {
+    let has = Has { series: &["1.2.3.4"], listed: &[ONE], told: Some(2) };
+    let archive = Archive::telling(has, vec![Step::Store(ONE, image(ONE, 1)), Step::Final(0xA900, 1)]);
+    let play = play(&archive);
+    assert!(states(&play).is_empty());
+    let (code, text) = pull(&play, &["--study", "1.2.3"]);
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("1.2.3.4: 1 of 2 instances are here"), "{text}");
 }

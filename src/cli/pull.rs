@@ -15,10 +15,11 @@ use crate::daemon::LEDGER_FILE;
 use crate::deliver::Outcome;
 use crate::deliver::dicom::Destination;
 use crate::dicom::Uid;
-use crate::dimse::find::Query;
+use crate::dimse::find::{Found, Query};
 use crate::ledger::Ledger;
-use crate::limits::{PULL_POLL_MS, PULL_TAKEN_S};
+use crate::limits::{PULL_POLL_MS, PULL_TAKEN_S, RETRIEVAL_SERIES_MAX};
 use crate::node::{Asked, Retrieval, RetrievalState};
+use crate::pipeline::is_modality;
 use crate::retrieve::{Series, series, studies};
 
 /// Fetch a study from a peer: list what it has, ask the running gateway for it, and wait.
@@ -36,7 +37,7 @@ pub(super) struct PullArgs {
     #[arg(long, value_name = "UID")]
     series: Vec<Uid>,
     /// Only series of this modality
-    #[arg(long, value_name = "CT")]
+    #[arg(long, value_name = "CT", value_parser = modality)]
     modality: Option<String>,
     /// Fetch all studies where the accession number has several
     #[arg(long)]
@@ -86,6 +87,10 @@ impl PullArgs {
                 found.len()
             );
         }
+        if let Some(study) = found.iter().find(|study| study.series.len() > RETRIEVAL_SERIES_MAX) {
+            let count = study.series.len();
+            bail!("found {count} series, expected at most {RETRIEVAL_SERIES_MAX}; choose with --series or --modality");
+        }
         let ledger = Ledger::open_existing(&configuration.storage_folder().join(LEDGER_FILE))?;
         let mut asked = Vec::new();
         for study in found.iter().filter(|study| !study.series.is_empty()) {
@@ -119,7 +124,7 @@ impl PullArgs {
                 let query = Query::accession(number.as_deref().unwrap_or_default());
                 let query = query.map_err(|error| Outcome::Refused { reason: error.to_string(), status: None })?;
                 let found = studies(destination, query).await?;
-                found.into_iter().filter_map(|study| study.study_instance_uid).collect()
+                of_order(found, number.as_deref().unwrap_or_default())
             }
         };
         let mut found = Vec::new();
@@ -139,6 +144,20 @@ impl PullArgs {
         let series = study.series.iter().map(|one| one.key.series_instance_uid.clone()).collect();
         Retrieval::new(id, self.peer.clone(), Asked::Series { study: study.uid.clone(), series }, now)
     }
+}
+
+/// A modality that matches itself alone.
+fn modality(text: &str) -> Result<String, String> {
+    match is_modality(text) {
+        true => Ok(text.to_owned()),
+        false => Err("expected a modality, such as CT: capital letters, digits and underscores, 16 at most".to_owned()),
+    }
+}
+
+/// The studies that have this accession number as they say themselves: a peer may match less exactly than it was asked to.
+fn of_order(found: Vec<Found>, number: &str) -> Vec<Uid> {
+    let equal = |study: &Found| study.accession.trim() == number.trim();
+    found.into_iter().filter(equal).filter_map(|study| study.study_instance_uid).collect()
 }
 
 /// What was found, for the terminal: it holds descriptions, which do not belong into a log.
@@ -230,6 +249,25 @@ fn summary(ledger: &Ledger, asked: &[(Uid, &Study)]) -> anyhow::Result<u8> {
 mod tests {
     use super::*;
     use crate::dicom::SeriesKey;
+
+    #[test]
+    fn studies_of_another_order_are_left_out() {
+        let study = |uid: &str, number: &str| {
+            let mut found = Found::default();
+            (found.study_instance_uid, found.accession) = (uid.parse().ok(), number.to_owned());
+            found
+        };
+        let found = vec![study("1.2", "A1 "), study("1.3", "A12"), study("1.4", ""), study("1.5", "a1")];
+        assert_eq!(of_order(found, "A1"), ["1.2".parse::<Uid>().expect("a UID")]);
+    }
+
+    #[test]
+    fn a_modality_with_a_wildcard_is_refused() {
+        for bad in ["", "*", "C?", "ct", "CT\\MR", "ABCDEFGHIJKLMNOPQ"] {
+            assert!(modality(bad).is_err(), "{bad:?}");
+        }
+        assert_eq!(modality("CT"), Ok("CT".to_owned()));
+    }
 
     #[test]
     fn what_a_peer_writes_does_not_reach_the_terminal_as_a_command() {

@@ -313,7 +313,7 @@ fn input() -> Vec<Object> {
                         "object",
                         "none",
                         "where it is looked for, once, when the series of the other inputs are there and none fits this one; an \
-                         optional input is waited for until the answer",
+                         optional input is waited for until the answer, half an hour at most",
                     ),
                 ])
                 .collect(),

@@ -10,7 +10,13 @@ use thiserror::Error;
 use super::commitment::{CommitmentError, put_uid, read, write};
 use crate::dicom::instance::{integer, text};
 use crate::dicom::{SeriesKey, Uid};
-use crate::limits::{RETRIEVE_FAILED_MAX, UID_LENGTH_MAX};
+use crate::limits::{FIND_MODALITIES_MAX, RETRIEVE_FAILED_MAX, UID_LENGTH_MAX};
+
+/// Characters of a text that are kept: one more than a text of VR LO can have.
+const TEXT_KEPT: usize = 65;
+
+/// Longest value of VR CS.
+const CODE_KEPT: usize = 16;
 
 /// A key is no text that can be asked for exactly.
 #[derive(Debug, Error, PartialEq, Eq)]
@@ -46,8 +52,20 @@ pub struct Found {
     pub time: String,
     /// Number of Series (0020,1209) or Study (0020,1208) Related Instances.
     pub instances: Option<u32>,
+    /// Of a study; empty where it is not told.
+    pub accession: String,
     patient_id: Option<String>,
     issuer: Option<String>,
+    birth_date: Option<String>,
+}
+
+/// Whose studies are looked for; it derives no `Debug`.
+#[derive(Clone, Copy)]
+pub struct Whose<'a> {
+    pub id: &'a str,
+    pub issuer: Option<&'a str>,
+    /// `YYYYMMDD`
+    pub birth_date: Option<&'a str>,
 }
 
 impl Query {
@@ -132,32 +150,47 @@ impl Found {
     /// It cannot be read.
     pub fn decode(bytes: &[u8], transfer_syntax_uid: &Uid) -> Result<Found, CommitmentError> {
         let object = read(bytes, transfer_syntax_uid)?;
-        let said = |tag| text(&object, tag).unwrap_or_default();
+        // No value that is compared or shown is longer; what is, cannot be equal to one that was asked for.
+        let short = |text: String| text.chars().take(TEXT_KEPT).collect::<String>();
+        let said = |tag| short(text(&object, tag).unwrap_or_default());
         let uid = |tag| text(&object, tag).and_then(|text| text.parse().ok());
         let count = |tag| integer(&object, tag).and_then(|count| u32::try_from(count).ok());
         let first = |one: String, other: String| if one.is_empty() { other } else { one };
-        let modalities = said(tags::MODALITIES_IN_STUDY);
+        let modalities = text(&object, tags::MODALITIES_IN_STUDY).unwrap_or_default();
+        let modalities = modalities.split('\\').map(str::trim).filter(|m| !m.is_empty() && m.len() <= CODE_KEPT);
         Ok(Found {
             study_instance_uid: uid(tags::STUDY_INSTANCE_UID),
             series_instance_uid: uid(tags::SERIES_INSTANCE_UID),
             sop_instance_uid: uid(tags::SOP_INSTANCE_UID),
             sop_class_uid: uid(tags::SOP_CLASS_UID),
             modality: said(tags::MODALITY),
-            modalities: modalities.split('\\').map(str::trim).filter(|m| !m.is_empty()).map(str::to_owned).collect(),
+            modalities: modalities.take(FIND_MODALITIES_MAX).map(str::to_owned).collect(),
             description: first(said(tags::SERIES_DESCRIPTION), said(tags::STUDY_DESCRIPTION)),
             date: first(said(tags::SERIES_DATE), said(tags::STUDY_DATE)),
             time: first(said(tags::SERIES_TIME), said(tags::STUDY_TIME)),
             instances: count(tags::NUMBER_OF_SERIES_RELATED_INSTANCES)
                 .or_else(|| count(tags::NUMBER_OF_STUDY_RELATED_INSTANCES)),
-            patient_id: text(&object, tags::PATIENT_ID),
-            issuer: text(&object, tags::ISSUER_OF_PATIENT_ID),
+            accession: said(tags::ACCESSION_NUMBER),
+            patient_id: text(&object, tags::PATIENT_ID).map(short),
+            issuer: text(&object, tags::ISSUER_OF_PATIENT_ID).map(short),
+            birth_date: text(&object, tags::PATIENT_BIRTH_DATE).map(short),
         })
     }
 
-    /// Whether the answer is of this patient, as it says itself: the same ID, and no other issuer.
-    pub fn is_of(&self, patient_id: &str, issuer: Option<&str>) -> bool {
-        let other = self.issuer.as_deref().zip(issuer).is_some_and(|(one, other)| one.trim() != other.trim());
-        self.patient_id.as_deref().map(str::trim) == Some(patient_id.trim()) && !other
+    /// Whether the answer is of this patient, as it says itself: the same ID, and no other issuer or date of birth.
+    pub fn is_of(&self, whose: &Whose<'_>) -> bool {
+        let differs = |own: Option<&str>, other: Option<&str>| {
+            let (own, other) = (own.map_or("", str::trim), other.map_or("", str::trim));
+            !own.is_empty() && !other.is_empty() && own != other
+        };
+        self.patient_id.as_deref().map(str::trim) == Some(whose.id.trim())
+            && !differs(self.issuer.as_deref(), whose.issuer)
+            && !differs(self.birth_date.as_deref(), whose.birth_date)
+    }
+
+    /// Issuer of Patient ID, where it is told.
+    pub fn issuer(&self) -> Option<&str> {
+        self.issuer.as_deref().map(str::trim).filter(|issuer| !issuer.is_empty())
     }
 }
 
@@ -208,6 +241,7 @@ fn studies() -> InMemDicomObject {
         (tags::STUDY_DESCRIPTION, VR::LO),
         (tags::PATIENT_ID, VR::LO),
         (tags::ISSUER_OF_PATIENT_ID, VR::LO),
+        (tags::PATIENT_BIRTH_DATE, VR::DA),
         (tags::STUDY_INSTANCE_UID, VR::UI),
         (tags::NUMBER_OF_STUDY_RELATED_INSTANCES, VR::IS),
     ] {
@@ -271,13 +305,32 @@ mod tests {
         let of = |id: Option<&str>, issuer: Option<&str>| Found {
             patient_id: id.map(str::to_owned),
             issuer: issuer.map(str::to_owned),
+            birth_date: Some("19500102 ".to_owned()),
             ..Found::default()
         };
-        assert!(of(Some("7 "), None).is_of("7", Some("A")));
-        assert!(of(Some("7"), Some("A ")).is_of("7", Some("A")));
-        assert!(!of(Some("7"), Some("B")).is_of("7", Some("A")), "the same number of another hospital");
-        assert!(!of(Some("77"), None).is_of("7", None), "a peer that takes the number for a beginning");
-        assert!(!of(None, None).is_of("7", None));
+        let whose = |issuer| Whose { id: "7", issuer, birth_date: None };
+        assert!(of(Some("7 "), None).is_of(&whose(Some("A"))));
+        assert!(of(Some("7"), Some("A ")).is_of(&whose(Some("A"))));
+        assert!(!of(Some("7"), Some("B")).is_of(&whose(Some("A"))), "the same number of another hospital");
+        assert!(!of(Some("77"), None).is_of(&whose(None)), "a peer that takes the number for a beginning");
+        assert!(!of(None, None).is_of(&whose(None)));
+        let born = |day| Whose { birth_date: Some(day), ..whose(None) };
+        assert!(of(Some("7"), None).is_of(&born("19500102")) && of(Some("7"), None).is_of(&born("")));
+        assert!(!of(Some("7"), None).is_of(&born("19710102")), "another one of the same number");
+    }
+
+    #[test]
+    fn an_answer_is_kept_in_bounds() {
+        let mut object = studies();
+        put(&mut object, tags::STUDY_DESCRIPTION, VR::LT, &"d".repeat(9_000));
+        put(&mut object, tags::PATIENT_ID, VR::LT, &"7".repeat(9_000));
+        let many = vec!["CT"; 9_000].join("\\");
+        put(&mut object, tags::MODALITIES_IN_STUDY, VR::LT, &many);
+        let bytes = write(&object, IMPLICIT_VR_LITTLE_ENDIAN).expect("written");
+        let found = Found::decode(&bytes, &uid(IMPLICIT_VR_LITTLE_ENDIAN)).expect("readable");
+        assert_eq!((found.description.len(), found.modalities.len()), (TEXT_KEPT, FIND_MODALITIES_MAX));
+        let id = "7".repeat(64);
+        assert!(!found.is_of(&Whose { id: &id, issuer: None, birth_date: None }), "cut, it is no other one's number");
     }
 
     #[test]

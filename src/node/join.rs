@@ -94,6 +94,32 @@ pub fn join(rules: &InputRules, candidates: &[Candidate<'_>]) -> Joined {
     Joined::Chosen(Choice { chosen: search.chosen(&found), lacks })
 }
 
+/// The slots among `wanted` that none of the candidates can fill beside a primary: each takes one of its own, and none that
+/// is `taken`. One that only a registration is missing for can.
+pub(super) fn lacking<'r>(
+    rules: &'r InputRules,
+    candidates: &[Candidate<'_>],
+    primary: usize,
+    taken: &[usize],
+    wanted: impl Fn(&SlotRule) -> bool,
+) -> Vec<&'r SlotRule> {
+    // Without relations every registration counts as there.
+    let (slots, relations) = (rules.slots.iter().collect(), BTreeMap::new());
+    let search = Search { rules, slots, candidates, fitting: Vec::new(), relations, as_wished: true, steps: 0 };
+    let mut taken = [&[primary], taken].concat();
+    let mut lacking = Vec::new();
+    for (index, slot) in rules.slots.iter().enumerate().filter(|(_, slot)| wanted(slot)) {
+        let fits = |candidate: &usize| {
+            !taken.contains(candidate) && search.obstacle(index, *candidate, &[Some(primary)]).is_none()
+        };
+        match in_order(slot, candidates).into_iter().find(fits) {
+            Some(candidate) => taken.push(candidate),
+            None => lacking.push(slot),
+        }
+    }
+    lacking
+}
+
 /// How the candidates of the slots that take another Frame of Reference are related to those of the primary slot.
 fn relations(
     slots: &[&SlotRule],

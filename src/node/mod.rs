@@ -370,11 +370,14 @@ impl Node {
         effects
     }
 
-    /// Runs under way are not the job's fault when they end with the gateway: they are not counted.
+    /// Runs under way are not the job's fault when they end with the gateway: they are not counted. Retrievals neither.
     fn stopping(&mut self, now: Timestamp) -> Vec<Effect> {
         let running = self.jobs.values().filter(|job| job.state == JobState::Running);
         let running: Vec<JobId> = running.map(|job| job.id.clone()).collect();
-        running.iter().flat_map(|id| self.advance(id, &JobEvent::Stopped, now)).collect()
+        let mut effects: Vec<Effect> =
+            running.iter().flat_map(|id| self.advance(id, &JobEvent::Stopped, now)).collect();
+        effects.extend(self.put_back_retrievals(now));
+        effects
     }
 
     /// What time and free workers allow: assessments, jobs of several series, runs, deliveries.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Effect, Node, Record};
 use crate::dicom::{SeriesKey, Uid};
-use crate::limits::{RETRIEVAL_ATTEMPTS_MAX, RETRIEVAL_KEPT_DAYS};
+use crate::limits::{RETRIEVAL_ATTEMPTS_MAX, RETRIEVAL_KEPT_DAYS, RETRIEVALS_EACH_MAX, RETRIEVALS_MAX};
 use crate::pipeline::Fetch;
 
 /// Series that are to be fetched, and what has become of it.
@@ -88,8 +88,15 @@ pub struct SeriesReport {
     pub wanted: usize,
     /// How many of them are here.
     pub here: usize,
+    /// Whether the attempt has brought something of it. Ledgers of before did not say.
+    #[serde(default = "yes")]
+    pub brought: bool,
     /// What is worth telling; no patient attribute.
     pub note: String,
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// How an attempt ended.
@@ -134,17 +141,37 @@ impl Node {
                     false => RetrievalState::Failed { at: now, cause: retrieval.last_reason.clone() },
                 };
                 effects.push(Effect::Record(Record::Retrieval(Box::new(retrieval.clone()))));
+                effects.extend(told(&retrieval, now));
             }
             self.retrievals.insert(retrieval.id.clone(), retrieval);
         }
         effects
     }
 
-    /// Begins what is due.
+    /// What is under way when the gateway ends in order is cancelled, which is not the peer's fault: it does not count.
+    pub(super) fn put_back_retrievals(&mut self, now: Timestamp) -> Vec<Effect> {
+        let running = self.retrievals.values_mut().filter(|one| one.state == RetrievalState::Running);
+        let put_back = running.map(|one| {
+            one.state = RetrievalState::Pending { not_before: now };
+            one.attempts = one.attempts.saturating_sub(1);
+            Effect::Record(Record::Retrieval(Box::new(one.clone())))
+        });
+        put_back.collect()
+    }
+
+    /// Begins what is due, as many as there are places, the oldest first: to wait for a place is no attempt.
     pub(super) fn start_retrievals(&mut self, now: Timestamp) -> Vec<Effect> {
+        let running = self.retrievals.values().filter(|one| one.state == RetrievalState::Running);
+        let mut taken: Vec<String> = running.map(|one| one.from.clone()).collect();
+        let due =
+            |one: &&mut Retrieval| matches!(one.state, RetrievalState::Pending { not_before } if not_before <= now);
+        let mut due: Vec<&mut Retrieval> = self.retrievals.values_mut().filter(due).collect();
+        due.sort_by_key(|one| one.asked_at);
         let mut effects = Vec::new();
-        for retrieval in self.retrievals.values_mut() {
-            if matches!(retrieval.state, RetrievalState::Pending { not_before } if not_before <= now) {
+        for retrieval in due {
+            let of_peer = taken.iter().filter(|from| **from == retrieval.from).count();
+            if taken.len() < RETRIEVALS_MAX && of_peer < RETRIEVALS_EACH_MAX {
+                taken.push(retrieval.from.clone());
                 retrieval.state = RetrievalState::Running;
                 retrieval.attempts += 1;
                 effects.push(Effect::Record(Record::Retrieval(Box::new(retrieval.clone()))));
@@ -200,7 +227,8 @@ impl Node {
     /// Whether a series was fetched because it was to fill an input.
     pub(super) fn was_fetched(&self, series: &SeriesKey) -> bool {
         let brought = |one: &&Retrieval| {
-            matches!(one.what, Asked::Slot { .. }) && one.report.iter().any(|told| told.series == *series)
+            matches!(one.what, Asked::Slot { .. })
+                && one.report.iter().any(|told| told.brought && told.series == *series)
         };
         self.retrievals.values().any(|one| brought(&one))
     }
@@ -216,8 +244,9 @@ fn told(retrieval: &Retrieval, now: Timestamp) -> Vec<Effect> {
         .report
         .iter()
         .map(|one| {
+            let verb = if one.brought { "fetched from" } else { "looked for at" };
             let note = if one.note.is_empty() { String::new() } else { format!("; {}", one.note) };
-            line(&one.series, format!("fetched from {from}: {} of {} instances are here{note}", one.here, one.wanted))
+            line(&one.series, format!("{verb} {from}: {} of {} instances are here{note}", one.here, one.wanted))
         })
         .collect();
     if let Asked::Slot { pipeline, slot, of, .. } = &retrieval.what {
@@ -225,7 +254,10 @@ fn told(retrieval: &Retrieval, now: Timestamp) -> Vec<Effect> {
             RetrievalState::Done { .. } if retrieval.report.is_empty() => {
                 format!("{from} has no series for {slot}; {}", retrieval.last_reason)
             }
-            RetrievalState::Done { .. } => format!("{} series for {slot} came from {from}", retrieval.report.len()),
+            RetrievalState::Done { .. } => {
+                let came = retrieval.report.iter().filter(|one| one.brought).count();
+                format!("{came} series for {slot} came from {from}")
+            }
             RetrievalState::Failed { cause, .. } => format!("{slot} could not be fetched from {from}: {cause}"),
             RetrievalState::Pending { not_before } => format!(
                 "{slot} could not be fetched from {from}: {}; next attempt not before {not_before:.0}",

@@ -130,6 +130,10 @@ impl World {
 
     /// A series of five slices comes and is assessed.
     fn bring(&mut self, series: &str, fills: &str, optional: bool) {
+        self.bring_as(series, assessment(fills, optional));
+    }
+
+    fn bring_as(&mut self, series: &str, assessment: Assessment) {
         for slice in 0..5 {
             self.tell(stored(series, slice));
         }
@@ -137,7 +141,7 @@ impl World {
         self.now += 10;
         let (_, assess) = self.tell(Event::Tick);
         let (series, revision) = assess.into_iter().next().expect("it is complete");
-        self.tell(Event::Assessed { series, revision, assessment: Box::new(assessment(fills, optional)) });
+        self.tell(Event::Assessed { series, revision, assessment: Box::new(assessment) });
     }
 
     fn answer(&mut self, retrieval: &Retrieval, said: Retrieved) -> Vec<Retrieval> {
@@ -154,7 +158,7 @@ fn none() -> Retrieved {
 }
 
 fn came(series: &str, here: usize) -> Retrieved {
-    let report = vec![SeriesReport { series: key(series), wanted: here, here, note: String::new() }];
+    let report = vec![SeriesReport { series: key(series), wanted: here, here, brought: true, note: String::new() }];
     Retrieved::Done { report, remark: String::new() }
 }
 
@@ -201,7 +205,7 @@ fn an_optional_input_waits_for_the_answer_and_not_longer() {
     let mut world = World::new();
     world.bring("1.3", "ct", true);
     let asked = world.pass(30);
-    world.pass(5_000);
+    world.pass(1_500);
     assert_eq!(world.jobs, 0, "beyond wait_s");
     world.answer(&asked[0], none());
     assert_eq!(world.jobs, 1, "{:?}", world.notes);
@@ -291,7 +295,8 @@ fn an_operator_is_asked_once_and_told_the_end() {
     let (begun, _) = world.tell(Event::RetrievalAsked(Box::new(one.clone())));
     assert_eq!(begun.len(), 1);
     assert!(world.tell(Event::RetrievalAsked(Box::new(one))).0.is_empty(), "read from the ledger a second time");
-    let report = vec![SeriesReport { series: key("1.3"), wanted: 9, here: 7, note: "2 failed".to_owned() }];
+    let report =
+        vec![SeriesReport { series: key("1.3"), wanted: 9, here: 7, brought: true, note: "2 failed".to_owned() }];
     world.answer(&begun[0], Retrieved::Never { reason: "it refuses".to_owned(), report });
     assert!(world.told("fetched from pacs: 7 of 9 instances are here; 2 failed"), "{:?}", world.notes);
     let last = world.records.last().expect("recorded");
@@ -364,4 +369,116 @@ fn a_source_that_does_not_answer_changes_nothing_but_is_told() {
     let (_, assess, notes) = tell(&mut node, Event::Counted { series: key("1.3"), question: 1, said }, 11);
     assert_eq!(assess, 1);
     assert!(notes[0].contains("pacs did not say") && notes[0].ends_with("away"), "{notes:?}");
+}
+
+#[test]
+fn an_input_that_the_primary_series_would_fill_too_is_fetched() {
+    for optional in [false, true] {
+        let mut world = World::new();
+        let mut both = assessment("ct", optional);
+        both.orders[0].fills = vec!["ct".to_owned(), "mr".to_owned()];
+        world.bring_as("1.3", both.clone());
+        let asked = world.pass(30);
+        assert_eq!(asked.len(), 1, "one series cannot fill two inputs: {:?}", world.notes);
+        world.answer(&asked[0], came("1.4", 5));
+        assert_eq!(world.jobs, 0);
+        world.bring("1.4", "mr", optional);
+        assert_eq!(world.jobs, 1, "{:?}", world.notes);
+    }
+}
+
+#[test]
+fn a_series_that_cannot_stand_beside_the_primary_does_not_keep_another_from_being_fetched() {
+    let mut world = World::new();
+    let mut apart = assessment("mr", false);
+    apart.sources[0].frame_of_reference_uid = Some(uid("1.6"));
+    world.bring_as("1.4", apart);
+    world.bring("1.3", "ct", false);
+    assert_eq!(world.pass(30).len(), 1, "{:?}", world.notes);
+}
+
+#[test]
+fn a_primary_that_was_removed_and_is_sent_again_asks_again() {
+    let mut world = World::new();
+    world.bring("1.3", "ct", false);
+    let asked = world.pass(30);
+    world.answer(&asked[0], none());
+    world.now += 86_400;
+    world.tell(Event::Expire { before: at(world.now - 100), committed_before: None });
+    world.tell(Event::Removed { series: key("1.3") });
+    world.bring("1.3", "ct", false);
+    let again = world.pass(30);
+    assert_eq!(again.len(), 1, "{:?}", world.notes);
+    assert_ne!(again[0].id, asked[0].id);
+}
+
+#[test]
+fn a_series_that_comes_before_the_retrieval_ends_asks_for_nothing() {
+    let mut world = World::new();
+    world.bring("1.3", "ct", false);
+    let asked = world.pass(30);
+    // The first of several is whole before the others have come.
+    let mut newer = assessment("ct", false);
+    newer.sources[0].series_date = "20260101000000.000000".to_owned();
+    world.bring_as("1.9", newer);
+    assert!(world.pass(1_000).is_empty(), "{:?}", world.notes);
+    assert!(world.told("not known yet whether 1.9 is fetched itself"), "{:?}", world.notes);
+    world.answer(&asked[0], came("1.9", 5));
+    assert!(world.pass(1_000).is_empty(), "{:?}", world.notes);
+    assert!(world.told("1.9 was fetched itself"), "{:?}", world.notes);
+}
+
+#[test]
+fn a_series_that_was_here_before_was_not_fetched() {
+    let mut world = World::new();
+    world.bring("1.3", "ct", false);
+    let asked = world.pass(30);
+    let mut newer = assessment("ct", false);
+    newer.sources[0].series_date = "20260101000000.000000".to_owned();
+    world.bring_as("1.9", newer);
+    let report = vec![SeriesReport { series: key("1.9"), wanted: 5, here: 5, brought: false, note: String::new() }];
+    let said = Retrieved::Done { report, remark: String::new() };
+    let begun = world.answer(&asked[0], said);
+    assert!(world.told("looked for at pacs: 5 of 5 instances are here"), "{:?}", world.notes);
+    assert_eq!(begun.len() + world.pass(100).len(), 1, "it asks for itself: {:?}", world.notes);
+}
+
+#[test]
+fn an_optional_input_of_a_peer_that_is_away_holds_nothing_back_for_long() {
+    let mut world = World::new();
+    world.bring("1.3", "ct", true);
+    let asked = world.pass(30);
+    world.answer(&asked[0], Retrieved::Again { reason: "away".to_owned(), report: Vec::new() });
+    let mut begun = world.pass(1_000);
+    assert_eq!((begun.len(), world.jobs), (1, 0));
+    begun = world.answer(&begun[0].clone(), Retrieved::Again { reason: "away".to_owned(), report: Vec::new() });
+    assert!(begun.is_empty());
+    world.pass(crate::limits::FETCH_OPTIONAL_S);
+    assert_eq!(world.jobs, 1, "{:?}", world.notes);
+}
+
+#[test]
+fn to_wait_for_a_place_or_for_an_orderly_restart_is_no_attempt() {
+    let mut world = World::new();
+    let one = |number: i64| {
+        let what = Asked::Series { study: uid("1.2"), series: Vec::new() };
+        Retrieval::new(uid(&format!("1.7.{number}")), "pacs".to_owned(), what, at(number))
+    };
+    world.now = 10;
+    assert_eq!(world.tell(Event::RetrievalAsked(Box::new(one(2)))).0.len(), 1);
+    assert!(world.tell(Event::RetrievalAsked(Box::new(one(1)))).0.is_empty(), "one at a time from a peer");
+    let mut elsewhere = one(3);
+    elsewhere.from = "other".to_owned();
+    assert_eq!(world.tell(Event::RetrievalAsked(Box::new(elsewhere))).0.len(), 1);
+    let waiting = world.records.iter().rev().find(|record| record.id == uid("1.7.1")).expect("recorded");
+    assert_eq!(waiting.attempts, 0);
+    world.tell(Event::Stopping);
+    let put_back: Vec<&Retrieval> = world.records.iter().rev().take(2).collect();
+    assert!(put_back.iter().all(|one| matches!(one.state, RetrievalState::Pending { .. }) && one.attempts == 0));
+    let mut world = World::new();
+    world.now = 10;
+    let begun = world.tell(Event::RetrievalAsked(Box::new(one(2)))).0;
+    world.tell(Event::RetrievalAsked(Box::new(one(1))));
+    let next = world.answer(&begun[0], none());
+    assert_eq!(next.iter().map(|one| one.id.clone()).collect::<Vec<_>>(), [uid("1.7.1")], "the place is free");
 }

@@ -343,6 +343,17 @@ impl Gathering {
         self.record.last_at
     }
 
+    /// When the revision began.
+    pub(super) fn first_at(&self) -> Timestamp {
+        self.record.first_at
+    }
+
+    /// The patient of its images; none where they name none.
+    pub(super) fn patient(&self) -> Option<&Uid> {
+        let assessment = self.record.assessment.as_ref()?;
+        assessment.sources.iter().find_map(|source| source.patient.as_ref())
+    }
+
     pub(super) fn assessed_at(&self) -> Timestamp {
         self.record.assessed_at.unwrap_or(Timestamp::UNIX_EPOCH)
     }

@@ -10,10 +10,10 @@ use std::collections::{BTreeSet, HashSet};
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::join::{Candidate, Choice, Joined, join};
+use super::join::{Candidate, Choice, Joined, join, lacking};
 use super::registration::{Registered, concerns, reaches, reason, relates_only, uid_of};
 use super::series::Gathering;
-use super::{Effect, InputRules, Node, Order, Record, Retrieval, Source, describe_queued, new_job, note};
+use super::{Effect, InputRules, Node, Order, Record, Retrieval, SlotRule, Source, describe_queued, new_job, note};
 use crate::dicom::{SeriesKey, Uid};
 use crate::job::{Job, JobId, JobInput, RegisteredBy};
 use crate::limits::SETTLE_POLL_S;
@@ -188,7 +188,7 @@ impl Node {
             return look;
         }
         let (choice, is_whole) = match join(rules, &candidates) {
-            Joined::Missing(what) => return self.look_for_missing(&rules.slots, &members, &candidates, what, now),
+            Joined::Missing(what) => return self.look_for_missing(rules, &members, &candidates, what, now),
             Joined::Refused(what) => return Look::Later(None, what),
             Joined::Unregistered(choice) => (choice, false),
             Joined::Chosen(choice) => (choice, true),
@@ -201,8 +201,8 @@ impl Node {
             let is_newer = other.gathering.assessed_at() > newest.gathering.assessed_at();
             return if is_newer { stale(own) } else { stale([&other].into_iter()) }.unwrap_or(Look::Over);
         }
-        let lacking = choice.lacks.iter().map(|lack| members[of[lack.candidate]]);
-        let needed = filled.iter().map(|one| one.member).chain(registrations).chain(lacking);
+        let unrelated = choice.lacks.iter().map(|lack| members[of[lack.candidate]]);
+        let needed = filled.iter().map(|one| one.member).chain(registrations).chain(unrelated);
         let ready_at = needed.map(|member| member.gathering.assessed_at()).max();
         let ready_at = ready_at.unwrap_or(now).max(self.started_at);
         let later = |wait_s: f64| {
@@ -213,14 +213,19 @@ impl Node {
             return look;
         }
         let absent = rules.slots.iter().filter(|slot| !filled.iter().any(|one| one.slot == slot.name));
+        let taken: Vec<usize> = choice.chosen.iter().map(|one| one.candidate).collect();
         let mut waiting = Vec::new();
         for slot in absent {
-            let nothing_fits = !candidates.iter().any(|one| one.fills.contains(&slot.name));
-            // It is waited for until the peer has answered, and not longer.
+            let nothing_fits =
+                !lacking(rules, &candidates, taken[0], &taken, |one: &SlotRule| one.name == slot.name).is_empty();
+            let end = Node::optional_until(slot, ready_at);
+            // It is waited for until the peer has answered, and not longer; a peer that is away does not hold back the others.
             match self.fetching(slot, &filled[0].member, &members, now).filter(|_| nothing_fits) {
                 Some(Fetching::Ask(retrieval)) => return Look::Ask(retrieval),
-                Some(Fetching::Waits(until, what)) => return Look::Later(until, what),
-                Some(Fetching::Over(_)) => {}
+                Some(Fetching::Waits(until, what)) if end > now => {
+                    return Look::Later(Some(until.unwrap_or(end).min(end)), what);
+                }
+                Some(Fetching::Waits(..) | Fetching::Over(_)) => {}
                 None => waiting.extend(later(slot.wait_s).map(|until| (until, slot.name.as_str()))),
             }
         }

@@ -108,11 +108,15 @@ fn regex(pattern: &str) -> Option<regex::Regex> {
     regex::RegexBuilder::new(pattern).size_limit(PATTERN_SIZE_MAX).build().ok()
 }
 
-/// A value of VR CS, which matches itself alone.
+/// Whether a text is a value of VR CS, which matches itself alone.
+pub fn is_modality(text: &str) -> bool {
+    let legal = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_';
+    !text.is_empty() && text.len() <= CODE_LENGTH_MAX && text.bytes().all(legal)
+}
+
 fn parse_modality(node: &Node, problems: &mut Problems) -> Option<String> {
     let text = node.text(problems)?;
-    let legal = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_';
-    if text.is_empty() || text.len() > CODE_LENGTH_MAX || !text.bytes().all(legal) {
+    if !is_modality(text) {
         problems.add(node, node.describe(), "a modality, such as \"MR\"");
         return None;
     }

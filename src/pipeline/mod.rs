@@ -24,7 +24,7 @@ pub use comparison::{Comparison, OPERATORS, Operand, Operator, ValueKind};
 pub use completeness::{Completeness, CompletenessOverride, OnTimeout};
 pub use definition::{Mode, Output, Pipeline, Reference, StructureRule, When, parse_id};
 pub use deliver::{After, Deliver, SENDER};
-pub use fetch::{FETCH_AFTER_S, FETCH_SERIES, Fetch, FromStudy};
+pub use fetch::{FETCH_AFTER_S, FETCH_SERIES, Fetch, FromStudy, is_modality};
 pub use inputs::{
     AliasRule, By, Frame, GeometryCondition, Input, Orientation, Pick, Picking, Same, SliceCount, Unit, Volumes, Wants,
 };

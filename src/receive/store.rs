@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 
 use crate::assemble::Modality;
 use crate::dicom::scan::ScanError;
-use crate::dicom::{Instance, InstanceError, Syntax, Uid};
+use crate::dicom::{Instance, InstanceError, SeriesKey, Syntax, Uid};
 use crate::dimse::Outcome;
 use crate::limits::{
     CHECKED_MIB_MAX, ELEMENTS_MAX, FRAGMENTS_COLLECTED_BYTES, HEADER_BYTES_MAX, PARSED_BYTE_MEMORY_BYTES,
@@ -29,6 +29,13 @@ pub(crate) struct Sink {
     collected: BytesMut,
     size_bytes: u64,
     is_deflated: bool,
+}
+
+/// What an instance has to be of, where that is known.
+#[derive(Default)]
+struct Of {
+    study: Option<Uid>,
+    series: Option<SeriesKey>,
 }
 
 enum Chunk {
@@ -55,14 +62,23 @@ pub struct Received {
 impl Sink {
     /// Begins an instance.
     pub(crate) fn open(spool: Arc<Spool>, meta: Meta) -> Sink {
-        Sink::open_in(spool, meta, None)
+        Sink::open_of(spool, meta, Of::default())
     }
 
     /// Begins an instance that has to be of this study, if one is named.
     pub(super) fn open_in(spool: Arc<Spool>, meta: Meta, study: Option<Uid>) -> Sink {
+        Sink::open_of(spool, meta, Of { study, series: None })
+    }
+
+    /// Begins an instance that has to be of this series, because another one was not asked for.
+    pub(crate) fn open_asked(spool: Arc<Spool>, meta: Meta, series: SeriesKey) -> Sink {
+        Sink::open_of(spool, meta, Of { study: None, series: Some(series) })
+    }
+
+    fn open_of(spool: Arc<Spool>, meta: Meta, of: Of) -> Sink {
         let (chunks, incoming) = mpsc::channel(STORE_QUEUE_LENGTH);
         let is_deflated = Syntax::of(&meta.transfer_syntax_uid).is_some_and(|syntax| syntax.deflated);
-        let thread = tokio::task::spawn_blocking(move || write(&spool, meta, study.as_ref(), incoming));
+        let thread = tokio::task::spawn_blocking(move || write(&spool, meta, &of, incoming));
         Sink { chunks, thread, collected: BytesMut::new(), size_bytes: 0, is_deflated }
     }
 
@@ -123,16 +139,11 @@ fn check_mib(size_bytes: u64, is_deflated: bool) -> u32 {
     u32::try_from((memory >> 20) + 1).unwrap_or(u32::MAX).min(CHECKED_MIB_MAX as u32)
 }
 
-fn write(spool: &Arc<Spool>, meta: Meta, study: Option<&Uid>, chunks: mpsc::Receiver<Chunk>) -> Finished {
-    try_write(spool, meta, study, chunks).unwrap_or_else(|refused| refused)
+fn write(spool: &Arc<Spool>, meta: Meta, of: &Of, chunks: mpsc::Receiver<Chunk>) -> Finished {
+    try_write(spool, meta, of, chunks).unwrap_or_else(|refused| refused)
 }
 
-fn try_write(
-    spool: &Arc<Spool>,
-    meta: Meta,
-    study: Option<&Uid>,
-    mut chunks: mpsc::Receiver<Chunk>,
-) -> Result<Finished, Finished> {
+fn try_write(spool: &Arc<Spool>, meta: Meta, of: &Of, mut chunks: mpsc::Receiver<Chunk>) -> Result<Finished, Finished> {
     let mut incoming = spool.receive(meta.clone())?;
     loop {
         match chunks.blocking_recv() {
@@ -142,10 +153,15 @@ fn try_write(
         }
     }
     let instance = check(&mut incoming, &meta)?;
-    if let Some(study) = study.filter(|study| **study != instance.study_instance_uid) {
+    if let Some(study) = of.study.as_ref().filter(|study| **study != instance.study_instance_uid) {
         let found = &instance.study_instance_uid;
         let reason = format!("found Study Instance UID {found} in the data set, expected {study} as in the request");
         return Err(Finished::refused(Outcome::StudyMismatch, reason));
+    }
+    if let Some(asked) = of.series.as_ref().filter(|asked| **asked != instance.series_key()) {
+        let (found, asked) = (&instance.series_instance_uid, &asked.series_instance_uid);
+        let reason = format!("found an instance of series {found}, expected series {asked} alone, which was asked for");
+        return Err(Finished::refused(Outcome::NotAskedFor, reason));
     }
     let (digest, size_bytes) = (incoming.digest(), incoming.size_bytes());
     Ok(match incoming.commit(&instance.series_key())? {

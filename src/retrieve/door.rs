@@ -14,7 +14,8 @@ use crate::spool::{Meta, Spool};
 /// What is fetched.
 pub struct Wanted {
     pub series: SeriesKey,
-    /// The instances that the peer has listed; `None` when it has listed none, and then what it sends is taken.
+    /// The instances that the peer has listed; `None` when its list is not whole, and then what it sends of the series is
+    /// taken.
     pub instances: Option<BTreeSet<Uid>>,
 }
 
@@ -134,7 +135,11 @@ impl Door {
             calling_ae: Some(self.titles.1.clone()),
             called_ae: Some(self.titles.0.clone()),
         };
-        Ok(Sink::open(Arc::clone(&self.spool), meta))
+        let spool = Arc::clone(&self.spool);
+        Ok(match &self.wanted {
+            Some(wanted) => Sink::open_asked(spool, meta, wanted.series.clone()),
+            None => Sink::open(spool, meta),
+        })
     }
 
     /// Tells the loop of what is durable, and keeps in mind what is not.
@@ -151,10 +156,6 @@ impl Door {
             return;
         };
         let key = received.instance.series_key();
-        if self.wanted.as_ref().is_some_and(|wanted| wanted.series != key) {
-            let series = key.series_instance_uid.as_str();
-            tracing::warn!(from = %calling, series, "a fetched instance is of another series than the one that was asked for");
-        }
         if self.brought.len() < SERIES_PER_ASSOCIATION_MAX {
             self.brought.insert(key);
         }

@@ -71,6 +71,8 @@ pub struct Fetched {
     pub wanted: usize,
     /// How many of them are here now, whether they came now or before.
     pub here: usize,
+    /// How many were here before.
+    pub before: usize,
     /// Why not all of them are here.
     pub trouble: Option<Outcome>,
     /// What is worth telling all the same.
@@ -88,38 +90,110 @@ pub(crate) struct Ended {
     pub cancelled: Option<String>,
 }
 
+/// What of a series has to be here in the end.
+struct Aim {
+    /// The instances of the peer's list that can be stored here.
+    listed: Vec<Uid>,
+    /// Whether the list can be all of it: it could be read, and the peer tells no greater number for the series.
+    is_whole: bool,
+    /// How many instances there are at least.
+    count: usize,
+    /// Whether the peer tells a number for the series.
+    is_counted: bool,
+}
+
+impl Aim {
+    fn of(listed: &Listed, told: Option<u32>) -> Aim {
+        let (storable, known) = (listed.storable(), listed.instances.len());
+        let told = told.map_or(0, |told| told as usize);
+        let left_out = known - storable.len();
+        Aim {
+            is_whole: known > 0 && listed.unreadable == 0 && told <= known,
+            // A series of which nothing is here was not fetched, whatever the peer says.
+            count: told.max(known + listed.unreadable).saturating_sub(left_out).max(1),
+            is_counted: told > 0,
+            listed: storable,
+        }
+    }
+
+    /// How many instances are here, and of how many.
+    async fn look(&self, door: &Door, series: &SeriesKey) -> (usize, usize) {
+        let of_list = if self.listed.is_empty() { 0 } else { door.present(series, &self.listed).await };
+        if self.is_whole {
+            return (of_list, self.listed.len());
+        }
+        let here = door.present(series, &[]).await;
+        (here, self.count.max(here + self.listed.len() - of_list))
+    }
+
+    fn remarks(&self, listed: &Listed) -> Vec<String> {
+        let mut remarks = listed.remarks();
+        if !self.is_whole {
+            let (count, known) = (self.count, listed.instances.len());
+            remarks.push(match self.is_counted {
+                true => format!("it lists {known} instances and tells that there are {count}"),
+                false => format!("it lists {known} instances and tells no number"),
+            });
+        }
+        remarks
+    }
+}
+
 /// Fetches one series, and looks then what is here. `stop` ends it early, with a C-CANCEL.
 pub async fn fetch(
     source: &Source,
-    series: &SeriesKey,
-    modality: &str,
+    one: &Series,
     door: &mut Door,
     patience: Patience,
     stop: &mut watch::Receiver<bool>,
 ) -> Fetched {
+    let series = &one.key;
     let listed = match instances(&source.destination, series).await {
         Ok(listed) => listed,
-        Err(trouble) => return Fetched { wanted: 0, here: 0, trouble: Some(trouble), remarks: Vec::new() },
+        Err(trouble) => return Fetched { wanted: 0, here: 0, before: 0, trouble: Some(trouble), remarks: Vec::new() },
     };
-    let mut remarks = listed.remarks();
-    let wanted = listed.storable();
-    if !listed.instances.is_empty() && wanted.is_empty() {
+    let aim = Aim::of(&listed, one.instances);
+    let mut remarks = aim.remarks(&listed);
+    if aim.is_whole && aim.listed.is_empty() {
         let reason = "none of its SOP classes is stored here".to_owned();
         let trouble = Some(Outcome::Refused { reason, status: None });
-        return Fetched { wanted: 0, here: 0, trouble, remarks };
+        return Fetched { wanted: 0, here: 0, before: 0, trouble, remarks };
     }
-    let before = door.present(series, &wanted).await;
-    if !wanted.is_empty() && before == wanted.len() {
+    let (before, wanted) = aim.look(door, series).await;
+    if before == wanted && (aim.is_whole || aim.is_counted) {
         remarks.push("all of it was here already".to_owned());
-        return Fetched { wanted: before, here: before, trouble: None, remarks };
+        return Fetched { wanted, here: before, before, trouble: None, remarks };
     }
-    door.begin(Wanted {
-        series: series.clone(),
-        instances: (!wanted.is_empty()).then(|| wanted.iter().cloned().collect()),
-    });
+    let instances = aim.is_whole.then(|| aim.listed.iter().cloned().collect());
+    door.begin(Wanted { series: series.clone(), instances });
+    let mut classes = listed.classes();
+    if !aim.is_whole {
+        classes = offers::with_those_of(classes, &one.modality);
+    }
+    let results = converse_all(source, one, (&classes, before, &aim), door, patience, stop).await;
+    let refused = door.end().await;
+    let (here, wanted) = aim.look(door, series).await;
+    let mut trouble = judge(source, &results, &refused, (wanted, here), &mut remarks);
+    if trouble.is_none() && !aim.is_whole && !aim.is_counted {
+        // The peer's answer is all that is known of how many there are.
+        trouble = results.iter().find_map(|result| outcome_of(source, result));
+    }
+    Fetched { wanted, here, before, trouble, remarks }
+}
+
+/// As many associations as the presentation contexts need, and more where the peer cannot send what it holds compressed.
+async fn converse_all(
+    source: &Source,
+    one: &Series,
+    (classes, before, aim): (&[String], usize, &Aim),
+    door: &mut Door,
+    patience: Patience,
+    stop: &mut watch::Receiver<bool>,
+) -> Vec<Result<Ended, Failure>> {
+    let series = &one.key;
     let mut results = Vec::new();
     let batches = match source.way {
-        Way::Get => offers::for_get(&listed.classes(), modality),
+        Way::Get => offers::for_get(classes, &one.modality),
         Way::Move => vec![offers::for_move()],
     };
     for batch in batches {
@@ -133,12 +207,9 @@ pub async fn fetch(
             break;
         }
     }
-    if source.way == Way::Get
-        && !wanted.is_empty()
-        && all_failed(&results)
-        && door.present(series, &wanted).await == before
-    {
-        for batch in offers::for_get_compressed(&listed.classes(), modality) {
+    let is_listed = !aim.listed.is_empty();
+    if source.way == Way::Get && is_listed && all_failed(&results) && aim.look(door, series).await.0 == before {
+        for batch in offers::for_get_compressed(classes, &one.modality) {
             let ended = converse(source, series, &batch, door, patience, stop).await;
             let goes_on = all_failed(std::slice::from_ref(&ended));
             if !goes_on {
@@ -147,16 +218,7 @@ pub async fn fetch(
             }
         }
     }
-    let refused = door.end().await;
-    let here = door.present(series, &wanted).await;
-    let count = if wanted.is_empty() { here } else { wanted.len() };
-    if wanted.is_empty() {
-        // The peer has listed nothing: its answer is all that is known.
-        let trouble = results.iter().find_map(|result| outcome_of(source, result));
-        return Fetched { wanted: count, here, trouble, remarks };
-    }
-    let trouble = judge(source, &results, &refused, (count, here), &mut remarks);
-    Fetched { wanted: count, here, trouble, remarks }
+    results
 }
 
 /// Whether the peer has taken the request and sent nothing, because each of its sub-operations has failed.
@@ -366,5 +428,23 @@ mod tests {
         assert!(matches!(judged(true, 1), Some(Outcome::Refused { .. })));
         assert!(matches!(judged(true, 2), Some(Outcome::Retry { .. })), "another one did not come");
         assert!(matches!(judged(false, 1), Some(Outcome::Retry { .. })), "the disk was full");
+    }
+
+    #[test]
+    fn a_list_counts_only_where_it_can_be_all() {
+        let uid = |text: &str| text.parse::<Uid>().expect("a UID");
+        let (ct, state) = (uid("1.2.840.10008.5.1.4.1.1.2"), uid("1.2.840.10008.5.1.4.1.1.11.1"));
+        let instances = vec![(Some(ct.clone()), uid("1.1")), (Some(state), uid("1.2"))];
+        let aim = |unreadable, told| {
+            let aim = Aim::of(&Listed { instances: instances.clone(), unreadable }, told);
+            (aim.is_whole, aim.count)
+        };
+        assert_eq!(aim(0, Some(2)), (true, 1), "what is not stored here is not waited for");
+        assert_eq!(aim(0, None), (true, 1));
+        assert_eq!(aim(0, Some(1)), (true, 1), "a number that is too small");
+        assert_eq!(aim(0, Some(300)), (false, 299));
+        assert_eq!(aim(3, None), (false, 4));
+        let empty = Aim::of(&Listed::default(), None);
+        assert_eq!((empty.is_whole, empty.is_counted, empty.count), (false, false, 1));
     }
 }

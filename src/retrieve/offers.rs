@@ -66,6 +66,17 @@ pub(super) fn for_get_compressed(classes: &[String], modality: &str) -> Vec<Vec<
     syntaxes.map(|syntax| one(syntax)).collect()
 }
 
+/// The storage classes of a modality, and those that a peer has told of some of the instances.
+pub(super) fn with_those_of(mut classes: Vec<String>, modality: &str) -> Vec<String> {
+    let usual = OF_MODALITY.iter().filter(|(known, _)| *known == modality).flat_map(|(_, usual)| *usual);
+    for class in usual.filter(|_| !classes.is_empty()).map(|class| (*class).to_owned()).collect::<Vec<String>>() {
+        if !classes.contains(&class) {
+            classes.push(class);
+        }
+    }
+    classes
+}
+
 fn meant<'a>(classes: &'a [String], modality: &str) -> Vec<&'a str> {
     let of_modality = OF_MODALITY.iter().find(|(known, _)| *known == modality).map(|(_, classes)| *classes);
     match (classes, of_modality) {

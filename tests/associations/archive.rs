@@ -33,6 +33,17 @@ pub enum Step {
     Silent(u16),
 }
 
+/// What the archive says that it has.
+#[derive(Clone, Copy)]
+pub struct Has {
+    /// At the level SERIES.
+    pub series: &'static [&'static str],
+    /// At the level IMAGE, of the series 1.2.3.4.
+    pub listed: &'static [&'static str],
+    /// Number of Series Related Instances.
+    pub told: Option<usize>,
+}
+
 pub struct Archive {
     pub port: u16,
     log: Arc<Mutex<Vec<String>>>,
@@ -41,6 +52,11 @@ pub struct Archive {
 impl Archive {
     /// It lists these instances, and does this for each C-GET or C-MOVE.
     pub fn start(listed: &'static [&'static str], script: Vec<Step>) -> Archive {
+        Archive::telling(Has { series: &["1.2.3.4"], listed, told: Some(listed.len()) }, script)
+    }
+
+    /// It says that it has this.
+    pub fn telling(has: Has, script: Vec<Step>) -> Archive {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let port = listener.local_addr().expect("an address").port();
         let log = Arc::new(Mutex::new(Vec::new()));
@@ -49,7 +65,7 @@ impl Archive {
             for stream in listener.incoming() {
                 let Ok(stream) = stream else { return };
                 let mut association = Association { stream, contexts: Vec::new(), log: Arc::clone(&kept), next: 0 };
-                association.serve(listed, &script);
+                association.serve(has, &script);
             }
         });
         Archive { port, log }
@@ -134,7 +150,7 @@ impl Association {
         self.write(&pdu(2, &ac)).then_some(())
     }
 
-    fn serve(&mut self, listed: &[&str], script: &[Step]) {
+    fn serve(&mut self, has: Has, script: &[Step]) {
         if self.accept().is_none() {
             return;
         }
@@ -151,7 +167,7 @@ impl Association {
                 4 if body[5] & 2 != 0 => {
                     let context = body[4];
                     match command_field.0 {
-                        0x20 => self.find(context, command_field.1, listed, &body[6..]),
+                        0x20 => self.find(context, command_field.1, has, &body[6..]),
                         _ => {
                             let class = if command_field.0 == 0x10 { GET } else { MOVE };
                             self.play(context, (command_field.0 | 0x8000, command_field.1), class, script);
@@ -170,24 +186,25 @@ impl Association {
         }
     }
 
-    fn find(&mut self, context: u8, message: u16, listed: &[&str], asked: &[u8]) {
+    fn find(&mut self, context: u8, message: u16, has: Has, asked: &[u8]) {
         let level = if asked.windows(6).any(|window| window == b"IMAGE ") { "IMAGE" } else { "SERIES" };
         let answers: Vec<Vec<u8>> = match level {
-            "IMAGE" => listed
+            "IMAGE" => has
+                .listed
                 .iter()
                 .map(|uid| {
                     [element(8, 0x16, &text(CT)), element(8, 0x18, &text(uid)), element(0x20, 0xE, &text("1.2.3.4"))]
                         .concat()
                 })
                 .collect(),
-            _ => vec![
-                [
-                    element(8, 0x60, b"CT"),
-                    element(0x20, 0xE, &text("1.2.3.4")),
-                    element(0x20, 0x1209, listed.len().to_string().as_bytes()),
-                ]
-                .concat(),
-            ],
+            _ => has
+                .series
+                .iter()
+                .map(|uid| {
+                    let told = has.told.map(|told| element(0x20, 0x1209, told.to_string().as_bytes()));
+                    [element(8, 0x60, b"CT"), element(0x20, 0xE, &text(uid)), told.unwrap_or_default()].concat()
+                })
+                .collect(),
         };
         for answer in answers {
             self.respond(context, (0x8020, message), 0xFF00, None, Some(&answer));

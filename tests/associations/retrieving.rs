@@ -7,16 +7,17 @@ use std::time::Duration;
 use contourd::deliver::{Outcome, dicom};
 use contourd::dicom::{SeriesKey, Uid};
 use contourd::receive::Notice;
-use contourd::retrieve::{Door, Fetched, Patience, Source, Way, fetch, series};
+use contourd::retrieve::{Door, Fetched, Patience, Series, Source, Way, fetch, series};
 use contourd::spool::Spool;
 use tokio::sync::{mpsc, watch};
 
-use crate::archive::{Archive, Step};
+use crate::archive::{Archive, Has, Step};
 use crate::peer::*;
 use crate::sending::destination;
 
 const ONE: &str = "1.2.3.4.5";
 const TWO: &str = "1.2.3.4.6";
+const LISTED: Has = Has { series: &["1.2.3.4"], listed: &[ONE, TWO], told: Some(2) };
 
 /// What became of the series, what the archive saw, what the loop was told.
 struct Play {
@@ -48,17 +49,11 @@ fn patience() -> Patience {
 }
 
 fn run(way: Way, floor_bytes: u64, script: Vec<Step>) -> Play {
-    run_with(way, floor_bytes, &[ONE, TWO], script, None)
+    run_with(way, floor_bytes, LISTED, script, None)
 }
 
-fn run_with(
-    way: Way,
-    floor_bytes: u64,
-    listed: &'static [&'static str],
-    script: Vec<Step>,
-    stop_after: Option<Duration>,
-) -> Play {
-    let archive = Archive::start(listed, script);
+fn run_with(way: Way, floor_bytes: u64, has: Has, script: Vec<Step>, stop_after: Option<Duration>) -> Play {
+    let archive = Archive::telling(has, script);
     let folder = tempfile::tempdir().expect("a folder");
     let spool = Spool::open(folder.path(), floor_bytes).expect("a storage folder");
     let source = Source {
@@ -78,7 +73,10 @@ fn run_with(
                 stop.send_replace(true);
             });
         }
-        fetch(&source, &key(), "CT", &mut door, patience(), &mut stopped).await
+        let instances = has.told.map(|told| told as u32);
+        let (modality, description, moment) = ("CT".to_owned(), String::new(), String::new());
+        let one = Series { key: key(), modality, description, moment, instances };
+        fetch(&source, &one, &mut door, patience(), &mut stopped).await
     });
     drop(door);
     let mut told = Vec::new();
@@ -161,7 +159,7 @@ fn pending_for_ever_is_cancelled_and_else_aborted() {
 #[test]
 fn a_gateway_that_ends_cancels() {
     let script = vec![store(ONE), Step::Silent(0xFE00)];
-    let play = run_with(Way::Get, 0, &[ONE, TWO], script, Some(Duration::from_millis(200)));
+    let play = run_with(Way::Get, 0, LISTED, script, Some(Duration::from_millis(200)));
     assert!(play.log.contains(&"cancelled".to_owned()), "{:?}", play.log);
     assert_eq!(play.here.len(), 1, "what came stays");
     assert!(play.trouble().contains("the gateway is shutting down"), "{}", play.trouble());
@@ -220,4 +218,45 @@ fn a_series_is_listed_with_its_number() {
     assert_eq!((listed.len(), listed[0].instances, listed[0].modality.as_str()), (1, Some(2), "CT"));
     let other = runtime.block_on(series(&destination, &key().study_instance_uid, None, Some("MR")));
     assert!(other.is_ok_and(|list| list.is_empty()), "an archive that does not match by modality");
+}
+
+#[test]
+fn a_list_that_is_shorter_than_the_number_is_not_believed() {
+    let short = |told| Has { series: &["1.2.3.4"], listed: &[ONE], told };
+    let script = || vec![store(ONE), store(TWO), Step::Final(0, 0)];
+    let play = run_with(Way::Get, 0, short(Some(3)), script(), None);
+    assert_eq!((play.fetched.here, play.fetched.wanted, play.here.len()), (2, 3, 2), "what comes is taken");
+    assert!(play.trouble().starts_with("again: 1 of 3 instances did not come"), "{}", play.trouble());
+    assert_eq!(play.fetched.remarks, ["it lists 1 instances and tells that there are 3"]);
+    let play = run_with(Way::Get, 0, short(Some(2)), script(), None);
+    assert_eq!((play.fetched.here, play.fetched.wanted, play.trouble().as_str()), (2, 2, "none"));
+    // Without a number the list counts, as before.
+    let play = run_with(Way::Get, 0, short(None), script(), None);
+    assert_eq!((play.fetched.here, play.fetched.wanted, play.trouble().as_str()), (1, 1, "none"));
+}
+
+#[test]
+fn a_series_of_which_nothing_came_is_no_success() {
+    let empty = |told| Has { series: &["1.2.3.4"], listed: &[], told };
+    for told in [None, Some(0), Some(2)] {
+        let play = run_with(Way::Get, 0, empty(told), vec![Step::Final(0, 0)], None);
+        assert!(play.trouble().starts_with("again: ") && play.fetched.here == 0, "{told:?}: {}", play.trouble());
+    }
+    let script = || vec![store(ONE), store(TWO), Step::Final(0, 0)];
+    let play = run_with(Way::Get, 0, empty(None), script(), None);
+    assert_eq!((play.fetched.here, play.fetched.wanted, play.trouble().as_str()), (2, 2, "none"));
+    let play = run_with(Way::Get, 0, empty(None), vec![store(ONE), Step::Abort], None);
+    assert!(play.trouble().starts_with("again: "), "the answer is all that is known: {}", play.trouble());
+}
+
+#[test]
+fn instances_of_another_series_are_not_stored() {
+    let empty = Has { series: &["1.2.3.4"], listed: &[], told: None };
+    let other = Step::Store(TWO, image_of(CT, TWO, "1.2.3", "1.2.9", 1));
+    for has in [empty, LISTED] {
+        let play = run_with(Way::Get, 0, has, vec![store(ONE), other.clone(), Step::Final(0, 0)], None);
+        assert_eq!(play.log[2], "1.2.3.4.6 0124");
+        assert_eq!(play.here.into_iter().collect::<Vec<_>>(), [ONE], "before it is durable");
+        assert_eq!(play.told, ["1.2.3.4.5 from PACS", "closed true"]);
+    }
 }

@@ -83,6 +83,15 @@ impl Play {
         child.wait().expect("gone");
     }
 
+    /// Ends it in order.
+    #[allow(dead_code)]
+    pub fn end(&mut self) {
+        let mut child = self.gateway.take().expect("it runs");
+        let asked = std::process::Command::new("kill").arg("-TERM").arg(child.id().to_string()).status();
+        assert!(asked.expect("kill runs").success());
+        child.wait().expect("gone");
+    }
+
     /// Starts it after [`Play::stop`].
     pub fn start_again(&mut self) {
         self.start_gateway();

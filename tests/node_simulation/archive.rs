@@ -61,7 +61,7 @@ impl World {
         }
         self.answers.push(Event::Closed { association: 7, released: true });
         let (count, series) = (self.archived.len(), self.archived.first().map(|stored| stored.series.clone()));
-        let told = |series| SeriesReport { series, wanted: count, here: count, note: String::new() };
+        let told = |series| SeriesReport { series, wanted: count, here: count, brought: true, note: String::new() };
         Retrieved::Done { report: series.map(told).into_iter().collect(), remark: String::new() }
     }
 

@@ -215,6 +215,9 @@ impl<'a> Association<'a> {
                 Pdu::Abort { source, reason } => return Err(Failure::Aborted { source_: source, reason }),
                 _ => return Err(Failure::Protocol("found another PDU where a message was due".to_owned())),
             };
+            if values.is_empty() {
+                reassembly.count_empty().map_err(|error| Failure::Protocol(error.to_string()))?;
+            }
             for value in values {
                 let value = value.map_err(WireError::Pdu)?;
                 let part = reassembly.accept(value).map_err(|error| Failure::Protocol(error.to_string()))?;

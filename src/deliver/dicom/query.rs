@@ -2,13 +2,15 @@
 
 use std::time::{Duration, Instant};
 
+use tokio::time::timeout;
+
 use super::association::{Association, Failure, Offer};
 use super::{Destination, Outcome};
 use crate::dicom::Uid;
 use crate::dimse::find::{Found, Query};
 use crate::dimse::syntaxes::{EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN, STUDY_ROOT_FIND};
 use crate::dimse::{Command, CommandSet, Status};
-use crate::limits::{CANCEL_S_MAX, FIND_ANSWER_BYTES_MAX, FIND_LISTED_MAX, FIND_S_MAX};
+use crate::limits::{CANCEL_S_MAX, FIND_ANSWER_BYTES_MAX, FIND_BYTES_MAX, FIND_LISTED_MAX, FIND_S_MAX};
 
 /// All answers to a query. Some can hold attributes of a patient, so it derives no `Debug`.
 #[derive(Default)]
@@ -55,6 +57,13 @@ impl Association<'_> {
         query: &Query,
         answers_max: usize,
     ) -> Result<Result<Answers, Outcome>, Failure> {
+        // A peer that sends a byte now and then is within every other limit.
+        let whole = Duration::from_secs(FIND_S_MAX + CANCEL_S_MAX);
+        let late = || Err(Failure::Protocol(format!("found no end of a C-FIND after {} s", whole.as_secs())));
+        timeout(whole, self.find_all(query, answers_max)).await.unwrap_or_else(|_| late())
+    }
+
+    async fn find_all(&mut self, query: &Query, answers_max: usize) -> Result<Result<Answers, Outcome>, Failure> {
         let Some((context_id, syntax)) = self.context_of(STUDY_ROOT_FIND) else {
             let reason = "the destination does not offer C-FIND (Study Root)".to_owned();
             return Ok(Err(Outcome::Refused { reason, status: Some(0x0122) }));
@@ -64,7 +73,7 @@ impl Association<'_> {
         let message_id = self.message_id();
         self.request(context_id, &CommandSet::find_request(message_id, STUDY_ROOT_FIND), &identifier).await?;
         let (start, whole) = (Instant::now(), Duration::from_secs(FIND_S_MAX));
-        let mut answers = Answers::default();
+        let (mut answers, mut size_bytes) = (Answers::default(), 0);
         loop {
             let Some(left) = whole.checked_sub(start.elapsed()) else {
                 self.give_up(context_id, message_id).await?;
@@ -88,6 +97,12 @@ impl Association<'_> {
                         Outcome::Refused { reason, status: code }
                     }));
                 }
+            }
+            size_bytes += data.len();
+            if size_bytes > FIND_BYTES_MAX {
+                self.give_up(context_id, message_id).await?;
+                let what = format!("found more than {FIND_BYTES_MAX} bytes of answers to a C-FIND; ask for less");
+                return Err(Failure::Protocol(what));
             }
             if answers.found.len() + answers.unreadable > answers_max {
                 self.give_up(context_id, message_id).await?;

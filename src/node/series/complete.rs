@@ -1,11 +1,11 @@
 //! What time demands of a series that is arriving: to wait, to ask its source how many instances it has, to be looked at.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::super::arrival::{Decision, Sender, Stack, could_end, decide, gives_up, judge, kept, missing};
 use super::super::{Effect, Record};
 use super::{Gathering, SeriesState};
-use crate::limits::SOURCE_QUESTIONS_MAX;
+use crate::limits::{SOURCE_QUESTIONS_MAX, SOURCE_UNANSWERED_S};
 use crate::pipeline::{Completeness, OnTimeout};
 
 /// What a peer says of the number of instances of a series.
@@ -23,16 +23,18 @@ pub enum Counted {
 pub(super) struct Source {
     from: String,
     questions: u32,
-    /// The number of the question that is open.
-    open: Option<u32>,
+    /// The number of the question that is open, and when it was asked.
+    open: Option<(u32, Timestamp)>,
     /// How many instances were here when it was asked last, and how often for so many.
     about: (usize, u32),
     told: Option<u32>,
 }
 
 impl Source {
-    fn is_open(&self) -> bool {
-        self.open.is_some()
+    /// Whether an answer is waited for. One that is lost is not waited for for ever.
+    fn is_open(&self, now: Timestamp) -> bool {
+        let bound = SignedDuration::from_secs(SOURCE_UNANSWERED_S);
+        self.open.is_some_and(|(_, asked_at)| now.duration_since(asked_at) < bound)
     }
 
     fn is_due(&self, count: usize, before_holding: bool) -> bool {
@@ -41,18 +43,18 @@ impl Source {
         self.questions < SOURCE_QUESTIONS_MAX && (asked == 0 || (asked == 1 && before_holding && lacks))
     }
 
-    fn begin(&mut self, count: usize, from: &str) -> u32 {
+    fn begin(&mut self, count: usize, from: &str, now: Timestamp) -> u32 {
         let asked = if self.about.0 == count { self.about.1 } else { 0 };
         from.clone_into(&mut self.from);
         self.questions += 1;
         self.about = (count, asked + 1);
-        self.open = Some(self.questions);
+        self.open = Some((self.questions, now));
         self.questions
     }
 
     /// Takes an answer; a line for the history. `None` for one that is late.
     fn answered(&mut self, question: u32, said: &Counted, came: usize) -> Option<String> {
-        if self.open != Some(question) {
+        if self.open.is_none_or(|(open, _)| open != question) {
             return None;
         }
         self.open = None;
@@ -107,12 +109,12 @@ impl Gathering {
         let stack = self.stack();
         let decision = decide(waiting, stack, sender, times, now);
         if let (Some(from), true) = (source, decision != Decision::Wait) {
-            if self.inquiry.is_open() {
+            if self.inquiry.is_open(now) {
                 return Vec::new();
             }
             let count = self.instances.len();
             if self.inquiry.is_due(count, matches!(decision, Decision::TimedOut(_))) {
-                let question = self.inquiry.begin(count, from);
+                let question = self.inquiry.begin(count, from, now);
                 return vec![Effect::Count { series: self.record.series.clone(), question, from: from.to_owned() }];
             }
         }
@@ -198,8 +200,11 @@ mod tests {
         {
             let due = source.is_due(count, before_holding);
             if due {
-                let question = source.begin(count, "pacs");
-                assert!(source.is_open() && source.answered(question + 1, &Counted::Instances(1), count).is_none());
+                let question = source.begin(count, "pacs", Timestamp::UNIX_EPOCH);
+                assert!(
+                    source.is_open(Timestamp::UNIX_EPOCH)
+                        && source.answered(question + 1, &Counted::Instances(1), count).is_none()
+                );
                 assert!(source.answered(question, &Counted::Instances(told), count).is_some());
                 assert!(source.answered(question, &Counted::Instances(1), count).is_none(), "it came twice");
             }
@@ -210,9 +215,19 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_that_is_lost_is_not_waited_for_for_ever() {
+        let at = |seconds| Timestamp::UNIX_EPOCH + SignedDuration::from_secs(seconds);
+        let mut source = Source::default();
+        let question = source.begin(9, "pacs", at(0));
+        assert!(source.is_open(at(SOURCE_UNANSWERED_S - 1)));
+        assert!(!source.is_open(at(SOURCE_UNANSWERED_S)) && !source.is_due(9, false), "it goes on without");
+        assert!(source.answered(question, &Counted::Instances(9), 9).is_some(), "late, it still is one");
+    }
+
+    #[test]
     fn a_source_that_says_nothing_changes_nothing() {
         let mut source = Source::default();
-        let question = source.begin(9, "pacs");
+        let question = source.begin(9, "pacs", Timestamp::UNIX_EPOCH);
         let told = source.answered(question, &Counted::Unknown { reason: "away".to_owned() }, 9).expect("the answer");
         assert!(told.contains("pacs did not say") && told.ends_with("away"), "{told}");
         assert_eq!((source.promised(), source.is_due(9, true)), (None, false));

@@ -5,9 +5,10 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{Group, Look, Member};
 use crate::dicom::{SeriesKey, Uid};
-use crate::limits::{FETCH_SETTLE_S, SETTLE_POLL_S};
-use crate::node::join::{Candidate, in_order};
-use crate::node::{Asked, Effect, Node, Record, Retrieval, RetrievalState, SlotRule};
+use crate::limits::{FETCH_OPTIONAL_S, FETCH_SETTLE_S, SETTLE_POLL_S};
+use crate::node::join::{Candidate, in_order, lacking};
+use crate::node::{Asked, Effect, InputRules, Node, Record, Retrieval, RetrievalState, SlotRule};
+use crate::pipeline::FromStudy;
 
 /// What fetching says of one missing input.
 pub(super) enum Fetching {
@@ -24,19 +25,22 @@ impl Node {
     /// others may be the wrong ones.
     pub(super) fn look_for_missing(
         &self,
-        slots: &[SlotRule],
+        rules: &InputRules,
         members: &[Member<'_>],
         candidates: &[Candidate<'_>],
         what: String,
         now: Timestamp,
     ) -> Look {
-        let lacking = |slot: &&SlotRule| !candidates.iter().any(|one| one.fills.contains(&slot.name));
-        let required: Vec<&SlotRule> = slots.iter().filter(|slot| !slot.optional).filter(lacking).collect();
-        let primary = slots.iter().find(|slot| slot.primary).and_then(|slot| {
+        let best = rules.slots.iter().find(|slot| slot.primary).and_then(|slot| {
             let best = *in_order(slot, candidates).first()?;
-            members.iter().find(|member| member.key == candidates[best].series)
+            Some((best, members.iter().find(|member| member.key == candidates[best].series)?))
         });
-        let (Some(primary), false) = (primary, required.is_empty()) else { return Look::Later(None, what) };
+        let Some((best, primary)) = best else { return Look::Later(None, what) };
+        // What the primary series would fill as well it cannot fill besides.
+        let required = lacking(rules, candidates, best, &[], |slot| !slot.primary && !slot.optional);
+        if required.is_empty() {
+            return Look::Later(None, what);
+        }
         if required.iter().any(|slot| slot.fetch.is_none()) {
             return Look::Later(None, what);
         }
@@ -85,6 +89,13 @@ impl Node {
             let poll = now.checked_add(SignedDuration::from_secs(SETTLE_POLL_S)).ok();
             return Some(Fetching::Waits(poll, "waits for series that are still arriving".to_owned()));
         }
+        if self.may_be_bringing(primary) {
+            let uid = &primary.key.series_instance_uid;
+            return Some(Fetching::Waits(
+                None,
+                format!("waits for {name}; it is not known yet whether {uid} is fetched itself"),
+            ));
+        }
         let what = Asked::Slot {
             pipeline: primary.order.pipeline.clone(),
             slot: name.clone(),
@@ -92,6 +103,30 @@ impl Node {
             of: primary.key.clone(),
         };
         Some(Fetching::Ask(Box::new(Retrieval::new(id, from.clone(), what, now))))
+    }
+
+    /// Whether a retrieval that is under way for another series can be what brings this one: which series it brings is told
+    /// at its end.
+    fn may_be_bringing(&self, primary: &Member<'_>) -> bool {
+        let is_open = |one: &&Retrieval| one.state.ended_at().is_none();
+        let patient = primary.sources.iter().find_map(|source| source.patient.as_ref());
+        self.retrievals.values().filter(is_open).any(|one| {
+            let Asked::Slot { fetch, of, .. } = &one.what else { return false };
+            let is_near = match fetch.study {
+                FromStudy::Same => of.study_instance_uid == primary.key.study_instance_uid,
+                FromStudy::Prior => {
+                    self.series.get(of).is_none_or(|other| other.patient().is_none_or(|uid| Some(uid) == patient))
+                }
+            };
+            is_near && of != primary.key
+        })
+    }
+
+    /// How long an optional input may still hold back the others.
+    pub(super) fn optional_until(slot: &SlotRule, ready_at: Timestamp) -> Timestamp {
+        let wait = SignedDuration::from_millis((slot.wait_s * 1_000.0) as i64);
+        let wait = wait.max(SignedDuration::from_secs(FETCH_OPTIONAL_S));
+        ready_at.checked_add(wait).unwrap_or(Timestamp::MAX)
     }
 
     fn fetched(&self, name: &str, retrieval: &Retrieval, now: Timestamp) -> Fetching {
@@ -148,6 +183,8 @@ impl Node {
 fn id_of(slot: &SlotRule, primary: &Member<'_>) -> Uid {
     let (order, key) = (primary.order, primary.key);
     let revision = primary.gathering.revision().to_string();
+    // Removed and sent again, it begins with the same revision, at another time.
+    let begun = primary.gathering.first_at().to_string();
     Uid::derived([
         "contourd",
         "fetch",
@@ -157,5 +194,6 @@ fn id_of(slot: &SlotRule, primary: &Member<'_>) -> Uid {
         key.study_instance_uid.as_str(),
         key.series_instance_uid.as_str(),
         &revision,
+        &begun,
     ])
 }
