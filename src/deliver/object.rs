@@ -43,10 +43,14 @@ pub(super) enum ObjectError {
 }
 
 impl ObjectError {
-    /// Trouble of our own disk may pass, and is no answer about the object; the object itself stays as it is.
+    /// Trouble of our own disk may pass, and is no answer about the object; the object itself stays as it is, and one that
+    /// is gone does not come back.
     pub(super) fn outcome(&self) -> Outcome {
         let reason = self.to_string();
         match self {
+            ObjectError::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
+                Outcome::Refused { reason, status: None }
+            }
             ObjectError::Io { .. }
             | ObjectError::Interrupted { .. }
             | ObjectError::NotDicom { source: InstanceError::Scan(ScanError::Io(_)), .. } => {
@@ -154,6 +158,7 @@ mod tests {
         let outcome = |path: &Path| runtime.block_on(Object::open(path)).err().expect("no object").outcome();
         // Reading a folder fails for everybody, also for root.
         assert!(matches!(outcome(folder.path()), Outcome::Retry { .. }));
+        assert!(matches!(outcome(&folder.path().join("absent.dcm")), Outcome::Refused { .. }), "it does not come back");
         let text = folder.path().join("text.dcm");
         std::fs::write(&text, "no DICOM").expect("written");
         assert!(matches!(outcome(&text), Outcome::Refused { .. }));
