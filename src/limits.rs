@@ -232,6 +232,10 @@ pub const CERTIFICATE_WARNING_DAYS: i64 = 30;
 /// objects do not care for less.
 pub const CLOCK_SKEW_WARNING_S: i64 = 60;
 
+/// Connections that wait to be accepted. Where a crowd fills the queue, the system tells callers that they are connected and
+/// brings them seconds later; the kernel takes at most `net.core.somaxconn`, by default 4,096.
+pub const LISTEN_QUEUE_MAX: u32 = 4_096;
+
 /// Most connections that have not sent an A-ASSOCIATE-RQ; then the oldest is closed. Below the usual 1,024 open files.
 pub const PENDING_CONNECTIONS_MAX: usize = 600;
 

@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use thiserror::Error;
-use tokio::net::TcpListener;
+use tokio::net::TcpSocket;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Mutex, mpsc, watch};
 
@@ -29,7 +29,7 @@ use crate::config::{Configuration, Gateway, Loader};
 use crate::document::Problem;
 use crate::folder::{self, Folder};
 use crate::ledger::{Ledger, LedgerError};
-use crate::limits::{EVENT_QUEUE_MAX, NOTICE_QUEUE_MAX};
+use crate::limits::{EVENT_QUEUE_MAX, LISTEN_QUEUE_MAX, NOTICE_QUEUE_MAX};
 use crate::node::{Event, Node, Placed, Stored};
 use crate::onnx::{self, OnnxError};
 use crate::receive::{self, Listeners, Notice, StoredInstance};
@@ -110,7 +110,10 @@ fn start(runtime: &tokio::runtime::Runtime, loader: Loader, configuration: Confi
     let restored = ledger.restore()?;
     let orphans = restore::orphans(&spool, &restored, clock.now())?;
     let (node, effects) = Node::restore(configuration.node_settings(WORKERS), restored, clock.now());
-    let listeners = runtime.block_on(listen(gateway))?;
+    // Sockets belong to the runtime in which they are made.
+    let entered = runtime.enter();
+    let listeners = listen(gateway)?;
+    drop(entered);
 
     let (events, inbox) = mpsc::channel(EVENT_QUEUE_MAX);
     let (runs_in, runs_out) = mpsc::unbounded_channel();
@@ -206,26 +209,33 @@ async fn take_in(
 }
 
 /// Opens the ports of the configuration.
-async fn listen(gateway: &Gateway) -> Result<Listeners, DaemonError> {
-    async fn bind(address: SocketAddr) -> Result<TcpListener, DaemonError> {
-        TcpListener::bind(address).await.map_err(|source| DaemonError::Listen { address, source })
-    }
+fn listen(gateway: &Gateway) -> Result<Listeners, DaemonError> {
+    let bind = |address: SocketAddr| {
+        let listening = || {
+            let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+            // A restart must not wait for what the last life has left in TIME_WAIT.
+            socket.set_reuseaddr(true)?;
+            socket.bind(address)?;
+            socket.listen(LISTEN_QUEUE_MAX)
+        };
+        listening().map_err(|source| DaemonError::Listen { address, source })
+    };
     let titles: Vec<&str> = gateway.ae_titles.iter().map(|title| title.as_str()).collect();
     let (version, titles) = (env!("CARGO_PKG_VERSION"), titles.join(", "));
     let mut listeners = Listeners::default();
     if let Some(port) = gateway.port {
         let address = SocketAddr::new(gateway.bind, port);
-        listeners.plain = Some(bind(address).await?);
+        listeners.plain = Some(bind(address)?);
         tracing::info!("contourd {version} listens at {address} as {titles}");
     }
     if let Some(tls) = &gateway.tls {
         let address = SocketAddr::new(tls.bind.unwrap_or(gateway.bind), tls.port);
-        listeners.tls = Some(bind(address).await?);
+        listeners.tls = Some(bind(address)?);
         tracing::info!("contourd {version} listens at {address} as {titles}, with TLS");
     }
     if let Some(web) = &gateway.dicomweb {
         let address = SocketAddr::new(web.address.unwrap_or(gateway.bind), web.port);
-        listeners.web = Some(bind(address).await?);
+        listeners.web = Some(bind(address)?);
         let with = if web.tls.is_some() { "with TLS" } else { "without TLS" };
         tracing::info!("contourd {version} takes instances by HTTP (STOW-RS) at {address}, {with}");
     }
