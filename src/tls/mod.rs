@@ -5,6 +5,36 @@
 //! setting makes it weaker. A certificate is trusted because an authority vouches for it, or because its fingerprint was
 //! written down; dates count in both cases, and the other side always proves that it holds the key.
 
+/// What the verifiers of both directions have in common: that the other side holds the key of its certificate, as rustls
+/// proves it. Its traits ask each verifier for these, and have no default.
+macro_rules! proof_of_the_key {
+    () => {
+        fn verify_tls12_signature(
+            &self,
+            message: &[u8],
+            own: &rustls::pki_types::CertificateDer<'_>,
+            signed: &rustls::DigitallySignedStruct,
+        ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
+            let algorithms = &super::provider().signature_verification_algorithms;
+            rustls::crypto::verify_tls12_signature(message, own, signed, algorithms)
+        }
+
+        fn verify_tls13_signature(
+            &self,
+            message: &[u8],
+            own: &rustls::pki_types::CertificateDer<'_>,
+            signed: &rustls::DigitallySignedStruct,
+        ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
+            let algorithms = &super::provider().signature_verification_algorithms;
+            rustls::crypto::verify_tls13_signature(message, own, signed, algorithms)
+        }
+
+        fn supported_verify_schemes(&self) -> Vec<rustls::SignatureScheme> {
+            super::provider().signature_verification_algorithms.supported_schemes()
+        }
+    };
+}
+
 mod certificate;
 mod client;
 mod explain;
