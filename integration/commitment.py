@@ -4,8 +4,6 @@ pynetdicom (both, good and bad), DCMTK's dcmqrscp (is asked by C-FIND) and store
 import json
 import pathlib
 import queue
-import shutil
-import sys
 import tempfile
 import time
 
@@ -299,15 +297,7 @@ def main():
         asked_by_pynetdicom(work)
         verified(work)
     finally:
-        for process in list(peers.running):
-            process.kill()
-            process.wait()
-        if peers.failures:
-            print(f"logs are in {work}")
-        else:
-            shutil.rmtree(work, ignore_errors=True)
-    print(f"\n{len(peers.failures)} failed" if peers.failures else "\nall held")
-    sys.exit(bool(peers.failures))
+        peers.finish(work)
 
 
 if __name__ == "__main__":

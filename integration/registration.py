@@ -10,7 +10,6 @@ The images are moved into a frame of their own here, so that the truth is known.
 import json
 import math
 import pathlib
-import shutil
 import sys
 import tempfile
 import time
@@ -340,15 +339,7 @@ def main():
             (work / "real").mkdir()
             plays(work / "real", (*map(pathlib.Path, sys.argv[1:4]), sys.argv[4]))
     finally:
-        for process in list(peers.running):
-            process.kill()
-            process.wait()
-        if peers.failures:
-            print(f"logs are in {work}")
-        else:
-            shutil.rmtree(work, ignore_errors=True)
-    print(f"\n{len(peers.failures)} failed" if peers.failures else "\nall held")
-    sys.exit(bool(peers.failures))
+        peers.finish(work)
 
 
 main()

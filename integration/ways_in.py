@@ -7,7 +7,6 @@ import json
 import os
 import pathlib
 import shutil
-import sys
 import tempfile
 import time
 
@@ -246,15 +245,7 @@ def main():
         peers.failures.append(repr(error))
         raise
     finally:
-        for process in list(peers.running):
-            process.kill()
-            process.wait()
-        if peers.failures:
-            print(f"logs are in {work}")
-        else:
-            shutil.rmtree(work, ignore_errors=True)
-    print(f"\n{len(peers.failures)} failed" if peers.failures else "\nall held")
-    sys.exit(bool(peers.failures))
+        peers.finish(work)
 
 
 main()
