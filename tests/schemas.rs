@@ -17,7 +17,7 @@ fn the_conformance_statement_says_what_is_negotiated() {
     let written = fs::read_to_string(root().join("docs/conformance.md")).expect("the statement");
     let made = config::conformance();
     assert!(!made.contains("no table is named"), "docs/conformance.md asks for a table that is not there");
-    for table in ["services", "objects", "storage", "transfer syntaxes", "answers to storage", "rejections", "aborts"] {
+    for table in config::CONFORMANCE_TABLES {
         assert!(made.contains(&format!("<!-- table: {table} -->")), "the statement lacks the table of {table}");
     }
     let cure = "run `cargo run -- check --reference conformance`, write it to docs/conformance.md and commit the file";

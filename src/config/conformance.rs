@@ -14,6 +14,23 @@ const PROSE: &str = include_str!("../../docs/conformance.md");
 const BEGIN: &str = "<!-- table: ";
 const END: &str = "<!-- end of table -->";
 
+/// The tables; each stands in the statement.
+pub const CONFORMANCE_TABLES: [&str; 13] = [
+    "services",
+    "objects",
+    "storage",
+    "transfer syntaxes",
+    "transfer syntaxes without pixels",
+    "answers to storage",
+    "answers to commitment",
+    "answers to C-GET",
+    "failure reasons of STOW-RS",
+    "rejections",
+    "aborts",
+    "implementation",
+    "cipher suites",
+];
+
 /// The text of `docs/conformance.md`, with the tables of this program.
 pub fn conformance() -> String {
     let mut parts = PROSE.split(BEGIN);
@@ -41,15 +58,21 @@ fn table(name: &str) -> String {
         }
         "transfer syntaxes" => rows("| transfer syntax | UID |", syntaxes(DECODABLE)),
         "transfer syntaxes without pixels" => rows("| transfer syntax | UID |", syntaxes(WITHOUT_PIXELS)),
-        "answers to storage" => rows("| status | error comment |", answers(Service::Storage)),
-        "answers to commitment" => rows("| status | error comment |", answers(Service::Commitment)),
-        "answers to C-GET" => rows("| status | error comment |", answers(Service::Get)),
+        "answers to storage" => {
+            rows("| status | error comment |", answers(|by, _| matches!(by, Service::Storage | Service::All)))
+        }
+        "answers to commitment" => {
+            rows("| status | error comment |", answers(|by, _| matches!(by, Service::Commitment | Service::All)))
+        }
+        "answers to C-GET" => rows("| status | error comment |", answers(|by, _| by == Service::Get)),
         "failure reasons of STOW-RS" => {
-            let of_storage = answers(Service::Storage).into_iter().filter(|row| !row.starts_with("| 0000"));
-            let mut all: Vec<String> = of_storage.chain(answers(Service::Web)).collect();
+            let by_web = |by, outcome: Outcome| {
+                let fails = !outcome.is_success() && matches!(by, Service::Storage | Service::Web);
+                fails || outcome == Outcome::ProcessingFailure
+            };
+            let mut all = answers(by_web);
             all.sort();
-            all.dedup();
-            rows("| status | meaning |", all)
+            rows("| reason | meaning |", all)
         }
         "rejections" => rows("| result / source / reason | when |", rejections()),
         "aborts" => rows("| source / reason | when |", aborts()),
@@ -139,14 +162,12 @@ fn answered_by(outcome: Outcome) -> Service {
     }
 }
 
-fn answers(service: Service) -> Vec<String> {
-    let fits = |outcome: &Outcome| [service, Service::All].contains(&answered_by(*outcome));
+/// A row for each status with its comment that some outcome of these has.
+fn answers(fits: impl Fn(Service, Outcome) -> bool) -> Vec<String> {
     let mut rows: Vec<String> = Vec::new();
-    for (status, comment) in Outcome::ALL.into_iter().filter(fits).map(Outcome::status) {
-        let comment = match comment {
-            "" => "none",
-            comment => comment,
-        };
+    for outcome in Outcome::ALL.into_iter().filter(|outcome| fits(answered_by(*outcome), *outcome)) {
+        let (status, comment) = outcome.status();
+        let comment = if comment.is_empty() { "none" } else { comment };
         let row = format!("| {:04X} | {comment} |", status.0);
         if !rows.contains(&row) {
             rows.push(row);

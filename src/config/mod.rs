@@ -26,7 +26,7 @@ use crate::document::{Node, Problem};
 use crate::job::DialectOf;
 use crate::pipeline::{Completeness, Mode, Model, Pipeline, SENDER};
 
-pub use conformance::conformance;
+pub use conformance::{CONFORMANCE_TABLES, conformance};
 pub use gateway::{Gateway, Limits, WorkerSettings};
 pub use loader::Loader;
 pub use models_reference::{EXAMPLES, models_reference};
