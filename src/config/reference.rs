@@ -213,7 +213,9 @@ fn fetch() -> Object {
                 words(&FromStudy::ALL),
                 "`same`",
                 "looked for in the study of the primary input, or in earlier studies of the same patient, of which the latest \
-                 that has a fitting series is taken (the pipeline then has `\"same\": \"patient\"`)",
+                 that has a fitting series is taken (the pipeline then has `\"same\": \"patient\"`). A prior mostly has a Frame of \
+                 Reference of its own: then the input needs `\"frame\": \"any\"`, and a rigid registration object that relates \
+                 the two has to come too",
             ),
             key("modality", "text", "any", "Modality of the series"),
             key("description", "regular expression", "any", "what Series Description has to match"),
@@ -313,7 +315,8 @@ fn input() -> Vec<Object> {
                         "object",
                         "none",
                         "where it is looked for, once, when the series of the other inputs are there and none fits this one; an \
-                         optional input is waited for until the answer, half an hour at most",
+                         optional input is waited for until the answer, half an hour at most, or its `wait_s` where \
+                         that is longer",
                     ),
                 ])
                 .collect(),

@@ -53,7 +53,7 @@ pub(super) fn peer() -> Vec<Object> {
                     "may",
                     "list of `send`, `receive`, `query`, `commit`",
                     "required",
-                    "send us images, receive our results, ask what we have, have us commit to keep what it sent (storage commitment; see docs/conformance.md before)",
+                    "send us images, receive our results, nothing yet (`query`: there is no query as a server), have us commit to keep what it sent (storage commitment; see docs/conformance.md before)",
                 ),
                 key(
                     "dialect",
